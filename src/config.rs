@@ -1,0 +1,250 @@
+//! The configuration, valid. `config::load` turns the text into this or into every diagnostic at
+//! once; nothing after it has to ask whether a value makes sense.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::keys::KeySet;
+use crate::secret::Secret;
+use crate::token::ClaimPath;
+use crate::verify::Policy;
+
+/// A whole configuration. Paths are absolute or relative to the process, already resolved against
+/// the file's directory.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub path: PathBuf,
+    pub server: Server,
+    pub admin: Admin,
+    pub store: Store,
+    pub log: Log,
+    pub issuers: Vec<Issuer>,
+    pub upstreams: Vec<Upstream>,
+    /// In file order; the order of matching is the route table's.
+    pub routes: Vec<Route>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub listen: Vec<Listen>,
+    /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Data-plane threads; 0: one per core.
+    pub threads: usize,
+    /// How long a drain waits for requests in flight.
+    pub drain_timeout: Duration,
+    /// Which headers tell the upstream about the client.
+    pub forwarded: Forwarded,
+    pub limits: Limits,
+    /// Bytes of verified signatures remembered.
+    pub signature_cache_bytes: u64,
+    /// The client's 401 says `expired` or `revoked`; otherwise one text for all.
+    pub reveal_reason: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forwarded {
+    /// X-Forwarded-For, -Proto and -Host.
+    XForwarded,
+    /// RFC 7239.
+    Forwarded,
+    Both,
+    Neither,
+}
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub header_count_max: usize,
+    pub header_bytes_max: usize,
+    pub header_timeout: Duration,
+    /// An idle keep-alive connection is closed after this.
+    pub idle_timeout: Duration,
+    pub connections_max: usize,
+    pub token_bytes_max: usize,
+}
+
+/// An address block: `10.0.0.0/8`, `::1`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IpNet {
+    pub address: std::net::IpAddr,
+    pub prefix: u8,
+}
+
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pub listen: Vec<Listen>,
+    pub tokens: Vec<AdminToken>,
+    /// Names besides loopback ones by which the API may be called (DNS rebinding guard).
+    pub hosts: Vec<String>,
+    /// Where the first credential is written when none is configured: `<store.path>/admin.token`.
+    pub first_token: PathBuf,
+    /// Recently seen people are remembered.
+    pub people: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct AdminToken {
+    pub name: String,
+    pub role: Role,
+    pub secret: Secret,
+    /// Issuers by config name that it may act on; `None`: all.
+    pub issuers: Option<Vec<String>>,
+}
+
+/// Each role may do what the ones before it may.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Role {
+    Viewer,
+    Revoker,
+    Operator,
+    Admin,
+}
+
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub path: PathBuf,
+    pub limit: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub access: AccessLog,
+    /// The subject of the token is in the access log.
+    pub subject: bool,
+    /// Events: `error`, `warn`, `info`, `debug`.
+    pub level: tracing::Level,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessLog {
+    Off,
+    On,
+    /// Refused requests only.
+    Refused,
+}
+
+/// Text on a terminal, JSON elsewhere, unless said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+pub struct Issuer {
+    pub policy: Policy,
+    pub keys: Arc<KeySet>,
+    /// For the table of `check`: `jwks_file keys.json`, `secret from env JWT_SECRET`.
+    pub keys_source: String,
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Issuer").field("name", &self.policy.name).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub name: String,
+    pub servers: Vec<ServerAddress>,
+    pub connect_timeout: Duration,
+    /// From the request sent to the first byte of the answer.
+    pub response_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+    /// Send the client's Host, or the server's own.
+    pub host: UpstreamHost,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UpstreamHost {
+    Preserve,
+    Server,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ServerAddress {
+    /// `http://host:port`: a name is resolved when a connection is made.
+    Http {
+        host: String,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Unique: as configured, or `host path`.
+    pub name: String,
+    pub host: HostPattern,
+    pub path: PathPattern,
+    pub access: Access,
+    pub credentials: Vec<Carrier>,
+    pub forward: Forward,
+    /// Header name (lower case) and the claim that fills it.
+    pub identity: Vec<(http::HeaderName, ClaimPath)>,
+    pub require: Requirements,
+    /// Issuers by name whose tokens this route takes; `None`: all.
+    pub issuers: Option<Vec<String>>,
+    pub upstream: String,
+    /// Line in the file, for `check`.
+    pub line: usize,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum HostPattern {
+    /// Lower case, without port.
+    Exact(String),
+    /// `*.example.com`: exactly one or more labels before `.example.com`; holds `.example.com`.
+    Suffix(String),
+    Any,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PathPattern {
+    Exact(String),
+    /// By whole segments: `/api/` and `/api` match `/api` and everything below `/api/`.
+    Prefix(String),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    Required,
+    Optional,
+    Public,
+}
+
+/// Where a route looks for a token.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Carrier {
+    Bearer,
+    Cookie(String),
+}
+
+/// What becomes of the token on the way to the backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forward {
+    Strip,
+    Pass,
+    /// Whatever carried it, it goes on as `Authorization: Bearer`.
+    Bearer,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Requirements {
+    /// All of these.
+    pub scopes: Vec<String>,
+    /// Since `auth_time`.
+    pub max_age: Option<Duration>,
+}

@@ -1,0 +1,6 @@
+//! The control plane: records, store, admin API, people. It runs on its own named thread and
+//! runtime; what it decides reaches the data plane as published state only.
+
+pub mod admin;
+pub mod people;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Recently seen subjects, sessions and clients; bounded; can be off.

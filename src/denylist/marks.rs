@@ -1,0 +1,44 @@
+//! The marks by which the denylist knows a token: the fingerprints of every selector that would
+//! match it and the values that conditions compare. Computed once when a signature is verified and
+//! kept with it, so that a request costs table probes and no hashing.
+
+use crate::clock::UnixMs;
+use crate::keys::Thumbprint;
+
+use super::{Fingerprint, Fingerprinter, IssuerId, TokenId};
+
+/// What a token says of itself, in the words of the issuer's configured claims.
+#[derive(Clone, Debug)]
+pub struct Identity<'a> {
+    pub issuer: &'a IssuerId,
+    pub token: TokenId,
+    pub session: Option<&'a str>,
+    pub subject: Option<&'a str>,
+    pub client: Option<&'a str>,
+    pub key: &'a Thumbprint,
+    /// Indexed claims by configured name; a claim that is an array gives one pair per element.
+    pub claims: Vec<(&'a str, String)>,
+    pub issued_at: Option<UnixMs>,
+    pub version: Option<u64>,
+}
+
+/// See the module.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Marks {
+    pub token: Fingerprint,
+    pub session: Option<Fingerprint>,
+    pub subject: Option<Fingerprint>,
+    pub client: Option<Fingerprint>,
+    pub key: Fingerprint,
+    pub issuer: Fingerprint,
+    pub claims: Box<[Fingerprint]>,
+    pub issued_at: Option<UnixMs>,
+    pub version: Option<u64>,
+}
+
+impl Marks {
+    pub fn of(identity: &Identity<'_>, by: &Fingerprinter) -> Self {
+        let _ = (identity, by);
+        unimplemented!()
+    }
+}

@@ -1,0 +1,1 @@
+//! One JWK to one key.

@@ -1,0 +1,1 @@
+//! PEM public keys and certificates.

@@ -1,0 +1,32 @@
+//! Tokens as bytes: the credential as presented, the compact JWS form (RFC 7515 section 7.1) and
+//! its strict JSON. Nothing here decides whether a token is good; it decides whether it is one
+//! token, spelled in the one way it can be spelled.
+
+mod base64url;
+mod claims;
+mod compact;
+mod json;
+
+pub use claims::{ClaimPath, Claims};
+pub use compact::{Compact, FormFault, Header};
+
+/// A token as presented. Never printed: its `Debug` shows the length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(Box<str>);
+
+impl Credential {
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The token itself, for verification and for a route that passes it on.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Credential({} bytes)", self.0.len())
+    }
+}

@@ -1,0 +1,68 @@
+//! An issuer and its policy, as compiled from the config.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::denylist::IssuerId;
+use crate::keys::{Algorithm, KeySet};
+use crate::token::ClaimPath;
+
+/// Which claims an issuer's tokens may lack. All `false` is the secure default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Missing {
+    pub iss: bool,
+    pub aud: bool,
+    pub iat: bool,
+}
+
+/// Which claim says what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimNames {
+    pub subject: ClaimPath,
+    pub session: ClaimPath,
+    /// The first that is present: `client_id`, then `azp`, by default.
+    pub client: Vec<ClaimPath>,
+    pub version: ClaimPath,
+    /// Configured name and place.
+    pub indexed: Vec<(String, ClaimPath)>,
+}
+
+/// What an issuer's tokens must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Name in the config: for people, logs and metrics.
+    pub name: String,
+    pub id: IssuerId,
+    /// The exact `iss` that its tokens must carry (unless missing and allowed to be).
+    pub iss: Option<String>,
+    /// One of these must be in `aud`. Empty only with `missing.aud`.
+    pub audiences: Vec<String>,
+    pub algorithms: Vec<Algorithm>,
+    /// Accepted `typ` header values, compared as RFC 7515 section 4.1.9 says; empty: any of `JWT`,
+    /// `at+jwt` or none.
+    pub types: Vec<String>,
+    pub max_lifetime: Duration,
+    pub session_lifetime_max: Duration,
+    pub leeway: Duration,
+    pub cutoff_skew: Duration,
+    pub missing: Missing,
+    pub claims: ClaimNames,
+    /// Top-level claims that must be present.
+    pub required: Vec<ClaimPath>,
+    /// A claim that people are shown by, for example `email`.
+    pub display: Option<ClaimPath>,
+}
+
+/// A policy and the keys in force. The control plane swaps the keys; the data plane reads them.
+pub struct Issuer {
+    pub policy: Policy,
+    pub keys: ArcSwap<KeySet>,
+}
+
+impl Issuer {
+    pub fn new(policy: Policy, keys: Arc<KeySet>) -> Self {
+        Self { policy, keys: ArcSwap::new(keys) }
+    }
+}

@@ -12,7 +12,7 @@ mod upstream;
 
 pub use admin::Admin;
 pub use client::{Answer, Connection, ReadError};
-pub use gateway::{Gateway, program};
+pub use gateway::{Gateway, program, run_to_end};
 pub use issuer::{Issuer, Token, base64url, now};
 pub use keys::{Key, Kind};
 pub use lines::Lines;

@@ -139,6 +139,14 @@ impl Connection {
         }
     }
 
+    /// Waits this long for each write from now on.
+    pub fn write_patience(&mut self, patience: Duration) {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.set_write_timeout(Some(patience)).unwrap(),
+            Stream::Unix(stream) => stream.set_write_timeout(Some(patience)).unwrap(),
+        }
+    }
+
     /// Sends a request without a body and reads its answer.
     #[track_caller]
     pub fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Answer {

@@ -1,14 +1,15 @@
 //! The real program: started with a config file, spoken to over sockets, stopped by signals.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Admin, Answer, Connection, Lines, eventually};
+use super::{Admin, Answer, Connection, Lines, PATIENCE, eventually};
 
 /// A running gateway. Dropping it kills the process.
 pub struct Gateway {
@@ -206,6 +207,29 @@ pub fn program() -> Command {
         command.env("PATH", path);
     }
     command
+}
+
+/// Runs a command that should end by itself; kills it when it does not.
+#[track_caller]
+pub fn run_to_end(command: &mut Command) -> Output {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stdout = Lines::collect(child.stdout.take().unwrap());
+    let stderr = Lines::collect(child.stderr.take().unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} still runs: {:?} {:?}", stdout.all(), stderr.all());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let bytes = |lines: &Lines| lines.until_end().join("\n").into_bytes();
+    Output { status, stdout: bytes(&stdout), stderr: bytes(&stderr) }
 }
 
 /// `host:port` of the first listener that is not a unix socket.

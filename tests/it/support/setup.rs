@@ -12,6 +12,7 @@ use super::{Gateway, Issuer, Key, Upstream};
 /// A config file being written. Every listener is on a loopback port of the system's choice.
 pub struct Setup {
     dir: Arc<TempDir>,
+    listen: String,
     server: String,
     admin: String,
     tables: String,
@@ -24,6 +25,7 @@ impl Setup {
     pub fn new() -> Self {
         Self {
             dir: Arc::new(TempDir::with_prefix("portcullis-test-").unwrap()),
+            listen: "\"127.0.0.1:0\"".into(),
             server: String::new(),
             admin: String::new(),
             tables: String::new(),
@@ -40,6 +42,12 @@ impl Setup {
 
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Other public listeners than one loopback port.
+    pub fn listen(mut self, value: &str) -> Self {
+        self.listen = value.into();
+        self
     }
 
     /// Lines for `[server]`.
@@ -140,7 +148,8 @@ impl Setup {
     /// The config's text.
     pub fn text(&self) -> String {
         format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\n{}{}\n[store]\npath = \"data\"\n\n{}",
+            "[server]\nlisten = {}\n{}\n[admin]\n{}{}\n[store]\npath = \"data\"\n\n{}",
+            self.listen,
             self.server,
             if self.admin.contains("listen") { "" } else { "listen = [\"127.0.0.1:0\"]\n" },
             self.admin,

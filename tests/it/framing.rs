@@ -199,7 +199,7 @@ fn a_body_that_a_refused_request_brought_is_not_read_as_a_request() {
 fn a_head_that_never_ends_is_given_up() {
     let upstream = Upstream::new();
     let gateway = Setup::simple(&Issuer::new("HS256"), &upstream)
-        .server("limits = { header_timeout = \"300ms\" }")
+        .server("limits = { header_timeout = \"1s\" }")
         .start();
     let mut connection = gateway.connect();
     connection.send("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ");

@@ -1,11 +1,21 @@
 //! The gateway from outside: a real process with a real config file, spoken to over real sockets.
 //! One binary, a module for each capability. Nothing here reaches into the crate.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 // The parts that every module builds its scene from.
 mod support;
 
-// What a token must be to pass, and each way in which it may not.
+// What form and signature a token must have to pass, and each way in which it may not.
 mod tokens;
+// What its claims must say, in general and for a route.
+mod claims;
 // Where a token may come from, and what becomes of it on the way to the backend.
 mod credentials;
 // Revoke, block, undo: each selector with each condition, beside a neighbour that still passes.
@@ -13,8 +23,12 @@ mod denials;
 // kill -9 in the middle of a stream of denials.
 mod durability;
 
-// HTTP/1.1 in both directions: connections, bodies, trailers, upgrades, timeouts.
+// HTTP/1.1 in both directions: connections, bodies, trailers.
 mod proxying;
+// WebSocket handshakes.
+mod upgrades;
+// One side breaks off.
+mod faults;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.

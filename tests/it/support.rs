@@ -8,6 +8,7 @@ mod issuer;
 mod keys;
 mod lines;
 mod setup;
+mod token_scene;
 mod upstream;
 
 pub use admin::Admin;
@@ -17,7 +18,8 @@ pub use issuer::{Issuer, Token, base64url, now};
 pub use keys::{Key, Kind};
 pub use lines::Lines;
 pub use setup::Setup;
-pub use upstream::{Exchange, Received, Upstream};
+pub use token_scene::TokenScene;
+pub use upstream::Upstream;
 
 use std::time::{Duration, Instant};
 

@@ -131,14 +131,6 @@ impl Connection {
         };
     }
 
-    /// Waits this long for each read from now on.
-    pub fn patience(&mut self, patience: Duration) {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.set_read_timeout(Some(patience)).unwrap(),
-            Stream::Unix(stream) => stream.set_read_timeout(Some(patience)).unwrap(),
-        }
-    }
-
     /// Waits this long for each write from now on.
     pub fn write_patience(&mut self, patience: Duration) {
         match &self.stream {

@@ -114,10 +114,6 @@ impl Token {
         self.claim("iat", now + issued).claim("exp", now + expires)
     }
 
-    pub fn jti(&self) -> String {
-        self.claims.get("jti").and_then(Value::as_str).unwrap().to_owned()
-    }
-
     /// Compact serialization.
     pub fn mint(&self) -> String {
         self.mint_raw(

@@ -15,6 +15,7 @@ pub struct Setup {
     listen: String,
     server: String,
     admin: String,
+    store: String,
     tables: String,
     upstreams: Vec<String>,
     routes: usize,
@@ -28,6 +29,7 @@ impl Setup {
             listen: "\"127.0.0.1:0\"".into(),
             server: String::new(),
             admin: String::new(),
+            store: String::new(),
             tables: String::new(),
             upstreams: Vec::new(),
             routes: 0,
@@ -61,6 +63,13 @@ impl Setup {
     pub fn admin(mut self, lines: &str) -> Self {
         self.admin.push_str(lines);
         self.admin.push('\n');
+        self
+    }
+
+    /// Lines for `[store]`.
+    pub fn store(mut self, lines: &str) -> Self {
+        self.store.push_str(lines);
+        self.store.push('\n');
         self
     }
 
@@ -148,11 +157,12 @@ impl Setup {
     /// The config's text.
     pub fn text(&self) -> String {
         format!(
-            "[server]\nlisten = {}\n{}\n[admin]\n{}{}\n[store]\npath = \"data\"\n\n{}",
+            "[server]\nlisten = {}\n{}\n[admin]\n{}{}\n[store]\npath = \"data\"\n{}\n{}",
             self.listen,
             self.server,
             if self.admin.contains("listen") { "" } else { "listen = [\"127.0.0.1:0\"]\n" },
             self.admin,
+            self.store,
             self.tables,
         )
     }

@@ -32,15 +32,18 @@ pub enum ReadError {
     Malformed(Vec<u8>),
 }
 
+/// Field names and values in the order in which they came.
+pub type Fields = Vec<(String, String)>;
+
 /// One answer, whole.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
     /// Status line and fields as they came.
     pub head: String,
-    pub headers: Vec<(String, String)>,
+    pub headers: Fields,
     pub body: Vec<u8>,
-    pub trailers: Vec<(String, String)>,
+    pub trailers: Fields,
     /// Statuses of the 1xx answers before it.
     pub informational: Vec<u16>,
 }
@@ -213,7 +216,7 @@ impl Connection {
     }
 
     /// Status line and fields of the next answer, 1xx included.
-    pub fn head(&mut self) -> Result<(u16, String, Vec<(String, String)>), ReadError> {
+    pub fn head(&mut self) -> Result<(u16, String, Fields), ReadError> {
         let head = self.through(b"\r\n\r\n")?;
         let text = String::from_utf8_lossy(&head).into_owned();
         let malformed = || ReadError::Malformed(head.clone());
@@ -252,7 +255,7 @@ impl Connection {
             }
             self.more().map_err(|stop| match stop {
                 Stop::End if self.buffered.is_empty() => ReadError::Closed,
-                stop => self.broken(stop),
+                Stop::End | Stop::Reset | Stop::Late => self.broken(stop),
             })?;
         }
     }
@@ -270,7 +273,7 @@ impl Connection {
     }
 
     /// A chunked body and its trailer fields.
-    pub fn chunked(&mut self) -> Result<(Vec<u8>, Vec<(String, String)>), ReadError> {
+    pub fn chunked(&mut self) -> Result<(Vec<u8>, Fields), ReadError> {
         let mut body = Vec::new();
         loop {
             let line = self.through(b"\r\n")?;
@@ -335,7 +338,7 @@ enum Stop {
 }
 
 /// Field lines without their line ends.
-pub fn fields<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<Vec<(String, String)>> {
+pub fn fields<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<Fields> {
     lines
         .into_iter()
         .map(|line| {

@@ -76,7 +76,9 @@ impl Key {
     pub fn other(&self) -> Self {
         match self {
             Self::Rsa(_) => Self::Rsa(rsa(&SECOND_RSA)),
-            _ => Self::new(self.kind()),
+            Self::Secret(_) | Self::P256(_) | Self::P384(_) | Self::Ed25519(_) => {
+                Self::new(self.kind())
+            }
         }
     }
 

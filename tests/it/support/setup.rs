@@ -100,7 +100,7 @@ impl Setup {
                 std::fs::write(self.dir.path().join(&name), secret).unwrap();
                 format!("{{ secret_file = \"{name}\" }}")
             }
-            key => {
+            key @ (Key::Rsa(_) | Key::P256(_) | Key::P384(_) | Key::Ed25519(_)) => {
                 let name = format!("{}.pem", issuer.name);
                 std::fs::write(self.dir.path().join(&name), key.public_pem()).unwrap();
                 format!("{{ pem_file = \"{name}\" }}")

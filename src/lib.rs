@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod denylist;
 pub mod keys;
+pub mod proxy;
 pub mod secret;
 pub mod telemetry;
 pub mod token;

@@ -13,6 +13,8 @@ mod routes;
 mod server;
 mod source;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};

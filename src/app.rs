@@ -12,13 +12,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use crate::config::{Config, Listen};
 use crate::control::store::{self, Store};
 use crate::denylist::{Denylist, Fingerprinter};
+use crate::proxy::accept::Acceptor;
 use crate::proxy::core::{Command, CoreHandle, Shared};
-use crate::proxy::{self, Addresses, Published, accept};
+use crate::proxy::{self, Addresses, Published};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
 use crate::verify::{Issuer, SignatureCache, Verifier};
@@ -52,8 +52,7 @@ pub enum StartError {
 pub struct Gateway {
     listen: Vec<Listen>,
     cores: Vec<CoreHandle>,
-    acceptor: JoinHandle<()>,
-    stop_accepting: watch::Sender<bool>,
+    acceptor: Acceptor,
     control: ControlThread,
     store: Store,
     drain_timeout: Duration,
@@ -76,7 +75,7 @@ impl Gateway {
     pub fn start(config: Config, options: Options) -> Result<Self, StartError> {
         let bound = sockets::bind_all(&config.server.listen).map_err(StartError::Bind)?;
         let (denylist, writer) = Denylist::new(Fingerprinter::random());
-        let store_options = store::Options { limit: config.store.limit, ..store::Options::default() };
+        let store_options = store::Options { limit: config.store.limit };
         let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
         let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
@@ -96,16 +95,15 @@ impl Gateway {
             observations,
             ready: Arc::clone(&ready),
         })?;
-        let (stop_accepting, stop) = watch::channel(false);
         let (listeners, listen) =
             bound.into_iter().map(|bound| (bound.listener, bound.address)).unzip();
-        let acceptor = start_acceptor(listeners, &cores, config.server.limits.connections_max, stop)
-            .map_err(StartError::Thread)?;
+        let targets = cores.iter().map(CoreHandle::target).collect();
+        let connections_max = config.server.limits.connections_max;
+        let acceptor = Acceptor::spawn(listeners, targets, connections_max).map_err(StartError::Thread)?;
         Ok(Self {
             listen,
             cores,
             acceptor,
-            stop_accepting,
             control,
             store,
             drain_timeout: config.server.drain_timeout,
@@ -128,8 +126,7 @@ impl Gateway {
     /// connections; after the deadline the rest is cut.
     pub fn drain(mut self) -> Drained {
         self.ready.store(false, Ordering::Release);
-        self.stop_accepting.send_replace(true);
-        self.acceptor.join().ok();
+        self.acceptor.stop();
         for core in &self.cores {
             core.commands.send(Command::Drain).ok();
         }
@@ -175,27 +172,11 @@ fn start_cores(threads: usize, shared: &Shared) -> std::io::Result<Vec<CoreHandl
     (0..count).map(|index| proxy::core::spawn(index, shared.clone())).collect()
 }
 
-fn start_acceptor(
-    listeners: Vec<accept::Listener>,
-    cores: &[CoreHandle],
-    connections_max: usize,
-    stop: watch::Receiver<bool>,
-) -> std::io::Result<JoinHandle<()>> {
-    let targets = cores
-        .iter()
-        .map(|core| accept::Target { commands: core.commands.clone(), open: Arc::clone(&core.open) })
-        .collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
-        runtime.block_on(accept::run(listeners, targets, connections_max, stop));
-    })
-}
-
 impl std::fmt::Display for StartError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bind(error) => write!(out, "{error}"),
-            Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
+            Self::Store(error) => write!(out, "the store cannot be opened: {error:?}"),
             Self::AdminToken(text) => out.write_str(text),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
         }

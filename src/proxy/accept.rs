@@ -4,17 +4,21 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, watch};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc;
 
 use super::core::{Accepted, Command};
 
-/// A bound socket.
+/// How long to wait when there is no room or the system has no more file descriptors.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A bound socket, not blocking.
 pub enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -26,74 +30,107 @@ pub struct Target {
     pub open: Arc<AtomicUsize>,
 }
 
-/// Accepts until told to stop; then the sockets are closed.
-pub async fn run(
-    listeners: Vec<Listener>,
-    targets: Vec<Target>,
-    connections_max: usize,
-    stop: watch::Receiver<bool>,
-) {
-    let targets = Arc::new(targets);
-    let mut tasks = tokio::task::JoinSet::new();
-    for listener in listeners {
-        let (targets, mut stop) = (Arc::clone(&targets), stop.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = accept_all(listener, &targets, connections_max) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
-        });
-    }
-    while tasks.join_next().await.is_some() {}
+/// The acceptor's thread; dropping or stopping it closes the sockets.
+pub struct Acceptor {
+    /// Closing this end wakes the thread and ends it.
+    stop: UnixStream,
+    thread: std::thread::JoinHandle<()>,
 }
 
-async fn accept_all(listener: Listener, targets: &[Target], connections_max: usize) {
-    match listener {
-        Listener::Tcp(listener) => {
-            let accept = |listener: &TcpListener| {
+impl Acceptor {
+    pub fn spawn(
+        listeners: Vec<Listener>,
+        targets: Vec<Target>,
+        connections_max: usize,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = UnixStream::pair()?;
+        let thread = std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
+            if let Err(error) = run(&listeners, &targets, connections_max, &stopped) {
+                tracing::error!(%error, "the acceptor has ended");
+            }
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Returns when the sockets are closed.
+    pub fn stop(self) {
+        drop(self.stop);
+        self.thread.join().ok();
+    }
+}
+
+fn run(
+    listeners: &[Listener],
+    targets: &[Target],
+    connections_max: usize,
+    stopped: &UnixStream,
+) -> io::Result<()> {
+    loop {
+        // At the limit new clients wait in the kernel's queue rather than take memory here.
+        let full = open(targets) >= connections_max;
+        let watched = if full { &[] } else { listeners };
+        let mut waits: Vec<PollFd<'_>> = vec![PollFd::new(stopped, PollFlags::IN)];
+        waits.extend(watched.iter().map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)));
+        let pause = Timespec::try_from(PAUSE).ok().filter(|_| full);
+        match poll(&mut waits, pause.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut ready = waits.iter().map(|wait| !wait.revents().is_empty());
+        if ready.next() == Some(true) {
+            return Ok(());
+        }
+        for (listener, ready) in watched.iter().zip(ready) {
+            if ready {
+                accept_waiting(listener, targets, connections_max);
+            }
+        }
+    }
+}
+
+/// Takes what waits on one socket, a bounded number at a time so that the others get their turn.
+fn accept_waiting(listener: &Listener, targets: &[Target], connections_max: usize) {
+    for _ in 0..64 {
+        if open(targets) >= connections_max {
+            return;
+        }
+        match listener.accept() {
+            Ok(accepted) => hand_over(accepted, targets),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if is_of_client(&error) => {}
+            Err(error) => {
+                // Out of file descriptors or memory: waiting is all that helps.
+                tracing::warn!(%error, "a connection could not be accepted");
+                std::thread::sleep(PAUSE);
+                return;
+            }
+        }
+    }
+}
+
+impl Listener {
+    fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
                 stream.set_nonblocking(true)?;
                 stream.set_nodelay(true)?;
                 Ok(Accepted::Tcp(stream, peer.ip()))
-            };
-            accept_from(listener, accept, targets, connections_max).await;
-        }
-        Listener::Unix(listener) => {
-            let accept = |listener: &UnixListener| {
+            }
+            Self::Unix(listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(true)?;
                 Ok(Accepted::Unix(stream))
-            };
-            accept_from(listener, accept, targets, connections_max).await;
+            }
         }
     }
 }
 
-async fn accept_from<L: std::os::fd::AsRawFd>(
-    listener: L,
-    accept: impl Fn(&L) -> io::Result<Accepted>,
-    targets: &[Target],
-    connections_max: usize,
-) {
-    let listener = match AsyncFd::new(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "a listener cannot be watched"),
-    };
-    loop {
-        // At the limit new clients wait in the kernel's queue rather than take memory here.
-        while open(targets) >= connections_max {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let Ok(mut ready) = listener.readable().await else { return };
-        match ready.try_io(|listener| accept(listener.get_ref())) {
-            Ok(Ok(accepted)) => hand_over(accepted, targets),
-            Ok(Err(error)) if is_of_client(&error) => {}
-            Ok(Err(error)) => {
-                // Out of file descriptors or memory: waiting is all that helps.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(_would_block) => {}
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::config::Limits;
 use crate::telemetry::Observer;
 use crate::telemetry::access::CoreLog;
 
+use super::accept::Target;
 use super::io::{ClientStream, Stream};
 use super::pool::Pool;
 use super::published::Published;
@@ -63,6 +64,13 @@ pub struct CoreHandle {
     /// Connections it serves; the acceptor's measure of load.
     pub open: Arc<AtomicUsize>,
     pub thread: std::thread::JoinHandle<()>,
+}
+
+impl CoreHandle {
+    /// The core as the acceptor sees it.
+    pub fn target(&self) -> Target {
+        Target { commands: self.commands.clone(), open: Arc::clone(&self.open) }
+    }
 }
 
 /// What every core is started with.

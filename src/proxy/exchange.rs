@@ -95,7 +95,6 @@ impl Exchange {
     pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
         let Some(verified) = verified else { return };
         let signed = verified.token.signed();
-        signed.seen(self.at);
         if verified.token.is_fresh() {
             self.core.observer.tell(Observation::Sighting(Sighting {
                 at: self.at,

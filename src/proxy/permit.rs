@@ -53,6 +53,7 @@ fn examine(
     }
     let missing = signed.missing_scopes(&route.require.scopes);
     if !missing.is_empty() {
+        let missing = missing.into_iter().map(str::to_owned).collect();
         return Err(Rejection::ScopeMissing(missing));
     }
     if let Some(max_age) = route.require.max_age {
@@ -118,8 +119,9 @@ impl Recheck {
         if let Some(hit) = published.denylist.check(signed.marks()) {
             return Err(Rejection::Denied(hit));
         }
-        if !signed.key_in_force() {
-            return Err(Rejection::Token(TokenFault::UnknownKey));
+        if !signed.key_is_published() {
+            let kid = signed.kid().unwrap_or_default();
+            return Err(Rejection::Token(TokenFault::UnknownKey { kid: kid.to_owned() }));
         }
         Ok(())
     }

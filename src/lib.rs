@@ -5,6 +5,7 @@
 //! [`denylist`]; [`control`] writes what it reads. [`config`] is compiled once by [`app`], the only
 //! place that sees both planes.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -1,6 +1,24 @@
 //! The configuration, valid. `config::load` turns the text into this or into every diagnostic at
 //! once; nothing after it has to ask whether a value makes sense.
 
+mod cursor;
+mod diagnostic;
+mod environment;
+mod files;
+mod issuer;
+mod keys;
+mod load;
+mod mask;
+mod routes;
+mod server;
+mod source;
+mod suggest;
+mod value;
+
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use load::{load, parse};
+pub use routes::{Specificity, order, specificity};
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +28,13 @@ use crate::keys::KeySet;
 use crate::secret::Secret;
 use crate::token::ClaimPath;
 use crate::verify::Policy;
+
+/// A configuration that can be used, and what is worth knowing about it: warnings and notes.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub notes: Diagnostics,
+}
 
 /// A whole configuration. Paths are absolute or relative to the process, already resolved against
 /// the file's directory.
@@ -216,6 +241,45 @@ pub enum PathPattern {
     Exact(String),
     /// By whole segments: `/api/` and `/api` match `/api` and everything below `/api/`.
     Prefix(String),
+}
+
+impl Listen {
+    /// As it is written in the file.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+impl HostPattern {
+    /// As it is written in the file.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Exact(host) => host.clone(),
+            Self::Suffix(suffix) => format!("*{suffix}"),
+            Self::Any => "*".to_owned(),
+        }
+    }
+}
+
+impl PathPattern {
+    /// The path; an exact one begins with `=`.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Exact(path) => format!("={path}"),
+            Self::Prefix(path) => path.clone(),
+        }
+    }
+
+    /// `/api` for `/api/`: patterns that match the same paths are equal.
+    pub fn normal(&self) -> Self {
+        match self {
+            Self::Exact(path) => Self::Exact(path.clone()),
+            Self::Prefix(path) => Self::Prefix(path.trim_end_matches('/').to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,13 +2,22 @@
 //! its strict JSON. Nothing here decides whether a token is good; it decides whether it is one
 //! token, spelled in the one way it can be spelled.
 
-mod base64url;
+pub(crate) mod base64url;
 mod claims;
 mod compact;
-mod json;
+mod fault;
+pub(crate) mod json;
 
 pub use claims::{ClaimPath, Claims};
-pub use compact::{Compact, FormFault, Header};
+pub use compact::{Compact, Header, KID_BYTES_MAX, TOKEN_BYTES_MAX};
+pub use fault::{FormFault, Part};
+
+/// SHA-256, as RFC 7638 thumbprints and the names of tokens without `jti` use it.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    digest
+}
 
 /// A token as presented. Never printed: its `Debug` shows the length only.
 #[derive(Clone, PartialEq, Eq)]

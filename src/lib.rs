@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod denylist;
 pub mod keys;
+pub mod proxy;
 pub mod secret;
 pub mod telemetry;
 pub mod token;

@@ -6,6 +6,7 @@
 //! place that sees both planes.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -3,6 +3,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+mod guarded;
+
+pub use guarded::{Clock, GuardedClock, SimulatedClock};
+
 /// Milliseconds since 1970-01-01T00:00:00Z, without leap seconds (RFC 7519 NumericDate, finer).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct UnixMs(pub i64);

@@ -1,6 +1,26 @@
 //! The configuration, valid. `config::load` turns the text into this or into every diagnostic at
 //! once; nothing after it has to ask whether a value makes sense.
 
+mod cursor;
+mod diagnostic;
+mod environment;
+mod files;
+mod issuer;
+mod keys;
+mod load;
+mod mask;
+mod routes;
+mod server;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use load::{load, parse};
+pub use routes::{Specificity, order, specificity};
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +30,13 @@ use crate::keys::KeySet;
 use crate::secret::Secret;
 use crate::token::ClaimPath;
 use crate::verify::Policy;
+
+/// A configuration that can be used, and what is worth knowing about it: warnings and notes.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub notes: Diagnostics,
+}
 
 /// A whole configuration. Paths are absolute or relative to the process, already resolved against
 /// the file's directory.
@@ -77,6 +104,20 @@ pub struct Limits {
 pub struct IpNet {
     pub address: std::net::IpAddr,
     pub prefix: u8,
+}
+
+impl IpNet {
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        use std::net::IpAddr::{V4, V6};
+        let (ours, theirs, width) = match (self.address, address) {
+            (V4(ours), V4(theirs)) => (u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32),
+            (V6(ours), V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
+            (V4(_), V6(_)) | (V6(_), V4(_)) => return false,
+        };
+        let host_bits = width - u32::from(self.prefix).min(width);
+        let differ = ours ^ theirs;
+        differ.checked_shr(host_bits).unwrap_or(0) == 0
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -216,6 +257,45 @@ pub enum PathPattern {
     Exact(String),
     /// By whole segments: `/api/` and `/api` match `/api` and everything below `/api/`.
     Prefix(String),
+}
+
+impl Listen {
+    /// As it is written in the file.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+impl HostPattern {
+    /// As it is written in the file.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Exact(host) => host.clone(),
+            Self::Suffix(suffix) => format!("*{suffix}"),
+            Self::Any => "*".to_owned(),
+        }
+    }
+}
+
+impl PathPattern {
+    /// The path; an exact one begins with `=`.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Exact(path) => format!("={path}"),
+            Self::Prefix(path) => path.clone(),
+        }
+    }
+
+    /// `/api` for `/api/`: patterns that match the same paths are equal.
+    pub fn normal(&self) -> Self {
+        match self {
+            Self::Exact(path) => Self::Exact(path.clone()),
+            Self::Prefix(path) => Self::Prefix(path.trim_end_matches('/').to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,6 +6,7 @@
 //! fingerprint. The reader half ([`Denylist`]) is all that the data plane ever sees; the writer
 //! half ([`Writer`]) belongs to the store's thread.
 
+pub(crate) mod canonical;
 mod denial;
 mod fingerprint;
 mod fold;
@@ -14,7 +15,7 @@ mod retention;
 mod selector;
 mod table;
 
-pub use denial::{Actor, Denial, DenialId, Lift, Via};
+pub use denial::{Actor, Denial, DenialId, IdSource, Lift, NotAnId, Via};
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use fold::{Cutoff, Fold};
 pub use marks::{Identity, Marks};

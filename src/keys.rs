@@ -2,12 +2,22 @@
 //! algorithm; a token's header never chooses. Pure: files and URLs are read elsewhere.
 
 mod algorithm;
+mod der;
+mod fault;
 mod jwk;
+mod mint;
 mod pem;
+mod public;
+mod secret;
 mod set;
 
 pub use algorithm::Algorithm;
-pub use set::{Key, KeyFault, KeySet};
+pub use fault::KeyFault;
+pub use mint::{MintError, SigningKey};
+pub use set::{Key, KeySet};
+
+/// The largest key set that is read.
+pub const JWKS_BYTES_MAX: usize = 1024 * 1024;
 
 /// RFC 7638 SHA-256 thumbprint of a public key; for a secret a keyed digest that says nothing
 /// about the secret. What a key denial names, since kids are reused. Base64url in text.

@@ -2,13 +2,39 @@
 //! its strict JSON. Nothing here decides whether a token is good; it decides whether it is one
 //! token, spelled in the one way it can be spelled.
 
-mod base64url;
+pub(crate) mod base64url;
 mod claims;
 mod compact;
-mod json;
+mod fault;
+pub(crate) mod json;
 
 pub use claims::{ClaimPath, Claims};
-pub use compact::{Compact, FormFault, Header};
+pub use compact::{Compact, Header, KID_BYTES_MAX, TOKEN_BYTES_MAX};
+pub use fault::{FormFault, Part};
+
+/// SHA-256, as RFC 7638 thumbprints and the names of tokens without `jti` use it.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    digest
+}
+
+/// What a token says of itself. Nothing of it is verified: for people who look at a token, never
+/// for a decision.
+#[derive(Debug)]
+pub struct Unverified {
+    pub header: Header,
+    pub claims: Claims,
+    pub bytes: usize,
+}
+
+impl Unverified {
+    pub fn decode(credential: &Credential) -> Result<Self, FormFault> {
+        let token = Compact::parse(credential.expose())?;
+        let bytes = credential.expose().len();
+        Ok(Self { header: token.header, claims: token.claims, bytes })
+    }
+}
 
 /// A token as presented. Never printed: its `Debug` shows the length only.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! Keyed fingerprints of selectors: 96 bits of SipHash-2-4-128 under a random key of the process,
 //! so that no false positive can be aimed at and none is expected.
 
+use siphasher::sip128::SipHasher24;
+
+use super::canonical::Parts;
 use super::{IssuerId, Selector, TokenId};
 
 /// What the hot table is keyed by.
@@ -24,18 +27,54 @@ impl Fingerprinter {
     }
 
     pub fn selector(&self, issuer: &IssuerId, selector: &Selector) -> Fingerprint {
-        let _ = (issuer, selector, &self.key);
-        unimplemented!()
+        self.parts(issuer, Parts::of(selector))
     }
 
     pub fn token(&self, issuer: &IssuerId, token: &TokenId) -> Fingerprint {
-        let _ = (issuer, token);
-        unimplemented!()
+        self.parts(issuer, Parts::of_token(token))
+    }
+
+    pub(super) fn parts(&self, issuer: &IssuerId, parts: Parts<'_>) -> Fingerprint {
+        let mut form = Vec::with_capacity(128);
+        parts.write(issuer, &mut form);
+        self.form(&form)
+    }
+
+    /// The fingerprint of a canonical form.
+    pub(crate) fn form(&self, form: &[u8]) -> Fingerprint {
+        let hash = SipHasher24::new_with_key(&self.key).hash(form).as_bytes();
+        let [fingerprint @ .., _, _, _, _] = hash;
+        Fingerprint(fingerprint)
     }
 }
 
 impl std::fmt::Debug for Fingerprinter {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Fingerprinter")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_stable_under_one_key_and_foreign_under_another() {
+        let issuer = IssuerId::new("https://id.example.com/");
+        let alice = Selector::Subject("alice".into());
+        let by = Fingerprinter::random();
+        assert_eq!(by.selector(&issuer, &alice), by.clone().selector(&issuer, &alice));
+        assert_ne!(by.selector(&issuer, &alice), Fingerprinter::random().selector(&issuer, &alice));
+        assert_ne!(
+            by.selector(&issuer, &alice),
+            by.selector(&issuer, &Selector::Session("alice".into()))
+        );
+        assert_ne!(
+            by.selector(&issuer, &alice),
+            by.selector(&IssuerId::new("https://id.example.com"), &alice)
+        );
+        let jti = TokenId::Jti("t-1".into());
+        assert_eq!(by.token(&issuer, &jti), by.selector(&issuer, &Selector::Token(jti.clone())));
+        assert_eq!(format!("{by:?}"), "Fingerprinter", "the key is not printed");
     }
 }

@@ -5,6 +5,7 @@
 use crate::clock::UnixMs;
 use crate::keys::Thumbprint;
 
+use super::canonical::Parts;
 use super::{Fingerprint, Fingerprinter, IssuerId, TokenId};
 
 /// What a token says of itself, in the words of the issuer's configured claims.
@@ -38,7 +39,22 @@ pub struct Marks {
 
 impl Marks {
     pub fn of(identity: &Identity<'_>, by: &Fingerprinter) -> Self {
-        let _ = (identity, by);
-        unimplemented!()
+        let issuer = identity.issuer;
+        let mark = |parts: Parts<'_>| by.parts(issuer, parts);
+        Self {
+            token: mark(Parts::of_token(&identity.token)),
+            session: identity.session.map(|session| mark(Parts::Session(session))),
+            subject: identity.subject.map(|subject| mark(Parts::Subject(subject))),
+            client: identity.client.map(|client| mark(Parts::Client(client))),
+            key: mark(Parts::Key(identity.key)),
+            issuer: mark(Parts::Issuer),
+            claims: identity
+                .claims
+                .iter()
+                .map(|(name, value)| mark(Parts::Claim(name, value)))
+                .collect(),
+            issued_at: identity.issued_at,
+            version: identity.version,
+        }
     }
 }

@@ -1,8 +1,18 @@
-//! The hot table.
+//! The hot table: for each selector with something in force, its fingerprint and its fold in 20
+//! bytes. Exact, never evicts. Many shards, each behind a read-write lock that a writer holds only
+//! for one insertion or a pointer swap: a shard that must grow is built anew beside the old one.
+
+mod packed;
+mod shard;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::{ConditionKind, Fingerprint, Fingerprinter, Fold, Marks, SelectorKind};
+use parking_lot::RwLock;
+
+use self::packed::Slot;
+use self::shard::Shard;
+use super::{Condition, ConditionKind, Fingerprint, Fingerprinter, Fold, Marks, SelectorKind};
 
 /// Why a token is denied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,9 +23,10 @@ pub struct Hit {
 }
 
 /// The reader half. Shared by every core; a look-up never waits for I/O.
-#[derive(Debug)]
 pub struct Denylist {
     fingerprinter: Fingerprinter,
+    shards: Box<[CacheLine]>,
+    counts: Counts,
 }
 
 /// The writer half: one owner, the store's thread.
@@ -24,17 +35,69 @@ pub struct Writer {
     table: Arc<Denylist>,
 }
 
+/// One lock and its shard on a cache line of their own, so that a probe touches one line of them.
+#[repr(align(64))]
+struct CacheLine(RwLock<Shard>);
+
+/// Entries by kind of selector, so that a request does not look for kinds that hold nothing. A
+/// count is raised before its entry is seen and lowered after it is gone.
+#[derive(Debug, Default)]
+struct Counts {
+    all: AtomicUsize,
+    kinds: [AtomicU64; Slot::KINDS],
+}
+
+const SHARD_BITS: u32 = 12;
+
+/// Which shard holds a fingerprint. The share of the shards rises evenly to twice that of the
+/// first, so that they do not all double at once: bytes an entry stay near 33 at any size instead
+/// of swinging between 24 and 48, and growing is spread over time.
+fn shard_of(at: &Fingerprint) -> usize {
+    let [.., a, b, c, d] = at.0;
+    let x = u64::from(u32::from_le_bytes([a, b, c, d]));
+    // log2(1 + x) for x in [0, 1), as a parabola: x + 0.3431·x·(1 − x). Below 2^32 by a margin.
+    let bend = (x * ((1 << 32) - x)) >> 32;
+    let bent = x + ((bend * 351) >> 10);
+    usize::try_from(bent.min((1 << 32) - 1) >> (32 - SHARD_BITS)).unwrap_or(0)
+}
+
 impl Denylist {
     /// An empty table and its writer.
     pub fn new(fingerprinter: Fingerprinter) -> (Arc<Self>, Writer) {
-        let table = Arc::new(Self { fingerprinter });
+        let shards =
+            (0..1 << SHARD_BITS).map(|_| CacheLine(RwLock::new(Shard::default()))).collect();
+        let table = Arc::new(Self { fingerprinter, shards, counts: Counts::default() });
         (Arc::clone(&table), Writer { table })
     }
 
-    /// Is a token with these marks denied?
+    /// Is a token with these marks denied? The narrowest selector that says so is named.
     pub fn check(&self, marks: &Marks) -> Option<Hit> {
-        let _ = marks;
-        unimplemented!()
+        if self.counts.all.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.probe(SelectorKind::Token, &marks.token, marks)
+            .or_else(|| self.probe(SelectorKind::Session, marks.session.as_ref()?, marks))
+            .or_else(|| self.probe(SelectorKind::Subject, marks.subject.as_ref()?, marks))
+            .or_else(|| self.probe(SelectorKind::Client, marks.client.as_ref()?, marks))
+            .or_else(|| self.probe(SelectorKind::Key, &marks.key, marks))
+            .or_else(|| self.probe(SelectorKind::Issuer, &marks.issuer, marks))
+            .or_else(|| {
+                marks.claims.iter().find_map(|claim| self.probe(SelectorKind::Claim, claim, marks))
+            })
+    }
+
+    #[inline]
+    fn probe(&self, kind: SelectorKind, at: &Fingerprint, marks: &Marks) -> Option<Hit> {
+        if !self.counts.may_hold(kind) {
+            return None;
+        }
+        let condition = self.shard(at).read().find(at)?.denies(marks)?;
+        Some(Hit { fingerprint: *at, selector: kind, condition })
+    }
+
+    /// What is in force for a selector; empty when nothing is.
+    pub fn fold(&self, at: &Fingerprint) -> Fold {
+        self.shard(at).read().find(at).map(|found| found.fold()).unwrap_or_default()
     }
 
     pub fn fingerprinter(&self) -> &Fingerprinter {
@@ -43,19 +106,120 @@ impl Denylist {
 
     /// Selectors with something in force.
     pub fn len(&self) -> usize {
-        unimplemented!()
+        self.counts.all.load(Ordering::Acquire)
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Bytes of memory that the table takes. Walks the shards: for a scrape, not for a request.
+    pub fn bytes(&self) -> usize {
+        let within: usize = self.shards.iter().map(|line| line.0.read().bytes()).sum();
+        within + std::mem::size_of_val(&*self.shards) + std::mem::size_of::<Self>()
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "shard_of is below 1 << SHARD_BITS, the length")]
+    fn shard(&self, at: &Fingerprint) -> &RwLock<Shard> {
+        &self.shards[shard_of(at)].0
+    }
+}
+
+impl std::fmt::Debug for Denylist {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Denylist").field("len", &self.len()).finish_non_exhaustive()
+    }
 }
 
 impl Writer {
     /// Replaces what is in force for a selector; an empty fold removes it. In force for every
-    /// request that begins after this returns.
+    /// request that begins after this returns. A selector whose kind is not known is looked for by
+    /// every probe: prefer [`Writer::set_of_kind`].
     pub fn set(&mut self, at: Fingerprint, fold: &Fold) {
-        let _ = (at, fold, &self.table);
-        unimplemented!()
+        self.replace(at, None, fold);
+    }
+
+    /// [`Writer::set`] for a selector of a known kind.
+    pub fn set_of_kind(&mut self, kind: SelectorKind, at: Fingerprint, fold: &Fold) {
+        self.replace(at, Some(kind), fold);
+    }
+
+    /// Adds one more condition to what is in force for a selector.
+    pub(crate) fn add(
+        &mut self,
+        kind: SelectorKind,
+        at: Fingerprint,
+        condition: Condition,
+        except: Option<Fingerprint>,
+    ) {
+        let mut fold = self.table.fold(&at);
+        fold.add_condition(condition, except);
+        self.replace(at, Some(kind), &fold);
+    }
+
+    pub fn table(&self) -> &Arc<Denylist> {
+        &self.table
+    }
+
+    fn replace(&mut self, at: Fingerprint, kind: Option<SelectorKind>, fold: &Fold) {
+        let table = &*self.table;
+        let lock = table.shard(&at);
+        let slot = Slot::of(kind);
+        if fold.is_empty() {
+            // Bound to a name so that the lock is free again before the counts change.
+            let removed = lock.write().remove(&at);
+            if let Some(removed) = removed {
+                table.counts.lower(removed);
+            }
+        } else {
+            let (needs_room, before) = {
+                let shard = lock.read();
+                (shard.is_full(), shard.find(&at).map(|found| found.slot()))
+            };
+            if needs_room {
+                Self::rebuild(lock);
+            }
+            if before != Some(slot) {
+                table.counts.raise(slot);
+            }
+            lock.write().set(at, slot, fold);
+            if let Some(before) = before.filter(|before| *before != slot) {
+                table.counts.lower(before);
+            }
+            return;
+        }
+        if lock.read().is_wasteful() {
+            Self::rebuild(lock);
+        }
+    }
+
+    /// Builds the shard anew beside itself and swaps it in. Sound because there is one writer: no
+    /// entry changes between the copy and the swap. Readers wait for the swap alone.
+    fn rebuild(lock: &RwLock<Shard>) {
+        let mut table = lock.read().rebuilt();
+        lock.write().swap_table(&mut table);
+        // What is dropped here is the old table, outside the lock.
+    }
+}
+
+impl Counts {
+    fn may_hold(&self, kind: SelectorKind) -> bool {
+        self.of(Slot::of(Some(kind))).load(Ordering::Acquire) != 0
+            || self.of(Slot::of(None)).load(Ordering::Acquire) != 0
+    }
+
+    fn raise(&self, slot: Slot) {
+        self.of(slot).fetch_add(1, Ordering::Release);
+        self.all.fetch_add(1, Ordering::Release);
+    }
+
+    fn lower(&self, slot: Slot) {
+        self.of(slot).fetch_sub(1, Ordering::Release);
+        self.all.fetch_sub(1, Ordering::Release);
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a slot is below KINDS, the length")]
+    fn of(&self, slot: Slot) -> &AtomicU64 {
+        &self.kinds[slot.index()]
     }
 }

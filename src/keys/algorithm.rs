@@ -59,4 +59,39 @@ impl Algorithm {
     pub fn is_symmetric(self) -> bool {
         matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
     }
+
+    /// The shortest secret that RFC 7518 section 3.2 allows; 0 for key pairs.
+    pub fn secret_bytes_min(self) -> usize {
+        match self {
+            Self::HS256 => 32,
+            Self::HS384 => 48,
+            Self::HS512 => 64,
+            Self::RS256
+            | Self::RS384
+            | Self::RS512
+            | Self::PS256
+            | Self::PS384
+            | Self::PS512
+            | Self::ES256
+            | Self::ES384
+            | Self::EdDSA => 0,
+        }
+    }
+
+    pub(crate) fn to_jsonwebtoken(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::HS256 => jsonwebtoken::Algorithm::HS256,
+            Self::HS384 => jsonwebtoken::Algorithm::HS384,
+            Self::HS512 => jsonwebtoken::Algorithm::HS512,
+            Self::RS256 => jsonwebtoken::Algorithm::RS256,
+            Self::RS384 => jsonwebtoken::Algorithm::RS384,
+            Self::RS512 => jsonwebtoken::Algorithm::RS512,
+            Self::PS256 => jsonwebtoken::Algorithm::PS256,
+            Self::PS384 => jsonwebtoken::Algorithm::PS384,
+            Self::PS512 => jsonwebtoken::Algorithm::PS512,
+            Self::ES256 => jsonwebtoken::Algorithm::ES256,
+            Self::ES384 => jsonwebtoken::Algorithm::ES384,
+            Self::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+        }
+    }
 }

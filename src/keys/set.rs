@@ -1,29 +1,29 @@
 //! Keys and sets of keys.
 
-use crate::secret::Secret;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Algorithm, Thumbprint};
+use crate::secret::Secret;
+use crate::token::Compact;
+
+use super::{Algorithm, KeyFault, Thumbprint, jwk, pem, secret};
 
 /// One verification key.
 pub struct Key {
-    pub(crate) thumbprint: Thumbprint,
-    pub(crate) kid: Option<String>,
+    pub(super) thumbprint: Thumbprint,
+    pub(super) kid: Option<String>,
     /// The algorithms it may verify: the intersection of what the key can do, what the JWK says
     /// and what the issuer allows. Never empty.
-    pub(crate) algorithms: Vec<Algorithm>,
-    pub(crate) decoding: jsonwebtoken::DecodingKey,
+    pub(super) algorithms: Vec<Algorithm>,
+    pub(super) decoding: jsonwebtoken::DecodingKey,
 }
 
-/// Why a key or a set was not taken. Its text never holds key material.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum KeyFault {
-    NotPem,
-}
-
-/// The keys of one issuer. Immutable; a change is a new set.
-#[derive(Default)]
+/// The keys of one issuer. Immutable; a change is a new set with a new id.
 pub struct KeySet {
-    pub(crate) keys: Vec<Key>,
+    id: u64,
+    keys: Vec<Key>,
+    by_kid: HashMap<String, Vec<usize>>,
+    by_thumbprint: HashMap<Thumbprint, Vec<usize>>,
 }
 
 impl Key {
@@ -38,47 +38,122 @@ impl Key {
     pub fn algorithms(&self) -> &[Algorithm] {
         &self.algorithms
     }
+
+    pub fn allows(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.contains(&algorithm)
+    }
+
+    /// Is the token's signature by this key under this algorithm? `false` for an algorithm that
+    /// the key is not bound to, whatever the token's header says.
+    pub fn verifies(&self, token: &Compact<'_>, algorithm: Algorithm) -> bool {
+        self.allows(algorithm)
+            && jsonwebtoken::crypto::verify(
+                token.signature,
+                token.signing_input.as_bytes(),
+                &self.decoding,
+                algorithm.to_jsonwebtoken(),
+            )
+            .unwrap_or(false)
+    }
 }
 
 impl KeySet {
+    pub(super) fn new(keys: Vec<Key>) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let mut by_kid: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_thumbprint: HashMap<Thumbprint, Vec<usize>> = HashMap::new();
+        for (index, key) in keys.iter().enumerate() {
+            if let Some(kid) = &key.kid {
+                by_kid.entry(kid.clone()).or_default().push(index);
+            }
+            by_thumbprint.entry(key.thumbprint).or_default().push(index);
+        }
+        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), keys, by_kid, by_thumbprint }
+    }
+
     /// One shared secret. Refused when shorter than the hash of its algorithm asks
-    /// (RFC 7518 section 3.2): 32 bytes for HS256 and so on.
+    /// (RFC 7518 section 3.2): 32 bytes for HS256 and so on. With several allowed algorithms it is
+    /// bound to those that it is long enough for.
     pub fn from_secret(
         secret: &Secret,
         kid: Option<&str>,
         allowed: &[Algorithm],
     ) -> Result<Self, KeyFault> {
-        let _ = (secret, kid, allowed);
-        unimplemented!()
+        Ok(Self::new(vec![secret::key(secret, kid, allowed)?]))
     }
 
-    /// One or more PEM public keys or certificates, concatenated.
+    /// One or more PEM public keys or certificates, concatenated. A certificate is a container of
+    /// its key: neither its signature nor its dates are looked at.
     pub fn from_pem(
         pem: &[u8],
         kid: Option<&str>,
         allowed: &[Algorithm],
     ) -> Result<Self, KeyFault> {
-        let _ = (pem, kid, allowed);
-        unimplemented!()
+        let keys = pem::keys(pem, kid, allowed)?;
+        if kid.is_some() && keys.len() > 1 {
+            return Err(KeyFault::OneNameForMany);
+        }
+        Ok(Self::new(keys))
     }
 
     /// A JWK set (RFC 7517 section 5). Keys that cannot be used are skipped and named in the
     /// second part; a set without a usable key is a fault.
     pub fn from_jwks(json: &[u8], allowed: &[Algorithm]) -> Result<(Self, Vec<String>), KeyFault> {
-        let _ = (json, allowed);
-        unimplemented!()
+        let (keys, notes) = jwk::keys(json, allowed)?;
+        Ok((Self::new(keys), notes))
     }
 
     /// Puts several sets together (secrets by kid).
     pub fn merge(sets: impl IntoIterator<Item = Self>) -> Self {
-        Self { keys: sets.into_iter().flat_map(|set| set.keys).collect() }
+        Self::new(sets.into_iter().flat_map(|set| set.keys).collect())
     }
 
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Unique in this process: two sets with the same id are the same set.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     pub fn contains(&self, thumbprint: &Thumbprint) -> bool {
-        self.keys.iter().any(|key| key.thumbprint == *thumbprint)
+        self.by_thumbprint.contains_key(thumbprint)
+    }
+
+    /// Is this key here, and still bound to this algorithm?
+    pub fn allows(&self, thumbprint: &Thumbprint, algorithm: Algorithm) -> bool {
+        self.at(self.by_thumbprint.get(thumbprint)).any(|key| key.allows(algorithm))
+    }
+
+    /// The keys of this name.
+    pub fn named(&self, kid: &str) -> impl Iterator<Item = &Key> {
+        self.at(self.by_kid.get(kid))
+    }
+
+    /// The keys that have no name, so that a token's `kid` says nothing about them.
+    pub fn unnamed(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(|key| key.kid.is_none())
+    }
+
+    fn at(&self, indices: Option<&Vec<usize>>) -> impl Iterator<Item = &Key> {
+        let indices = indices.map_or(&[][..], Vec::as_slice);
+        indices.iter().filter_map(|index| self.keys.get(*index))
+    }
+}
+
+impl Default for KeySet {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl std::fmt::Debug for KeySet {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_list().entries(self.keys.iter().map(|key| key.thumbprint)).finish()
     }
 }

@@ -1,0 +1,47 @@
+//! The command line. Raw arguments are compiled into valid ones ([`Arguments`]), then acted on;
+//! nothing after the compilation asks whether an argument makes sense. A command returns an
+//! [`Exit`] or a [`Failure`]; only `main` ends the process. A token is read from stdin or a file,
+//! never from the command line, which other users of the machine can read.
+
+mod address;
+mod arguments;
+mod client;
+mod console;
+mod denials;
+mod deny;
+mod exit;
+mod explain;
+mod failure;
+mod health;
+mod help;
+mod http;
+mod input;
+mod query;
+mod raw;
+mod shapes;
+mod status;
+mod table;
+mod target;
+mod undo;
+mod words;
+
+pub use arguments::{Arguments, Command, Ended, Global};
+pub use exit::Exit;
+pub use failure::{Failure, report};
+
+use console::Console;
+
+/// Does what the arguments say.
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let console = Console::new(&arguments.global);
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Revoke(revoke) => deny::revoke(revoke, global, &console),
+        Command::Block(block) => deny::block(block, global, &console),
+        Command::Undo(undo) => undo::run(undo, global, &console),
+        Command::Denials(denials) => denials::run(denials, global, &console),
+        Command::Explain(explain) => explain::run(explain, global, &console),
+        Command::Status => status::run(global, &console),
+        Command::Health => health::run(global, &console),
+    }
+}

@@ -1,0 +1,192 @@
+//! The client of the admin API. Finds the first address that answers, carries the credential, and
+//! turns a problem document into a [`Failure`].
+
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use http_body_util::Full;
+use serde_json::Value;
+
+use crate::secret::Secret;
+
+use super::address::Admin;
+use super::arguments::Global;
+use super::failure::{Attempt, Failure};
+use super::http::{Address, ExchangeError, exchange};
+use super::input;
+use super::shapes::{self, Problem};
+
+/// Names the door by which a change came in, for the audit.
+const CLIENT_HEADER: &str = "x-portcullis-client";
+
+/// A client of one gateway.
+pub struct Client {
+    runtime: tokio::runtime::Runtime,
+    admin: Admin,
+    token: Option<Secret>,
+    /// What the environment or the token file said when no credential could be had.
+    token_note: Option<String>,
+}
+
+/// An answer that is not a problem.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    /// As it came, for `--json`.
+    pub raw: Value,
+}
+
+impl Answer {
+    /// The same with every string made safe for a terminal, in our shape.
+    pub fn shown<S: serde::de::DeserializeOwned>(&self, from: &str) -> Result<S, Failure> {
+        let mut value = self.raw.clone();
+        shapes::make_printable(&mut value);
+        serde_json::from_value(value)
+            .map_err(|error| Failure::Answer { from: from.to_owned(), detail: error.to_string() })
+    }
+}
+
+impl Client {
+    pub fn new(global: &Global) -> Result<Self, Failure> {
+        let admin = Admin::find(global)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|cause| Failure::Read { what: "the clock and sockets".to_owned(), cause })?;
+        let (token, token_note) = credential(&admin);
+        Ok(Self { runtime, admin, token, token_note })
+    }
+
+    pub fn read(&self, path: &str) -> Result<Answer, Failure> {
+        self.call(Method::GET, path, None)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.call(Method::POST, path, Some(body))
+    }
+
+    fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        let (address, response) = self.send(&method, path, body)?;
+        let (parts, bytes) = response.into_parts();
+        let document = serde_json::from_slice::<Value>(&bytes);
+        if !parts.status.is_success() {
+            return Err(self.problem(&address, parts.status, document.ok()));
+        }
+        match document {
+            Ok(raw) => Ok(Answer { status: parts.status, raw }),
+            Err(_) => Err(Failure::Answer {
+                from: address.to_string(),
+                detail: format!("{} without a JSON body", parts.status),
+            }),
+        }
+    }
+
+    /// Asks one address after the other until one takes the connection; any status is an answer.
+    pub fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(Address, http::Response<Bytes>), Failure> {
+        let mut tried = Vec::new();
+        for address in &self.admin.addresses {
+            let request = self.request(address, method, path, body)?;
+            match self.runtime.block_on(exchange(address, request)) {
+                Ok(response) => return Ok((address.clone(), response)),
+                Err(ExchangeError::Connect(outcome)) => {
+                    tried.push(Attempt { address: address.to_string(), outcome });
+                }
+                // Something listens there: asking a second one might do a thing twice.
+                Err(ExchangeError::Broken(detail)) => {
+                    return Err(Failure::Answer { from: address.to_string(), detail });
+                }
+            }
+        }
+        Err(Failure::Unreachable { tried, advice: self.advice() })
+    }
+
+    fn request(
+        &self,
+        address: &Address,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<http::Request<Full<Bytes>>, Failure> {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, address.authority())
+            .header(header::ACCEPT, "application/json")
+            .header(CLIENT_HEADER, "cli");
+        if let (Address::Tcp(_), Some(token)) = (address, &self.token) {
+            let bearer = [b"Bearer ", token.expose()].concat();
+            match http::HeaderValue::from_bytes(&bearer) {
+                Ok(mut value) => {
+                    value.set_sensitive(true);
+                    request = request.header(header::AUTHORIZATION, value);
+                }
+                Err(_) => {
+                    return Err(Failure::usage(
+                        "The admin credential holds bytes that no header can carry.",
+                    ));
+                }
+            }
+        }
+        let bytes = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Bytes::from(body.to_string())
+            }
+            None => Bytes::new(),
+        };
+        request
+            .body(Full::new(bytes))
+            .map_err(|error| Failure::usage(format!("`{path}` cannot be asked for: {error}")))
+    }
+
+    fn problem(&self, from: &Address, status: StatusCode, document: Option<Value>) -> Failure {
+        let Some(document) = document.filter(Value::is_object) else {
+            return Failure::Answer { from: from.to_string(), detail: status.to_string() };
+        };
+        let mut problem = Problem::new(status, document);
+        if status == StatusCode::UNAUTHORIZED
+            && let Some(note) = &self.token_note
+        {
+            problem.notes.push(note.clone());
+        }
+        Failure::Problem(Box::new(problem))
+    }
+
+    fn advice(&self) -> String {
+        match &self.admin.config {
+            Some(config) if config.exists() => format!(
+                "Is the gateway running? The addresses are those of {}; --admin names another.",
+                config.display()
+            ),
+            Some(config) => format!(
+                "There is no {}: say which gateway with -c FILE or --admin ADDR.",
+                config.display()
+            ),
+            None => "Is the gateway running, and is this the address of its [admin] listen?".into(),
+        }
+    }
+}
+
+/// PORTCULLIS_ADMIN_TOKEN, else the first token's file; and why there is none.
+fn credential(admin: &Admin) -> (Option<Secret>, Option<String>) {
+    match std::env::var("PORTCULLIS_ADMIN_TOKEN") {
+        Ok(token) if !token.trim().is_empty() => {
+            return (Some(Secret::new(token.trim().as_bytes().to_vec())), None);
+        }
+        Ok(_) | Err(_) => {}
+    }
+    match input::read_secret(&admin.first_token) {
+        Ok(token) => (Some(token), None),
+        Err(error) => {
+            let note = format!(
+                "PORTCULLIS_ADMIN_TOKEN is not set, and {} cannot be read: {error}",
+                admin.first_token.display()
+            );
+            (None, Some(note))
+        }
+    }
+}

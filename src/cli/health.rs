@@ -1,0 +1,35 @@
+//! `health`: is the gateway ready? For container health checks, whose only codes are 0 and 1.
+
+use http::{Method, StatusCode};
+
+use super::arguments::Global;
+use super::client::Client;
+use super::console::Console;
+use super::exit::Exit;
+use super::failure::Failure;
+
+pub fn run(global: &Global, console: &Console) -> Result<Exit, Failure> {
+    let client = Client::new(global)?;
+    match client.send(&Method::GET, "/readyz", None) {
+        Ok((address, response)) if response.status() == StatusCode::OK => {
+            said(console, true, &format!("ready ({address})"))?;
+            Ok(Exit::Done)
+        }
+        Ok((address, response)) => {
+            said(console, false, &format!("not ready: {} from {address}", response.status()))?;
+            Ok(Exit::Refused)
+        }
+        Err(failure) => {
+            said(console, false, failure.render(console.look.paint).trim_end())?;
+            Ok(Exit::Refused)
+        }
+    }
+}
+
+fn said(console: &Console, ready: bool, text: &str) -> Result<(), Failure> {
+    if console.json {
+        return console
+            .say_always(&format!("{}\n", serde_json::json!({ "ready": ready, "detail": text })));
+    }
+    console.say(&format!("{text}\n"))
+}

@@ -1,0 +1,99 @@
+//! The first help page. Written out rather than generated, so that the commands stand in the order
+//! of need; a test holds it to the commands that exist.
+
+/// `portcullis --help`.
+pub const TOP: &str = "\
+Portcullis: a gateway that can drop any token at once
+
+Usage: portcullis [OPTIONS] <COMMAND>
+
+Start
+  demo      Try it in a minute: gateway, backend, issuer and tokens, nothing to set up
+  init      Write a gateway.toml from a sample token
+  check     Check the config, show the route table; start nothing
+  run       Start the gateway
+
+Stop access
+  revoke    End tokens and sessions that exist now; their owner can log in again
+  block     Keep a user, session, client or key out until unblocked, or --for 24h
+  undo      Take a revocation or a block back
+  denials   What is in force: list, search, show one
+
+Find out
+  explain   Why a token passes or fails, check by check
+  status    Is everything all right: store, issuers, keys
+  token     Decode a token; mint one for tests
+  health    Exit 0 when the gateway is ready, else 1: for container health checks
+
+Options
+  -c, --config <FILE>   Config file, or the directory of a gateway.toml [env: PORTCULLIS_CONFIG]
+                        [default: gateway.toml]
+      --admin <ADDR>    Admin API: URL or unix socket [env: PORTCULLIS_ADMIN]
+                        [default: from the config]
+      --json            Machine-readable output, one JSON document or one object a line
+  -q, --quiet           Say nothing that the exit code already says
+      --color <WHEN>    auto, always, never [env: NO_COLOR]
+  -h, --help            This text; `portcullis <command> --help` has examples
+  -V, --version         Print the version
+
+The admin credential comes from PORTCULLIS_ADMIN_TOKEN, else from the file that the gateway made at
+its first start. A unix socket needs none.
+
+Exit codes: 0 done · 1 refused or failed · 2 done in part (see text) · 64 usage
+            69 gateway not reachable · 78 config
+";
+
+pub const REVOKE: &str = "\
+Examples:
+  portcullis revoke --user alice --reason \"lost laptop\"
+  portcullis revoke --user alice --except-session s-81f3 --reason \"password changed\"
+  portcullis revoke --token-file leaked.jwt
+  portcullis revoke --token-file - < leaked.jwt
+  portcullis revoke --session s-81f3
+  portcullis revoke --everyone --issuer main --dry-run
+
+What exists now ends at once; a token issued afterwards passes. To keep someone out, use `block`.";
+
+pub const BLOCK: &str = "\
+Examples:
+  portcullis block --user mallory --reason \"card fraud, INC-4711\"
+  portcullis block --user alice --for 24h
+  portcullis block --key 2026-01 --issuer main --reason \"key leaked\"
+  portcullis block --claim tenant=acme
+
+Also tokens issued later are refused. To end only what exists now, use `revoke`.";
+
+pub const UNDO: &str = "\
+Examples:
+  portcullis undo dn_0e5n6c2kt3v9g4aw
+  portcullis undo dn_0e5n --reason \"false alarm\"
+  portcullis undo --last";
+
+pub const DENIALS: &str = "\
+Examples:
+  portcullis denials
+  portcullis denials dn_0e5n6c2kt3v9g4aw
+  portcullis denials --user alice --undone
+  portcullis denials --by shop-backend --since 2026-11-20T00:00:00Z
+  portcullis denials --all --json > denials.ndjson";
+
+pub const EXPLAIN: &str = "\
+Examples:
+  portcullis explain < token.jwt
+  portcullis explain --url https://app.example.com/api/orders --token-file token.jwt
+  portcullis explain --request 01JD8Y4KZ3
+
+Exit code 0: the token passes; 1: it is refused.";
+
+pub const STATUS: &str = "\
+Examples:
+  portcullis status
+  portcullis status --json
+  portcullis status --admin unix:/var/lib/portcullis/admin.sock";
+
+pub const HEALTH: &str = "\
+Examples:
+  portcullis health
+  HEALTHCHECK CMD [\"portcullis\", \"health\", \"-q\"]
+
+Asks /readyz of the admin listener; needs no credential.";

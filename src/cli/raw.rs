@@ -1,0 +1,221 @@
+//! The arguments as clap reads them. [`super::Arguments`] is what the commands see.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::help;
+
+#[derive(Parser, Debug)]
+#[command(name = "portcullis", version, override_help = help::TOP, arg_required_else_help = true)]
+pub struct Raw {
+    #[command(flatten)]
+    pub global: RawGlobal,
+    #[command(subcommand)]
+    pub command: RawCommand,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Everywhere")]
+pub struct RawGlobal {
+    /// Config file, or the directory of a gateway.toml
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "PORTCULLIS_CONFIG",
+        default_value = "gateway.toml"
+    )]
+    pub config: PathBuf,
+    /// Admin API: URL or unix socket [default: from the config]
+    #[arg(long, global = true, value_name = "ADDR", env = "PORTCULLIS_ADMIN")]
+    pub admin: Option<String>,
+    /// Machine-readable output, one JSON document or one object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing that the exit code already says
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: clap::ColorChoice,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum RawCommand {
+    /// End tokens and sessions that exist now; their owner can log in again
+    #[command(after_help = help::REVOKE)]
+    Revoke(RawRevoke),
+    /// Keep a user, session, client or key out until unblocked, or --for 24h
+    #[command(alias = "deny", after_help = help::BLOCK)]
+    Block(RawBlock),
+    /// Take a revocation or a block back
+    #[command(aliases = ["lift", "unblock"], after_help = help::UNDO)]
+    Undo(RawUndo),
+    /// What is in force: list, search, show one
+    #[command(alias = "denylist", after_help = help::DENIALS)]
+    Denials(RawDenials),
+    /// Why a token passes or fails, check by check
+    #[command(after_help = help::EXPLAIN)]
+    Explain(RawExplain),
+    /// Is everything all right: store, issuers, keys
+    #[command(after_help = help::STATUS)]
+    Status,
+    /// Exit 0 when the gateway is ready, else 1
+    #[command(after_help = help::HEALTH)]
+    Health,
+}
+
+/// Who or what: exactly one.
+#[derive(Args, Debug, Default)]
+pub struct RawTarget {
+    /// A user, by the subject of the tokens
+    #[arg(long, alias = "subject", value_name = "ID", group = "target", help_heading = "Whom")]
+    pub user: Option<String>,
+    /// One session or device
+    #[arg(long, value_name = "ID", group = "target", help_heading = "Whom")]
+    pub session: Option<String>,
+    /// The token in this file; `-` reads stdin
+    #[arg(long, value_name = "FILE", group = "target", help_heading = "Whom")]
+    pub token_file: Option<PathBuf>,
+    /// One token, by its `jti`
+    #[arg(long, value_name = "ID", group = "target", help_heading = "Whom")]
+    pub jti: Option<String>,
+    /// All tokens of an OAuth client
+    #[arg(long, value_name = "ID", group = "target", help_heading = "Whom")]
+    pub client: Option<String>,
+    /// All tokens that a key signed: its `kid` or thumbprint
+    #[arg(long, value_name = "KID", group = "target", help_heading = "Whom")]
+    pub key: Option<String>,
+    /// All tokens with this claim, where the config indexes it
+    #[arg(long, value_name = "NAME=VALUE", group = "target", help_heading = "Whom")]
+    pub claim: Option<String>,
+    /// Every token of the issuer: the emergency brake
+    #[arg(long, group = "target", help_heading = "Whom")]
+    pub everyone: bool,
+    /// Refused: only here to say how a token is given.
+    #[arg(long, hide = true, value_name = "TOKEN", group = "target")]
+    pub token: Option<String>,
+    /// Refused: only here to say that `alice` alone does not say what alice is.
+    #[arg(hide = true, value_name = "ID", group = "target")]
+    pub bare: Option<String>,
+    /// The issuer by its name in the config, where there are several
+    #[arg(long, value_name = "NAME", help_heading = "Whom")]
+    pub issuer: Option<String>,
+}
+
+#[derive(Args, Debug, Default)]
+pub struct RawNotes {
+    /// Why, for the audit and for `explain`
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// A ticket or the like
+    #[arg(long, value_name = "TEXT")]
+    pub reference: Option<String>,
+    /// Say what it would hit; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Args, Debug, Default)]
+pub struct RawRevoke {
+    #[command(flatten)]
+    pub target: RawTarget,
+    /// Spare this session: "log out my other devices"
+    #[arg(long, value_name = "ID", conflicts_with = "except_jti")]
+    pub except_session: Option<String>,
+    /// Spare this token, by its `jti`
+    #[arg(long, value_name = "ID")]
+    pub except_jti: Option<String>,
+    #[command(flatten)]
+    pub notes: RawNotes,
+}
+
+#[derive(Args, Debug, Default)]
+pub struct RawBlock {
+    #[command(flatten)]
+    pub target: RawTarget,
+    /// Unblock by itself after this time: 30m, 24h, 7d
+    #[arg(long = "for", value_name = "TIME")]
+    pub lasts: Option<String>,
+    #[command(flatten)]
+    pub notes: RawNotes,
+}
+
+#[derive(Args, Debug, Default)]
+pub struct RawUndo {
+    /// Ids as `denials` lists them; a unique beginning will do
+    #[arg(value_name = "DENIAL", required_unless_present = "last", conflicts_with = "last")]
+    pub ids: Vec<String>,
+    /// The newest one that is in force
+    #[arg(long)]
+    pub last: bool,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Args, Debug, Default)]
+pub struct RawDenials {
+    /// Show this one
+    #[arg(value_name = "DENIAL")]
+    pub id: Option<String>,
+    #[arg(long, alias = "subject", value_name = "ID", group = "which", help_heading = "Which")]
+    pub user: Option<String>,
+    #[arg(long, value_name = "ID", group = "which", help_heading = "Which")]
+    pub session: Option<String>,
+    #[arg(long, value_name = "ID", group = "which", help_heading = "Which")]
+    pub jti: Option<String>,
+    #[arg(long, value_name = "ID", group = "which", help_heading = "Which")]
+    pub client: Option<String>,
+    #[arg(long, value_name = "KID", group = "which", help_heading = "Which")]
+    pub key: Option<String>,
+    #[arg(long, value_name = "NAME=VALUE", group = "which", help_heading = "Which")]
+    pub claim: Option<String>,
+    #[arg(long, value_name = "NAME", help_heading = "Which")]
+    pub issuer: Option<String>,
+    /// Reasons that contain this
+    #[arg(long, value_name = "TEXT", help_heading = "Which")]
+    pub reason: Option<String>,
+    #[arg(long, value_name = "TEXT", help_heading = "Which")]
+    pub reference: Option<String>,
+    /// Made by this credential
+    #[arg(long, value_name = "NAME", help_heading = "Which")]
+    pub by: Option<String>,
+    /// Made at or after this time (RFC 3339), or within this time: 24h
+    #[arg(long, value_name = "TIME", help_heading = "Which")]
+    pub since: Option<String>,
+    /// Those taken back too
+    #[arg(long, help_heading = "Which")]
+    pub undone: bool,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Which")]
+    pub limit: u32,
+    /// Every page, not only the first
+    #[arg(long, conflicts_with = "limit", help_heading = "Which")]
+    pub all: bool,
+}
+
+#[derive(Args, Debug, Default)]
+pub struct RawExplain {
+    /// The token in this file instead of stdin
+    #[arg(value_name = "FILE", group = "source")]
+    pub file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub token_file: Option<PathBuf>,
+    /// A refused request, by the request id of its answer
+    #[arg(long, value_name = "ID", group = "source")]
+    pub request: Option<String>,
+    /// Check for a request to this URL: route, scopes, credential
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    #[arg(long, value_name = "METHOD", requires = "url")]
+    pub method: Option<String>,
+}

@@ -1,0 +1,142 @@
+//! `undo`: takes revocations and blocks back, by id or the newest.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, IsTerminal as _};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::arguments::{Global, Undo, Which};
+use super::client::Client;
+use super::console::{Console, Look, write_stderr};
+use super::exit::Exit;
+use super::failure::{self, Failure};
+use super::query::path_segment;
+use super::shapes::{Denial, Page};
+use super::words;
+
+/// `--last` of something older than this is asked about: somebody else may have made it.
+const LAST_UNASKED_MAX: Duration = Duration::from_hours(1);
+
+pub fn run(undo: &Undo, global: &Global, console: &Console) -> Result<Exit, Failure> {
+    let client = Client::new(global)?;
+    let ids = match &undo.which {
+        Which::Ids(ids) => ids.clone(),
+        Which::Last => vec![last(&client, undo.yes, console)?],
+    };
+    if let [id] = ids.as_slice() {
+        one(&client, id, undo.reason.as_deref(), console)?;
+        return Ok(Exit::Done);
+    }
+    let mut failed = 0;
+    let mut worst = None;
+    for id in &ids {
+        if let Err(failure) = one(&client, id, undo.reason.as_deref(), console) {
+            failed += 1;
+            worst = Some(failure::report(&failure, global));
+        }
+    }
+    match worst {
+        None => Ok(Exit::Done),
+        Some(exit) if failed == ids.len() => Ok(exit),
+        Some(_) => Ok(Exit::InPart),
+    }
+}
+
+fn one(client: &Client, id: &str, reason: Option<&str>, console: &Console) -> Result<(), Failure> {
+    let body = match reason {
+        Some(reason) => json!({ "reason": reason }),
+        None => json!({}),
+    };
+    let answer = client.post(&format!("/v1/denials/{}/undo", path_segment(id)), &body)?;
+    if console.json {
+        return console.say_always(&format!("{}\n", answer.raw));
+    }
+    let undone = answer.shown::<Denial>("the gateway")?;
+    // The answer may name the id only; what it was makes the sentence.
+    let known = match undone.selector.words(None).as_str() {
+        "everyone" if undone.selector.everyone != Some(true) => details(client, &undone)?,
+        _ => undone.clone(),
+    };
+    let undone = Denial { warnings: undone.warnings, ..known };
+    console.remark(&super::deny::warnings(&undone, console.look.paint));
+    console.say(&render(&undone, &console.look))
+}
+
+fn details(client: &Client, undone: &Denial) -> Result<Denial, Failure> {
+    let id = undone.id.clone().unwrap_or_default();
+    client.read(&format!("/v1/denials/{}", path_segment(&id)))?.shown("the gateway")
+}
+
+fn last(client: &Client, yes: bool, console: &Console) -> Result<String, Failure> {
+    let page = client.read("/v1/denials?limit=1")?.shown::<Page>("the gateway")?;
+    let Some(newest) = page.items.into_iter().next() else {
+        return Err(Failure::Nothing(
+            "nothing is in force, so there is nothing to undo".to_owned(),
+        ));
+    };
+    let Some(id) = newest.id.clone() else {
+        return Err(Failure::Nothing("the gateway's answer names no id".to_owned()));
+    };
+    let age = newest.created_at.map(|at| console.look.now.since(at.0)).unwrap_or_default();
+    if age > LAST_UNASKED_MAX && !yes {
+        confirm(&newest, &id, age)?;
+    }
+    Ok(id)
+}
+
+fn confirm(newest: &Denial, id: &str, age: Duration) -> Result<(), Failure> {
+    let what = newest.selector.words(newest.issuer.as_deref());
+    let by = newest.created_by.as_ref().map(|by| format!(" by {}", by.name)).unwrap_or_default();
+    let made = format!("The newest is {id}, {what}, made {} ago{by}.", words::span(age));
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Failure::NotConfirmed(format!("{made} To take it back: --yes, or undo {id}.")));
+    }
+    write_stderr(&format!("{made} Take it back? [y/N] "));
+    let mut line = String::new();
+    let read = stdin.lock().read_line(&mut line);
+    read.map_err(|cause| Failure::Read { what: "stdin".to_owned(), cause })?;
+    if matches!(line.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::NotConfirmed("Nothing was changed.".to_owned()))
+    }
+}
+
+fn render(undone: &Denial, look: &Look) -> String {
+    let what = undone.selector.words(undone.issuer.as_deref());
+    let effect = super::denials::effect(undone, look);
+    let id = undone.id.as_deref().unwrap_or_default();
+    let mut text = format!("Took back {}: {what}, {effect}", look.paint.bold(id));
+    if let Some(reason) = undone.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        let _ = write!(text, ", \"{reason}\"");
+    }
+    if let (Some(by), Some(at)) = (&undone.created_by, undone.created_at) {
+        let _ = write!(text, ", by {} {}", by.name, words::relative(at.0, look.now));
+    }
+    text.push_str(".\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::console::Paint;
+    use crate::clock::UnixMs;
+
+    #[test]
+    fn what_was_taken_back_is_said_in_full() {
+        let undone = serde_json::from_value(json!({
+            "id": "dn_4kq7", "subject": "alice", "issued_before": "2026-11-21T11:14:02Z",
+            "reason": "lost laptop", "created_at": "2026-11-21T11:14:01Z",
+            "created_by": { "name": "dana" } }))
+        .unwrap();
+        let now = UnixMs::parse_rfc3339("2026-11-21T11:20:01Z").unwrap();
+        let look = Look { paint: Paint::PLAIN, terminal: true, now };
+        assert_eq!(
+            render(&undone, &look),
+            "Took back dn_4kq7: user alice, tokens before 11:14:02, \"lost laptop\", by dana 6 min ago.\n"
+        );
+    }
+}

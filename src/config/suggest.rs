@@ -1,0 +1,122 @@
+//! The one suggestion that a misspelt word gets: near in spelling, or another product's word for
+//! the same thing. Never a list.
+
+/// Words of other products and habits, each with ours.
+const SYNONYMS: [(&str, &str); 40] = [
+    ("aud", "audiences"),
+    ("audience", "audiences"),
+    ("alg", "algorithms"),
+    ("algs", "algorithms"),
+    ("address", "listen"),
+    ("addr", "listen"),
+    ("auth", "access"),
+    ("authority", "issuer"),
+    ("backend", "upstream"),
+    ("bind", "listen"),
+    ("certificate", "pem_file"),
+    ("claim", "claims"),
+    ("clock_skew", "leeway"),
+    ("cookie", "credentials"),
+    ("cookies", "credentials"),
+    ("credential", "credentials"),
+    ("domain", "host"),
+    ("headers", "identity"),
+    ("hostname", "host"),
+    ("iss", "issuer"),
+    ("jwks", "jwks_file"),
+    ("jwk_file", "jwks_file"),
+    ("key", "keys"),
+    ("location", "path"),
+    ("max_age", "max_lifetime"),
+    ("pem", "pem_file"),
+    ("port", "listen"),
+    ("prefix", "path"),
+    ("proxy_pass", "upstream"),
+    ("public_key", "pem_file"),
+    ("public_key_file", "pem_file"),
+    ("scope", "scopes"),
+    ("server", "servers"),
+    ("service", "upstream"),
+    ("shutdown_timeout", "drain_timeout"),
+    ("skew", "leeway"),
+    ("target", "upstream"),
+    ("timeout", "response_timeout"),
+    ("url", "servers"),
+    ("workers", "threads"),
+];
+
+/// The nearest of `known`, if one is near enough to be meant.
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let lower = word.to_lowercase().replace('-', "_");
+    let known: Vec<&str> = known.into_iter().collect();
+    let by_spelling = known
+        .iter()
+        .map(|candidate| {
+            (distance(&lower, &candidate.to_lowercase().replace('-', "_")), *candidate)
+        })
+        .filter(|(distance, candidate)| *distance <= 2 && distance * 2 < candidate.chars().count())
+        .min();
+    if let Some((0 | 1, candidate)) = by_spelling {
+        return Some(candidate);
+    }
+    let by_meaning = SYNONYMS
+        .iter()
+        .filter(|(theirs, _)| *theirs == lower)
+        .find_map(|(_, ours)| known.iter().find(|candidate| *candidate == ours));
+    by_meaning.copied().or(by_spelling.map(|(_, candidate)| candidate))
+}
+
+/// Edit distance with neighbours swapped as one step (optimal string alignment).
+pub fn distance(left: &str, right: &str) -> usize {
+    let left: Vec<char> = left.chars().collect();
+    let right: Vec<char> = right.chars().collect();
+    if left.len().abs_diff(right.len()) > 2 {
+        return usize::MAX;
+    }
+    let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX / 2);
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, r) in right.iter().enumerate() {
+            let substituted = at(&above, j) + usize::from(l != r);
+            let mut best = substituted.min(at(&above, j + 1) + 1).min(at(&row, j) + 1);
+            let swapped =
+                i > 0 && j > 0 && left.get(i - 1) == Some(r) && right.get(j - 1) == Some(l);
+            if swapped {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    at(&above, right.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_word_is_suggested_and_a_far_one_is_not() {
+        assert_eq!(nearest("audience", ["audiences", "issuer"]), Some("audiences"));
+        assert_eq!(nearest("acess", ["access", "host"]), Some("access"));
+        assert_eq!(nearest("max-lifetime", ["max_lifetime"]), Some("max_lifetime"));
+        assert_eq!(nearest("ap", ["app", "api"]), Some("api"));
+        assert_eq!(nearest("colour", ["access", "host"]), None);
+        assert_eq!(nearest("xy", ["id", "ip"]), None);
+    }
+
+    #[test]
+    fn another_products_word_is_understood() {
+        assert_eq!(nearest("backend", ["upstream", "host"]), Some("upstream"));
+        assert_eq!(nearest("backend", ["host"]), None);
+    }
+
+    #[test]
+    fn distance_counts_a_swap_as_one() {
+        assert_eq!(distance("lisetn", "listen"), 1);
+        assert_eq!(distance("listen", "listen"), 0);
+        assert_eq!(distance("abc", "xyz"), 3);
+    }
+}

@@ -5,10 +5,13 @@ mod cursor;
 mod diagnostic;
 mod environment;
 mod files;
+mod flags;
+mod init;
 mod issuer;
 mod keys;
 mod load;
 mod mask;
+mod report;
 mod routes;
 mod server;
 mod source;
@@ -18,7 +21,10 @@ mod tests;
 mod value;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use flags::{Flags, from_flags};
+pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
+pub use report::{report, report_json};
 pub use routes::{Specificity, order, specificity};
 
 use std::net::SocketAddr;

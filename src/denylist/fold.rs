@@ -41,12 +41,7 @@ pub struct Fold {
 impl Fold {
     /// Adds a record of the same selector.
     pub fn add(&mut self, denial: &Denial, by: &Fingerprinter) {
-<<<<<<< HEAD
-        let except =
-            denial.except.as_ref().map(|except| by.parts(&denial.issuer, Parts::of_except(except)));
-=======
         let except = denial.except.as_ref().map(|except| by.except(&denial.issuer, except));
->>>>>>> denylist
         self.add_condition(denial.condition, except);
     }
 

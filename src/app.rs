@@ -3,6 +3,7 @@
 //! ends them in order.
 
 mod control_thread;
+mod explain;
 mod sockets;
 
 use std::io::Write;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use crate::config::{Config, Listen};
+use crate::control::admin::FirstCredentialSource;
 use crate::control::store::{self, Store};
 use crate::denylist::{Denylist, Fingerprinter};
 use crate::proxy::accept::Acceptor;
@@ -35,8 +37,8 @@ pub struct Options {
     pub log_format: Format,
     /// Where access log lines go.
     pub log_sink: Box<dyn Write + Send>,
-    /// The admin credential from the environment, if any.
-    pub admin_token: Option<crate::secret::Secret>,
+    /// The admin credential of the environment, if there is one.
+    pub admin_token: Option<zeroize::Zeroizing<String>>,
 }
 
 /// Why the gateway did not start.
@@ -80,15 +82,14 @@ impl Gateway {
             .map_err(StartError::Store)?;
         let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
         let (observer, observations) = Observer::new(OBSERVATIONS);
-        let (log, log_thread) =
-            AccessLogWriter::spawn(options.log_format, options.log_sink).map_err(StartError::Thread)?;
-        let shared =
-            Shared { published: Arc::clone(&published), observer, log: log.clone() };
+        let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
+            .map_err(StartError::Thread)?;
+        let shared = Shared { published: Arc::clone(&published), observer, log: log.clone() };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         let ready = Arc::new(AtomicBool::new(true));
         let control = ControlThread::start(Parts {
             config: &config,
-            admin_token: options.admin_token,
+            admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
             store: store.clone(),
             denylist,
             published,
@@ -99,7 +100,8 @@ impl Gateway {
             bound.into_iter().map(|bound| (bound.listener, bound.address)).unzip();
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
-        let acceptor = Acceptor::spawn(listeners, targets, connections_max).map_err(StartError::Thread)?;
+        let acceptor =
+            Acceptor::spawn(listeners, targets, connections_max).map_err(StartError::Thread)?;
         Ok(Self {
             listen,
             cores,
@@ -120,6 +122,11 @@ impl Gateway {
     /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         self.control.admin()
+    }
+
+    /// Where the first admin credential came from; `None` where the config names credentials.
+    pub fn first_credential(&self) -> Option<&FirstCredentialSource> {
+        self.control.credential()
     }
 
     /// Finishes what is in flight and ends: readiness goes first, then the sockets, then idle
@@ -176,7 +183,7 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bind(error) => write!(out, "{error}"),
-            Self::Store(error) => write!(out, "the store cannot be opened: {error:?}"),
+            Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
             Self::AdminToken(text) => out.write_str(text),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
         }

@@ -4,6 +4,7 @@
 
 mod control_thread;
 mod explain;
+mod signals;
 mod sockets;
 
 use std::io::Write;
@@ -27,6 +28,7 @@ use crate::verify::{Issuer, SignatureCache, Verifier};
 
 use control_thread::{ControlThread, Parts};
 
+pub use signals::wait_for_stop;
 pub use sockets::BindError;
 
 /// Observations that may wait for the control plane.
@@ -124,6 +126,23 @@ impl Gateway {
         self.control.admin()
     }
 
+    /// The listening addresses as people type them: `http://127.0.0.1:8080`, `unix:/run/p.sock`.
+    pub fn listen_urls(&self) -> Vec<String> {
+        self.listen.iter().map(url).collect()
+    }
+
+    /// The admin API's addresses as people type them.
+    pub fn admin_urls(&self) -> Vec<String> {
+        self.admin().iter().map(url).collect()
+    }
+
+    /// Waits for SIGTERM or SIGINT, then drains.
+    pub fn run_until_stopped(self) -> std::io::Result<Drained> {
+        wait_for_stop()?;
+        tracing::info!("draining");
+        Ok(self.drain())
+    }
+
     /// Where the first admin credential came from; `None` where the config names credentials.
     pub fn first_credential(&self) -> Option<&FirstCredentialSource> {
         self.control.credential()
@@ -154,6 +173,13 @@ impl Gateway {
         }
         sockets::remove_files(&self.listen);
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
+    }
+}
+
+fn url(address: &Listen) -> String {
+    match address {
+        Listen::Tcp(at) => format!("http://{at}"),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 

@@ -75,6 +75,9 @@ impl HttpBody for Body {
             Content::Empty => Poll::Ready(None),
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
+                if let Some(exchange) = &mut this.exchange {
+                    exchange.sent(bytes.len());
+                }
                 this.content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
@@ -87,7 +90,8 @@ impl HttpBody for Body {
                         }
                     }
                     Some(Ok(frame)) => {
-                        if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
+                        if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
+                        {
                             exchange.sent(data.len());
                         }
                     }

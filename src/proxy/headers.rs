@@ -199,10 +199,10 @@ fn nominated_names(headers: &HeaderMap) -> Vec<HeaderName> {
             if name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive") {
                 continue;
             }
-            if let Ok(name) = HeaderName::from_bytes(name) {
-                if name != HOST {
-                    names.push(name);
-                }
+            if let Ok(name) = HeaderName::from_bytes(name)
+                && name != HOST
+            {
+                names.push(name);
             }
         }
     }
@@ -245,11 +245,10 @@ fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Pu
     }
     if let (Forward::Bearer, Some(Carrier::Cookie(_)), Some(credential)) =
         (forward, carrier, permit.credential())
+        && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", credential.expose()))
     {
-        if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", credential.expose())) {
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
     }
 }
 

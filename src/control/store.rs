@@ -207,7 +207,7 @@ impl Store {
             opener,
             writer,
             queue,
-            guarded: GuardedClock::resume(opened.progress.clock, clock.monotonic()),
+            guarded: GuardedClock::resume(opened.progress.clock, clock.read().1),
             clock,
             ids: IdSource::default(),
             limit: options.limit,

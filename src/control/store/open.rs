@@ -192,10 +192,14 @@ pub(super) fn fill(
     now: UnixMs,
 ) -> Result<(Opened, Option<UnixMs>), StoreError> {
     let filling = || {
-        let mut opened = prepare(database, now)?;
+        let opened = prepare(database, now)?;
         let read = load(database, writer).and_then(|count| Ok((count, next_due(database)?)));
         let (in_force, due) = read.map_err(|fault| unusable(Path::new(FILE), &fault))?;
-        opened.progress.in_force = in_force;
+        if in_force != opened.progress.in_force {
+            let said = opened.progress.in_force;
+            let why = format!("it should hold {said} denials in force and has {in_force}");
+            return Err(unusable(Path::new(FILE), &why));
+        }
         Ok((opened, due))
     };
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(filling))

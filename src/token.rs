@@ -56,3 +56,6 @@ impl std::fmt::Debug for Credential {
         write!(out, "Credential({} bytes)", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

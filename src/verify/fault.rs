@@ -163,7 +163,6 @@ pub(super) fn span(duration: Duration) -> String {
 }
 
 impl fmt::Display for TokenFault {
-    #[expect(clippy::too_many_lines, reason = "one sentence for each variant")]
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Form(fault) => fault.fmt(out),

@@ -68,11 +68,12 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
-    /// The stable code that client, log and metric share: `token_expired`, `token_invalid`, or
-    /// `not_ready` where the token could not be judged.
+    /// The stable code that client, log and metric share: `token_expired`, `token_not_yet_valid`,
+    /// `token_invalid`, or `not_ready` where the token could not be judged.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Expired { .. } => "token_expired",
+            Self::NotYetValid { .. } => "token_not_yet_valid",
             Self::KeysAbsent => "not_ready",
             Self::Form(_)
             | Self::IssuerMissing
@@ -88,7 +89,6 @@ impl TokenFault {
             | Self::ExpiryMissing
             | Self::IssuedAtMissing
             | Self::IssuedInFuture { .. }
-            | Self::NotYetValid { .. }
             | Self::ExpiresBeforeIssued { .. }
             | Self::LifetimeTooLong { .. }
             | Self::TimeType { .. }

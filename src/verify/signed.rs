@@ -89,7 +89,7 @@ impl Signed {
 
     /// Is its key still among the issuer's, for its algorithm? The answer is remembered per set,
     /// which never changes.
-    pub(super) fn key_is_published(&self) -> bool {
+    pub fn key_is_published(&self) -> bool {
         let keys = self.issuer.keys.load();
         if self.keys.load(Ordering::Relaxed) == keys.id() {
             return true;

@@ -43,6 +43,9 @@ pub enum TokenFault {
     IssuedAtMissing,
     /// `iat` is in the future beyond leeway (RFC 7519 section 4.1.6).
     IssuedInFuture { at: UnixMs, now: UnixMs },
+    /// `auth_time` is in the future beyond leeway (OpenID Connect Core section 2): it would pass
+    /// for a fresh login for too long.
+    AuthenticatedInFuture { at: UnixMs, now: UnixMs },
     /// RFC 7519 section 4.1.5.
     NotYetValid { from: UnixMs, now: UnixMs },
     /// `exp` is before `iat`.
@@ -89,6 +92,7 @@ impl TokenFault {
             | Self::ExpiryMissing
             | Self::IssuedAtMissing
             | Self::IssuedInFuture { .. }
+            | Self::AuthenticatedInFuture { .. }
             | Self::ExpiresBeforeIssued { .. }
             | Self::LifetimeTooLong { .. }
             | Self::TimeType { .. }
@@ -120,6 +124,7 @@ impl TokenFault {
             Self::Expired { .. } => "expired",
             Self::IssuedAtMissing => "iat_missing",
             Self::IssuedInFuture { .. } => "issued_in_future",
+            Self::AuthenticatedInFuture { .. } => "authenticated_in_future",
             Self::NotYetValid { .. } => "not_yet_valid",
             Self::ExpiresBeforeIssued { .. } => "expires_before_issued",
             Self::LifetimeTooLong { .. } => "lifetime_too_long",
@@ -201,6 +206,9 @@ impl fmt::Display for TokenFault {
                 at.rfc3339(),
                 span(at.since(*now))
             ),
+            Self::AuthenticatedInFuture { at, now } => {
+                write!(out, "auth_time {} is {} in the future", at.rfc3339(), span(at.since(*now)))
+            }
             Self::NotYetValid { from, now } => {
                 write!(out, "not valid before {}, in {}", from.rfc3339(), span(from.since(*now)))
             }

@@ -141,6 +141,9 @@ fn nbf_and_iat_may_be_ahead_by_the_leeway_and_no_more() {
     let verifier = verifier(policy());
     passes(&verifier, &with("nbf", secs(30)));
     assert!(matches!(fault(&verifier, &with("nbf", secs(31))), TokenFault::NotYetValid { .. }));
+    passes(&verifier, &with("auth_time", secs(30)));
+    let fault_of = fault(&verifier, &with("auth_time", secs(31)));
+    assert!(matches!(fault_of, TokenFault::AuthenticatedInFuture { .. }));
     passes(&verifier, &with("iat", secs(30)));
     assert!(matches!(fault(&verifier, &with("iat", secs(31))), TokenFault::IssuedInFuture { .. }));
 }

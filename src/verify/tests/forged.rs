@@ -159,6 +159,17 @@ fn unsigned_tokens_and_unknown_algorithms_are_refused() {
     assert_eq!(refused(&verifier, &format!("{input}.")).reason(), "empty_part");
 }
 
+#[test]
+fn a_token_beyond_the_size_limit_is_refused_and_one_at_the_limit_passes() {
+    let verifier = verifier(policy());
+    let filled = |bytes: usize| sign(&with("filler", "x".repeat(bytes).into()));
+    assert!(verdict(&verifier, &filled(11_000)).is_ok());
+    let long = filled(13_000);
+    let bytes = long.expose().len();
+    let expected = TokenFault::Form(crate::token::FormFault::TooLong { bytes });
+    assert_eq!(verdict(&verifier, &long).err(), Some(expected));
+}
+
 // C4
 #[test]
 fn ecdsa_signatures_of_zeros_of_der_and_of_other_lengths_are_refused() {

@@ -220,6 +220,11 @@ impl<'r> Table<'r> {
         }
     }
 
+    /// The key is there, and it is no list of tables.
+    pub fn is_no_list(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|item| !item.value.is_array())
+    }
+
     /// `[[name]]`: each with the span of its header.
     pub fn tables(&self, key: &'static str, kind: &str) -> Vec<Table<'r>> {
         let Some(item) = self.get(key) else { return Vec::new() };
@@ -363,13 +368,15 @@ impl<'r> Item<'r> {
     pub fn strings(&self, one_is_enough: bool) -> Option<Vec<Text>> {
         match self.value {
             DeValue::Array(array) => {
-                // Entries that cannot be read are reported; the rest is still of use.
                 let items = array.iter().map(|entry| Item {
                     span: entry.span(),
                     value: entry.get_ref(),
                     ..self.again()
                 });
-                Some(items.filter_map(|item| item.string()).collect())
+                let texts: Vec<Text> = items.filter_map(|item| item.string()).collect();
+                // Entries that cannot be read were reported; a list of none but those is not
+                // an empty list.
+                (array.is_empty() || !texts.is_empty()).then_some(texts)
             }
             DeValue::String(_) if one_is_enough => Some(vec![self.string()?]),
             DeValue::String(text) => {

@@ -116,7 +116,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     whole.check(&admin_issuers);
     whole.check_listeners(&server.listen, &admin.listen);
     whole.note_plain_http(&server);
-    whole.check_empty();
+    whole.check_empty(routes.len());
     let all = issuers.iter().all(|entry| entry.value.is_some())
         && upstreams.iter().all(|entry| entry.value.is_some())
         && routes.iter().all(Option::is_some);
@@ -238,7 +238,7 @@ impl Whole<'_, '_> {
 
     fn known<T>(&self, text: &Text, what: &str, code: Code, entries: &[Named<T>]) {
         let names = || entries.iter().filter_map(|entry| entry.name.as_ref());
-        if names().any(|name| name.value == text.value) {
+        if self.root.is_no_list(what) || names().any(|name| name.value == text.value) {
             return;
         }
         let nearest = suggest::nearest(&text.value, names().map(|name| name.value.as_str()));
@@ -254,7 +254,8 @@ impl Whole<'_, '_> {
     /// A route that asks for tokens needs someone who issues them.
     fn possible(&self, parsed: &Parsed) {
         let route = &parsed.route;
-        let none = self.issuers.is_empty() || route.issuers.as_ref().is_some_and(Vec::is_empty);
+        let no_issuer = self.issuers.is_empty() && !self.root.is_no_list("issuer");
+        let none = no_issuer || route.issuers.as_ref().is_some_and(Vec::is_empty);
         if none && route.access != Access::Public {
             let message = "this route asks for tokens and no issuer is configured for it";
             let help = "add an [[issuer]], or access = \"public\"";
@@ -303,9 +304,9 @@ impl Whole<'_, '_> {
         }
     }
 
-    fn check_empty(&self) {
-        for (key, count) in [("upstream", self.upstreams.len()), ("route", self.routes.len())] {
-            if count == 0 && !self.root.has(key) {
+    fn check_empty(&self, routes: usize) {
+        for (key, count) in [("upstream", self.upstreams.len()), ("route", routes)] {
+            if count == 0 && !self.root.is_no_list(key) {
                 let message = format!("the config needs a [[{key}]]");
                 self.root.reader.report_whole(Diagnostic::error(Code::MissingKey, message));
             }

@@ -35,9 +35,9 @@ fn user_parts(text: &str, ranges: &mut Vec<Range<usize>>) {
     for (at, _) in text.match_indices("://") {
         let start = at + 3;
         let rest = text.get(start..).unwrap_or("");
-        let stop = rest
-            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#'))
-            .unwrap_or(rest.len());
+        // A password may hold a slash, so everything up to the last `@` counts.
+        let stop = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','));
+        let stop = stop.unwrap_or(rest.len());
         if let Some(sign) = rest.get(..stop).unwrap_or("").rfind('@') {
             ranges.push(start..start + sign);
         }
@@ -367,6 +367,7 @@ mod tests {
             masked("servers = [\"http://dana:hunter2@10.0.0.1:80/\"]"),
             "servers = [\"http://…@10.0.0.1:80/\"]"
         );
-        assert_eq!(masked("a = \"http://10.0.0.1/@x\""), "a = \"http://10.0.0.1/@x\"");
+        assert_eq!(masked("a = \"http://dana:a/b@c\""), "a = \"http://…@c\"");
+        assert_eq!(masked("a = \"http://10.0.0.1/x\""), "a = \"http://10.0.0.1/x\"");
     }
 }

@@ -9,15 +9,15 @@ use http::HeaderName;
 
 use super::cursor::{Item, Table, Text, show};
 use super::diagnostic::{Code, Diagnostic};
-use super::server::name;
+use super::server::{self, name};
 use super::{
     Access, Carrier, Forward, HostPattern, PathPattern, Requirements, Route, ServerAddress,
     Upstream, UpstreamHost, value,
 };
 use crate::token::ClaimPath;
 
-/// Smaller is tried first.
-pub type Specificity = (u8, Reverse<usize>, u8, Reverse<usize>);
+/// Smaller is tried first. The name of the host only keeps its routes together.
+pub type Specificity = (u8, Reverse<usize>, String, u8, Reverse<usize>);
 
 pub fn specificity(route: &Route) -> Specificity {
     let (host, length) = match &route.host {
@@ -26,10 +26,10 @@ pub fn specificity(route: &Route) -> Specificity {
         HostPattern::Any => (2, 0),
     };
     let (path, depth) = match &route.path {
-        PathPattern::Exact(_) => (0, 0),
+        PathPattern::Exact(path) => (0, path.len()),
         PathPattern::Prefix(prefix) => (1, prefix.trim_end_matches('/').len()),
     };
-    (host, Reverse(length), path, Reverse(depth))
+    (host, Reverse(length), route.host.shown(), path, Reverse(depth))
 }
 
 /// Indices into `routes` in the order in which they are tried.
@@ -81,9 +81,6 @@ fn servers(table: &Table<'_>) -> Option<Vec<ServerAddress>> {
 }
 
 fn server_address(table: &Table<'_>, text: &Text) -> Option<ServerAddress> {
-    if let Some(path) = text.value.strip_prefix("unix:") {
-        return Some(ServerAddress::Unix(table.reader.resolve(path)));
-    }
     let unsupported = ["https://", "h2://", "h2c://", "grpc://", "grpcs://", "h3://"];
     let diagnostic = if let Some(scheme) =
         unsupported.iter().find(|scheme| text.value.starts_with(**scheme))
@@ -91,7 +88,11 @@ fn server_address(table: &Table<'_>, text: &Text) -> Option<ServerAddress> {
         let message = format!("{scheme} to an upstream is not supported by this version");
         Diagnostic::error(Code::Unsupported, message).help("http://host:port or unix:path")
     } else {
-        match http_server(&text.value) {
+        let address = match text.value.strip_prefix("unix:") {
+            Some(path) => server::unix_path(table.reader, path).map(ServerAddress::Unix),
+            None => http_server(&text.value).map_err(str::to_owned),
+        };
+        match address {
             Ok(address) => return Some(address),
             // The address itself may hold a password: the line is printed masked, this is not.
             Err(expected) => Diagnostic::error(Code::BadUrl, "this is not the address of a server")

@@ -87,15 +87,22 @@ fn listen(table: &Table<'_>) -> Option<Vec<Listen>> {
     Some(found)
 }
 
+/// The path of a unix socket as the process sees it.
+pub fn unix_path(reader: &Reader<'_>, path: &str) -> Result<PathBuf, String> {
+    let resolved = reader.resolve(path);
+    let is_file = !path.is_empty() && !path.ends_with('/') && resolved.file_name().is_some();
+    if is_file && resolved.as_os_str().len() <= UNIX_PATH_BYTES_MAX {
+        return Ok(resolved);
+    }
+    Err(format!("unix: and the path of a socket, at most {UNIX_PATH_BYTES_MAX} bytes in all"))
+}
+
 fn listen_address(reader: &Reader<'_>, text: &Text) -> Option<Listen> {
     let (message, expected) = if let Some(path) = text.value.strip_prefix("unix:") {
-        let path = reader.resolve(path);
-        let length = path.as_os_str().len();
-        if !path.ends_with("/") && path.file_name().is_some() && length <= UNIX_PATH_BYTES_MAX {
-            return Some(Listen::Unix(path));
+        match unix_path(reader, path) {
+            Ok(path) => return Some(Listen::Unix(path)),
+            Err(expected) => ("not the path of a socket", expected),
         }
-        let expected = format!("unix: and a path of at most {UNIX_PATH_BYTES_MAX} bytes");
-        ("not the path of a socket", expected)
     } else {
         match value::socket_address(&text.value) {
             Ok(address) => return Some(Listen::Tcp(address)),

@@ -1,0 +1,78 @@
+//! No secret in any rendering, whatever is wrong around it.
+
+use super::*;
+
+/// Puts a secret wherever one may be written, right or wrong, with mistakes around it.
+#[test]
+fn no_secret_is_ever_printed() {
+    const SEED: &str = "Hunter2-hunter2/hunter2+hunter2.hunter2";
+    let place = Place::new();
+    let values = [
+        "secret = \"SEED\"",
+        "secret = SEED",
+        "secret: SEED",
+        "secret SEED",
+        "secret = [\"SEED\"]",
+        "secret = { value = \"SEED\" }",
+        "secrt = \"SEED\"",
+        "password = \"SEED\"",
+        "api_token = \"SEED\"",
+        "keys = \"SEED\"",
+        "keys = [\"SEED\"]",
+        "keys = { secret = \"SEED }",
+        "keys = { secret = \"SEED\", nonsense = 1 }",
+        "keys = { secret = \"SEED\" } }",
+        "keys = { secret = \"${SEED}\" }",
+        "keys = { secret = \"${NONE} SEED\" }",
+        "keys = { secret_env = \"SEED\" }",
+        "keys = { secret_env = \"SEED\", secret = \"SEED\" }",
+        "keys = { secret_file = \"SEED\" }",
+        "keys = { secret_file = \"/SEED\" }",
+        "keys = { secrets = { a = \"SEED\" } }",
+        "keys = { secrets = \"SEED\" }",
+        "keys = { secrets = { a = { env = \"SEED\" }, b = { file = \"SEED\" }, c = { value = \"SEED\" } } }",
+        "keys = { kid = 7, value = \"SEED\" }",
+        "keys = { sceret = \"SEED\" }",
+        "keys.secret = \"SEED\"\nkeys.secret = \"SEED\"",
+        "keys.secret = '''\nSEED\n'''\nnonsense = 1",
+        "keys = { # secret = \"SEED\"\n}",
+        "algorithms = [\"HS512\"]\nkeys = { secret = \"SEED\" }",
+        "algorithms = [\"ES256\"]\nkeys = { secret = \"SEED\" }",
+        "[[admin.token]]\nname = \"a\"\nrole = \"adm\"\nfile = \"SEED\"",
+        "[[admin.token]]\nname = \"a\"\nrole = \"adm\"\nenv = \"SEED\"",
+        "[[admin.token]]\nname = 7\ntoken = \"SEED\"\nvalue = \"SEED\"",
+        "[admin]\ntoken = \"SEED\"",
+        "[[upstream]]\nname = \"b\"\nservers = [\"http://dana:SEED@127.0.0.1:1\"]",
+        "[issuer.keys]\nsecret = \"SEED",
+        "[issuer.keys.secrets]\na = \"SEED\"\nb = SEED",
+    ];
+    for value in values {
+        let text = SMALLEST.replacen(KEYS, &value.replace("SEED", SEED), 1);
+        let found = match place.parse(&text) {
+            Ok(loaded) => loaded.notes,
+            Err(found) => found,
+        };
+        let shown = format!(
+            "{}\n{}\n{}\n{found:?}",
+            found.render(false),
+            found.render(true),
+            found.to_json()
+        );
+        for part in ["unter2", "Hunter"] {
+            assert!(!shown.contains(part), "{value}\n{shown}");
+        }
+        assert!(found.has_errors() || value.contains("HS"), "{value} was accepted");
+    }
+}
+
+#[test]
+fn what_the_environment_says_is_not_printed_either() {
+    let text = SMALLEST.replacen(LISTEN, "listen = \"${JWT_SECRET}\"", 1);
+    let found = Place::new().bad(&text);
+    assert!(found.render(false).contains("\"${JWT_SECRET}\" is not an address"), "{found}");
+    assert!(!found.render(false).contains("a-shared-secret"), "{found}");
+    let good = SMALLEST.replacen(KEYS, "keys = { secret_env = \"JWT_SECRET\" }", 1);
+    let loaded = Place::new().good(&good);
+    let shown = format!("{}{}{loaded:?}", report(&loaded), report_json(&loaded));
+    assert!(shown.contains("secret from env JWT_SECRET") && !shown.contains("a-shared-secret"));
+}

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::arguments::{Denials, Global, List};
 use super::client::Client;
-use super::console::{Console, Look};
+use super::console::{Console, Look, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::query::{path_segment, query};
@@ -30,7 +30,7 @@ pub fn run(denials: &Denials, global: &Global, console: &Console) -> Result<Exit
 fn one(client: &Client, id: &str, global: &Global, console: &Console) -> Result<(), Failure> {
     let answer = client.read(&format!("/v1/denials/{}", path_segment(id)))?;
     if console.json {
-        return console.say_always(&format!("{}\n", answer.raw));
+        return console.say_always(&json_text(&answer.raw));
     }
     let denial = answer.shown::<Denial>("the gateway")?;
     console.say_always(&render_one(&denial, &global.again(), &console.look))
@@ -67,11 +67,7 @@ fn all(client: &Client, list: &List, console: &Console) -> Result<(), Failure> {
 }
 
 fn lines(raw: &Value) -> String {
-    let mut text = String::new();
-    for item in raw.get("items").and_then(Value::as_array).into_iter().flatten() {
-        let _ = writeln!(text, "{item}");
-    }
-    text
+    raw.get("items").and_then(Value::as_array).into_iter().flatten().map(json_text).collect()
 }
 
 /// The condition for a column: `blocked`, `tokens before 11:14:02`.

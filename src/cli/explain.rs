@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::arguments::{Explain, Explained, Global};
 use super::client::Client;
-use super::console::{Console, Look};
+use super::console::{Console, Look, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::query::path_segment;
@@ -27,7 +27,7 @@ pub fn run(explain: &Explain, global: &Global, console: &Console) -> Result<Exit
     let answer = client.post("/v1/explain", &body)?;
     let explanation = answer.shown::<Explanation>("the gateway")?;
     if console.json {
-        console.say_always(&format!("{}\n", answer.raw))?;
+        console.say_always(&json_text(&answer.raw))?;
     } else {
         let denials = denials(&client, &explanation)?;
         console.say_always(&render(&explanation, &denials, &global.again(), &console.look))?;

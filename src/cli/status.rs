@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::arguments::Global;
 use super::client::Client;
-use super::console::{Console, Look};
+use super::console::{Console, Look, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::shapes::{Issuer, Status, Store};
@@ -15,7 +15,7 @@ pub fn run(global: &Global, console: &Console) -> Result<Exit, Failure> {
     let answer = client.read("/v1/status")?;
     let status = answer.shown::<Status>("the gateway")?;
     if console.json {
-        console.say_always(&format!("{}\n", answer.raw))?;
+        console.say_always(&json_text(&answer.raw))?;
     } else {
         console.say(&render(&status, &console.look))?;
     }

@@ -64,10 +64,7 @@ mod tests {
         let alice = Selector::Subject("alice".into());
         let by = Fingerprinter::random();
         assert_eq!(by.selector(&issuer, &alice), by.clone().selector(&issuer, &alice));
-        assert_ne!(
-            by.selector(&issuer, &alice),
-            Fingerprinter::random().selector(&issuer, &alice)
-        );
+        assert_ne!(by.selector(&issuer, &alice), Fingerprinter::random().selector(&issuer, &alice));
         assert_ne!(
             by.selector(&issuer, &alice),
             by.selector(&issuer, &Selector::Session("alice".into()))

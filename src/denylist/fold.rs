@@ -42,10 +42,8 @@ pub struct Fold {
 impl Fold {
     /// Adds a record of the same selector.
     pub fn add(&mut self, denial: &Denial, by: &Fingerprinter) {
-        let except = denial
-            .except
-            .as_ref()
-            .map(|except| by.parts(&denial.issuer, Parts::of_except(except)));
+        let except =
+            denial.except.as_ref().map(|except| by.parts(&denial.issuer, Parts::of_except(except)));
         self.add_condition(denial.condition, except);
     }
 

@@ -12,9 +12,7 @@ use parking_lot::RwLock;
 
 use self::packed::Slot;
 use self::shard::Shard;
-use super::{
-    Condition, ConditionKind, Fingerprint, Fingerprinter, Fold, Marks, SelectorKind,
-};
+use super::{Condition, ConditionKind, Fingerprint, Fingerprinter, Fold, Marks, SelectorKind};
 
 /// Why a token is denied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

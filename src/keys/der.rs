@@ -48,9 +48,11 @@ impl<'d> Reader<'d> {
     }
 
     fn expect(&mut self, tag: u8) -> Result<&'d [u8], KeyFault> {
-        self.next().and_then(|(found, content)| {
-            if found == tag { Ok(content) } else { Err(KeyFault::BrokenDer) }
-        })
+        self.next().and_then(
+            |(found, content)| {
+                if found == tag { Ok(content) } else { Err(KeyFault::BrokenDer) }
+            },
+        )
     }
 
     fn end(self) -> Result<(), KeyFault> {

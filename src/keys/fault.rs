@@ -94,10 +94,9 @@ impl fmt::Display for KeyFault {
                 quoted(label)
             ),
             Self::BrokenDer => out.write_str("the PEM block does not hold a public key"),
-            Self::KeyType(what) => write!(
-                out,
-                "{what}: expected RSA, EC with P-256 or P-384, or Ed25519"
-            ),
+            Self::KeyType(what) => {
+                write!(out, "{what}: expected RSA, EC with P-256 or P-384, or Ed25519")
+            }
             Self::RsaSize { bits } => {
                 write!(out, "the RSA key has {bits} bits; 2048 to 8192 are accepted")
             }
@@ -107,16 +106,12 @@ impl fmt::Display for KeyFault {
                 write!(out, "an {key} key fits none of the issuer's algorithms")
             }
             Self::OneNameForMany => out.write_str("one kid is given for several keys"),
-            Self::TooLarge { bytes } => write!(
-                out,
-                "the key set has {bytes} bytes, more than {}",
-                super::JWKS_BYTES_MAX
-            ),
+            Self::TooLarge { bytes } => {
+                write!(out, "the key set has {bytes} bytes, more than {}", super::JWKS_BYTES_MAX)
+            }
             Self::NotJson => out.write_str("not strict JSON (cut off, or a member twice)"),
             Self::NotKeySet => out.write_str("not a JWK set: there is no array \"keys\""),
-            Self::SingleJwk => {
-                out.write_str("a single JWK; a set is written {\"keys\": [ … ]}")
-            }
+            Self::SingleJwk => out.write_str("a single JWK; a set is written {\"keys\": [ … ]}"),
             Self::NoUsableKey { notes } if notes.is_empty() => {
                 out.write_str("the key set is empty")
             }

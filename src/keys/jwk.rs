@@ -27,7 +27,9 @@ pub(super) fn keys(
     let entries = match set.get("keys") {
         Some(Value::Array(entries)) => entries,
         None if set.contains_key("kty") => return Err(KeyFault::SingleJwk),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_))
+        Some(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_),
+        )
         | None => return Err(KeyFault::NotKeySet),
     };
     let mut keys: Vec<Key> = Vec::new();

@@ -117,8 +117,12 @@ impl SigningKey {
             PS256 => rsa(&RSA_PSS_SHA256, bytes).ok_or_else(other)?,
             PS384 => rsa(&RSA_PSS_SHA384, bytes).ok_or_else(other)?,
             PS512 => rsa(&RSA_PSS_SHA512, bytes).ok_or_else(other)?,
-            ES256 => ecdsa(Curve::P256, &ECDSA_P256_SHA256_FIXED_SIGNING, bytes).ok_or_else(other)?,
-            ES384 => ecdsa(Curve::P384, &ECDSA_P384_SHA384_FIXED_SIGNING, bytes).ok_or_else(other)?,
+            ES256 => {
+                ecdsa(Curve::P256, &ECDSA_P256_SHA256_FIXED_SIGNING, bytes).ok_or_else(other)?
+            }
+            ES384 => {
+                ecdsa(Curve::P384, &ECDSA_P384_SHA384_FIXED_SIGNING, bytes).ok_or_else(other)?
+            }
             EdDSA => ed25519(bytes).ok_or_else(other)?,
         };
         let thumbprint = match &public {

@@ -20,7 +20,11 @@ pub(super) fn keys(
             continue;
         }
         let Some(label) = boundary(line, "-----BEGIN ") else {
-            return Err(if text.contains("-----BEGIN ") { KeyFault::Garbage } else { KeyFault::NotPem });
+            return Err(if text.contains("-----BEGIN ") {
+                KeyFault::Garbage
+            } else {
+                KeyFault::NotPem
+            });
         };
         let der = body(&mut lines, label)?;
         keys.push(public_key(label, &der)?.bind(kid, None, allowed)?);

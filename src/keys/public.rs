@@ -38,10 +38,18 @@ pub(super) struct PublicKey(Numbers);
 #[derive(Debug)]
 enum Numbers {
     /// Big endian without leading zeros.
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// Uncompressed: `04`, x, y.
-    Ec { curve: Curve, point: Vec<u8> },
-    Ed25519 { x: Vec<u8> },
+    Ec {
+        curve: Curve,
+        point: Vec<u8>,
+    },
+    Ed25519 {
+        x: Vec<u8>,
+    },
 }
 
 impl PublicKey {
@@ -152,12 +160,7 @@ impl PublicKey {
             Numbers::Ec { point, .. } => DecodingKey::from_ec_der(point),
             Numbers::Ed25519 { x } => DecodingKey::from_ed_der(x),
         };
-        Ok(Key {
-            thumbprint: self.thumbprint(),
-            kid: kid.map(str::to_owned),
-            algorithms,
-            decoding,
-        })
+        Ok(Key { thumbprint: self.thumbprint(), kid: kid.map(str::to_owned), algorithms, decoding })
     }
 }
 

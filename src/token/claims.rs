@@ -19,7 +19,9 @@ impl ClaimPath {
         }
         match text.strip_prefix('/') {
             None => Ok(Self::Name(text.to_owned())),
-            Some(tokens) => tokens.split('/').map(unescape).collect::<Result<_, _>>().map(Self::Pointer),
+            Some(tokens) => {
+                tokens.split('/').map(unescape).collect::<Result<_, _>>().map(Self::Pointer)
+            }
         }
     }
 
@@ -69,9 +71,9 @@ impl std::fmt::Display for ClaimPath {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Name(name) => out.write_str(name),
-            Self::Pointer(tokens) => tokens
-                .iter()
-                .try_for_each(|token| write!(out, "/{}", token.replace('~', "~0").replace('/', "~1"))),
+            Self::Pointer(tokens) => tokens.iter().try_for_each(|token| {
+                write!(out, "/{}", token.replace('~', "~0").replace('/', "~1"))
+            }),
         }
     }
 }

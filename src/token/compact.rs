@@ -46,7 +46,8 @@ impl<'t> Compact<'t> {
         if signature.is_empty() {
             return Err(FormFault::EmptyPart(Part::Signature));
         }
-        base64url::is_canonical(signature).map_err(|fault| FormFault::base64(Part::Signature, fault))?;
+        base64url::is_canonical(signature)
+            .map_err(|fault| FormFault::base64(Part::Signature, fault))?;
         let claims = json::object(&claims).map_err(|fault| FormFault::json(Part::Claims, fault))?;
         Ok(Self {
             signing_input: token.get(..header.len() + 1 + payload.len()).unwrap_or_default(),
@@ -83,10 +84,17 @@ fn decode(part: Part, text: &str) -> Result<Vec<u8>, FormFault> {
 
 impl Header {
     fn parse(bytes: &[u8]) -> Result<Self, FormFault> {
-        let mut members = json::object(bytes).map_err(|fault| FormFault::json(Part::Header, fault))?;
+        let mut members =
+            json::object(bytes).map_err(|fault| FormFault::json(Part::Header, fault))?;
         let alg = match members.remove("alg") {
             Some(Value::String(alg)) => alg,
-            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Some(
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_),
+            ) => {
                 return Err(FormFault::MemberType("alg"));
             }
             None => return Err(FormFault::AlgMissing),
@@ -121,13 +129,16 @@ fn refuse_members(members: &Map<String, Value>) -> Result<(), FormFault> {
     Ok(())
 }
 
-fn string(members: &mut Map<String, Value>, name: &'static str) -> Result<Option<String>, FormFault> {
+fn string(
+    members: &mut Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<String>, FormFault> {
     match members.remove(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(FormFault::MemberType(name))
-        }
+        Some(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
+        ) => Err(FormFault::MemberType(name)),
     }
 }
 

@@ -185,7 +185,9 @@ mod tests {
         for text in [r#"[1]"#, "1", "null", r#""a""#, "true"] {
             assert_eq!(object(text.as_bytes()), Err(JsonFault::NotObject), "{text}");
         }
-        for text in ["", "{", "{}{}", "{} x", "{\"a\":1,}", "{'a':1}", "{\"a\":\"\\ud800\"}", "\u{feff}{}"] {
+        for text in
+            ["", "{", "{}{}", "{} x", "{\"a\":1,}", "{'a':1}", "{\"a\":\"\\ud800\"}", "\u{feff}{}"]
+        {
             assert_eq!(object(text.as_bytes()), Err(JsonFault::Syntax), "{text}");
         }
         assert_eq!(object(b"{\"a\":\"\xff\"}"), Err(JsonFault::Syntax));
@@ -193,9 +195,8 @@ mod tests {
 
     #[test]
     fn depth_is_bounded_and_a_deep_bomb_costs_no_stack() {
-        let nest = |levels: usize| {
-            format!("{{\"a\":{}1{}}}", "[".repeat(levels), "]".repeat(levels))
-        };
+        let nest =
+            |levels: usize| format!("{{\"a\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
         assert!(object(nest(DEPTH_MAX - 1).as_bytes()).is_ok());
         assert_eq!(object(nest(DEPTH_MAX).as_bytes()), Err(JsonFault::TooDeep));
         assert!(object("[".repeat(1_000_000).as_bytes()).is_err());

@@ -154,9 +154,9 @@ impl Found<'_> {
                 // Cannot be; refusing is the safe side.
                 None => Some(ConditionKind::Always),
             },
-            simple @ (Unpacked::Always
-            | Unpacked::IssuedBefore(_)
-            | Unpacked::VersionBelow(_)) => simple.denies(marks),
+            simple @ (Unpacked::Always | Unpacked::IssuedBefore(_) | Unpacked::VersionBelow(_)) => {
+                simple.denies(marks)
+            }
         }
     }
 
@@ -166,9 +166,9 @@ impl Found<'_> {
                 Some((_, fold)) => fold.clone(),
                 None => Fold { always: true, ..Fold::default() },
             },
-            simple @ (Unpacked::Always
-            | Unpacked::IssuedBefore(_)
-            | Unpacked::VersionBelow(_)) => simple.fold(),
+            simple @ (Unpacked::Always | Unpacked::IssuedBefore(_) | Unpacked::VersionBelow(_)) => {
+                simple.fold()
+            }
         }
     }
 }

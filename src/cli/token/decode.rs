@@ -159,7 +159,7 @@ claims
 
     #[test]
     fn what_a_gateway_refuses_can_still_be_looked_into() {
-        let padded = format!("{}=.e30.c2ln", encode(br#"{"alg":"HS256"}"#));
+        let padded = format!("{}==.e30.c2ln", encode(br#"{"alg": "HS256"}"#));
         let text = render(&decode(&padded).unwrap(), &look());
         assert!(text.contains("HS256") && text.contains("A gateway refuses its form:"), "{text}");
         let encrypted = format!("{}.a.b.c.d", encode(br#"{"alg":"dir","enc":"A256GCM"}"#));

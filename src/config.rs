@@ -5,18 +5,26 @@ mod cursor;
 mod diagnostic;
 mod environment;
 mod files;
+mod flags;
+mod init;
 mod issuer;
 mod keys;
 mod load;
 mod mask;
+mod report;
 mod routes;
 mod server;
 mod source;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use flags::{Flags, from_flags};
+pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
+pub use report::{report, report_json};
 pub use routes::{Specificity, order, specificity};
 
 use std::net::SocketAddr;
@@ -102,6 +110,20 @@ pub struct Limits {
 pub struct IpNet {
     pub address: std::net::IpAddr,
     pub prefix: u8,
+}
+
+impl IpNet {
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        use std::net::IpAddr::{V4, V6};
+        let (ours, theirs, width) = match (self.address, address) {
+            (V4(ours), V4(theirs)) => (u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32),
+            (V6(ours), V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
+            (V4(_), V6(_)) | (V6(_), V4(_)) => return false,
+        };
+        let host_bits = width - u32::from(self.prefix).min(width);
+        let differ = ours ^ theirs;
+        differ.checked_shr(host_bits).unwrap_or(0) == 0
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -5,12 +5,14 @@
 //! [`denylist`]; [`control`] writes what it reads. [`config`] is compiled once by [`app`], the only
 //! place that sees both planes.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod denylist;
 pub mod keys;
+pub mod proxy;
 pub mod secret;
 pub mod telemetry;
 pub mod token;

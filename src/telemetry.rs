@@ -1,6 +1,7 @@
 //! What happened: access log, counters, and observations for the control plane. Nothing here is
 //! waited for by a request.
 
+pub mod access;
 mod observe;
 
 pub use observe::{Observation, Observer, Refusal, Sighting};

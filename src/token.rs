@@ -19,6 +19,23 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest
 }
 
+/// What a token says of itself. Nothing of it is verified: for people who look at a token, never
+/// for a decision.
+#[derive(Debug)]
+pub struct Unverified {
+    pub header: Header,
+    pub claims: Claims,
+    pub bytes: usize,
+}
+
+impl Unverified {
+    pub fn decode(credential: &Credential) -> Result<Self, FormFault> {
+        let token = Compact::parse(credential.expose())?;
+        let bytes = credential.expose().len();
+        Ok(Self { header: token.header, claims: token.claims, bytes })
+    }
+}
+
 /// A token as presented. Never printed: its `Debug` shows the length only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential(Box<str>);

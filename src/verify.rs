@@ -3,14 +3,17 @@
 
 mod cache;
 mod explain;
+mod facts;
+mod fault;
 mod issuer;
 mod policy;
 mod signed;
+mod signer;
 mod verifier;
 
 pub use cache::SignatureCache;
 pub use explain::{Check, Outcome};
+pub use fault::TokenFault;
 pub use issuer::{ClaimNames, Issuer, Missing, Policy};
-pub use policy::TokenFault;
 pub use signed::Signed;
 pub use verifier::{VerifiedToken, Verifier};

@@ -32,10 +32,23 @@ impl Severity {
     }
 }
 
-/// The stable number of a diagnostic: it never changes its meaning. `docs/configuration.md` lists
-/// them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Code {
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// The stable number of a diagnostic: it never changes its meaning.
+        /// `docs/configuration.md` lists them.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Code {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Code {
+            /// Every code, by number.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+codes! {
     /// The configuration file itself cannot be read.
     Unreadable = 1,
     Syntax = 2,

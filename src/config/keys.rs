@@ -196,7 +196,7 @@ impl KeySource<'_> {
                 set
             }),
         };
-        built.map_err(|fault| self.refuse(&format!("{fault:?}"))).ok()
+        built.map_err(|fault| self.refuse(&fault.to_string())).ok()
     }
 
     fn secrets(
@@ -222,7 +222,7 @@ impl KeySource<'_> {
             }
             match KeySet::from_secret(secret, kid.as_deref(), allowed) {
                 Ok(set) => sets.push(set),
-                Err(fault) => self.refuse(&format!("{fault:?}")),
+                Err(fault) => self.refuse(&fault.to_string()),
             }
         }
         (sets.len() == secrets.len()).then(|| KeySet::merge(sets))

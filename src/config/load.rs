@@ -68,6 +68,10 @@ pub(super) fn parse_with_keys(
     if !faults.is_empty() {
         keep_what_holds(&mut found);
     }
+    if found.iter().any(|item| item.severity == Severity::Error) {
+        // Advice waits until the file can be used.
+        found.retain(|item| item.severity == Severity::Error);
+    }
     let found = Diagnostics::new(source.file(), found);
     let result = match config {
         Some(config) if !found.has_errors() => Ok(Loaded { config, notes: found }),
@@ -84,10 +88,7 @@ fn keep_what_holds(found: &mut Vec<Diagnostic>) {
         found.iter().filter(|item| item.code == Code::Syntax).map(line).collect();
     let unsure = [Code::MissingKey, Code::UnknownUpstream, Code::UnknownIssuer, Code::Unused];
     found.retain(|item| {
-        item.code == Code::Syntax
-            || (!unsure.contains(&item.code)
-                && item.severity == Severity::Error
-                && !broken.contains(&line(item)))
+        item.code == Code::Syntax || (!unsure.contains(&item.code) && !broken.contains(&line(item)))
     });
 }
 

@@ -10,6 +10,7 @@ use super::{
     files, value,
 };
 use crate::secret::Secret;
+use crate::token::TOKEN_BYTES_MAX;
 
 /// A path of a unix socket must fit `sockaddr_un` with its closing NUL.
 const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -58,7 +59,11 @@ fn limits(table: &Table<'_>) -> Limits {
         header_timeout: table.duration("header_timeout", 10 * SECOND, SECOND..=HOUR),
         idle_timeout: table.duration("idle_timeout", 75 * SECOND, SECOND..=24 * HOUR),
         connections_max: count("connections_max", 65_536, 1..=16_777_216),
-        token_bytes_max: bytes("token_bytes_max", 16 << 10, 256..=1 << 20),
+        token_bytes_max: bytes(
+            "token_bytes_max",
+            TOKEN_BYTES_MAX as u64,
+            256..=TOKEN_BYTES_MAX as u64,
+        ),
     };
     let smaller = limits.token_bytes_max.saturating_add(1024) > limits.header_bytes_max;
     if let (true, Some(item)) = (smaller, table.get("token_bytes_max")) {

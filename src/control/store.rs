@@ -1,16 +1,77 @@
 //! The durable copy of the records: redb in a directory, written by one named thread with group
 //! commit. A change is on disk, then in the hot table, then acknowledged.
 
+mod batch;
+mod codec;
+mod open;
+mod read;
+mod rows;
+mod schema;
+mod worker;
+
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 
-use crate::clock::UnixMs;
-use crate::denylist::{Actor, Denial, DenialId, Denylist, Except, IssuerId, Lift, Selector};
+use parking_lot::{Mutex, RwLock};
+use redb::Database;
+use tokio::sync::oneshot;
 
-/// Handle of the store's thread; cheap to clone.
+use crate::clock::{Clock, GuardedClock, UnixMs};
+use crate::denylist::{
+    Actor, Denial, DenialId, Denylist, Except, IdSource, IssuerId, Lift, Selector,
+};
+
+use self::open::Opener;
+use self::worker::{Command, Task, Worker};
+
+/// Handle of the store's thread; cheap to clone. When the last one goes, the thread writes what is
+/// pending and ends.
 #[derive(Clone)]
 pub struct Store {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    queue: Mutex<Option<mpsc::Sender<Command>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread and the handles both see.
+struct Shared {
     denylist: Arc<Denylist>,
+    epoch: Epoch,
+    index_key: [u8; 16],
+    /// Absent after the end, and between a disk failure and the next attempt to open.
+    database: RwLock<Option<Database>>,
+    sequence: AtomicU64,
+    in_force: AtomicU64,
+}
+
+/// Which store, with its history, this is: random, made with the file. Sequences are comparable
+/// only within one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Epoch(pub [u8; 16]);
+
+/// A change of the state. Changes commute, and one that comes twice does nothing the second time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    Denied(Denial),
+    Lifted(Lift),
+}
+
+/// What became of a change that was applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Applied {
+    New,
+    Known,
+    /// It could be forgotten already, and was not taken.
+    Expired,
+    /// A different denial has this id; it was not taken.
+    Conflict,
 }
 
 /// A denial with what became of it.
@@ -69,7 +130,7 @@ pub struct Page {
 }
 
 /// Why the store could not do it.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreError {
     /// The configured limit of denials is reached.
     Full { limit: u64 },
@@ -80,6 +141,19 @@ pub enum StoreError {
     /// The file exists and cannot be used; the text says what to do.
     Open(String),
 }
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full { limit } => write!(out, "the limit of {limit} denials is reached"),
+            Self::Disk(why) => write!(out, "the store's disk failed: {why}"),
+            Self::Closed => out.write_str("the store is closed"),
+            Self::Open(why) => out.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -96,14 +170,74 @@ impl Store {
         writer: crate::denylist::Writer,
         denylist: Arc<Denylist>,
     ) -> Result<Self, StoreError> {
-        let _ = (directory, options, writer, denylist);
-        unimplemented!()
+        Self::open_at(directory, options, writer, denylist, Clock::system())
+    }
+
+    /// [`Store::open`] with a clock of the caller's.
+    pub fn open_at(
+        directory: &Path,
+        options: &Options,
+        writer: crate::denylist::Writer,
+        denylist: Arc<Denylist>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        Self::start(open::file_opener(directory), options, writer, denylist, clock)
+    }
+
+    fn start(
+        opener: Opener,
+        options: &Options,
+        mut writer: crate::denylist::Writer,
+        denylist: Arc<Denylist>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let database = opener()?;
+        let (opened, next_due) = open::fill(&database, &mut writer, clock.wall())?;
+        let shared = Arc::new(Shared {
+            denylist,
+            epoch: opened.epoch,
+            index_key: opened.index_key,
+            database: RwLock::new(Some(database)),
+            sequence: AtomicU64::new(opened.progress.sequence),
+            in_force: AtomicU64::new(opened.progress.in_force),
+        });
+        let (sender, queue) = mpsc::channel();
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            opener,
+            writer,
+            queue,
+            guarded: GuardedClock::resume(opened.progress.clock, clock.monotonic()),
+            clock,
+            ids: IdSource::default(),
+            limit: options.limit,
+            progress: opened.progress,
+            next_due,
+            unsure: Vec::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|error| {
+                StoreError::Open(format!("cannot start the store's thread: {error}"))
+            })?;
+        let handle =
+            Handle { shared, queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) };
+        Ok(Self { handle: Arc::new(handle) })
     }
 
     /// Returns when the denial is fsynced and in force.
     pub async fn deny(&self, denial: NewDenial) -> Result<Accepted, StoreError> {
-        let _ = (denial, &self.denylist);
-        unimplemented!()
+        self.deny_all(vec![denial]).await?.pop().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Many at once, in one transaction; each has its own answer, in the same order.
+    pub async fn deny_all(
+        &self,
+        denials: Vec<NewDenial>,
+    ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        let (task, answer) = Task::new(denials);
+        self.ask(Command::Deny(task), answer).await
     }
 
     /// Writes tombstones; ids that are unknown or lifted already are answered as they stand.
@@ -113,47 +247,80 @@ impl Store {
         reason: Option<String>,
         by: Actor,
     ) -> Result<Vec<Record>, StoreError> {
-        let _ = (ids, reason, by);
-        unimplemented!()
+        let (task, answer) = Task::new(ids);
+        self.ask(Command::Lift { ids: task, reason, by }, answer).await
     }
 
-    pub fn find(&self, id: DenialId) -> Result<Option<Record>, StoreError> {
-        let _ = id;
-        unimplemented!()
+    /// Takes changes that were made before, here or elsewhere: an import, another replica. In any
+    /// order and any number of times they give the same state. Not held to the limit: what is in
+    /// force elsewhere is in force here.
+    pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Applied>, StoreError> {
+        let (task, answer) = Task::new(changes);
+        self.ask(Command::Apply(task), answer).await
     }
 
-    /// Records whose written id begins with `prefix` (with or without `dn_`); at most two, which
-    /// is enough to know that it is not unique.
-    pub fn find_by_prefix(&self, prefix: &str) -> Result<Vec<Record>, StoreError> {
-        let _ = prefix;
-        unimplemented!()
-    }
-
-    pub fn list(&self, filter: &Filter) -> Result<Page, StoreError> {
-        let _ = filter;
-        unimplemented!()
-    }
-
-    /// Unlifted records of one selector.
-    pub fn in_force(
-        &self,
-        issuer: &IssuerId,
-        selector: &Selector,
-    ) -> Result<Vec<Record>, StoreError> {
-        let _ = (issuer, selector);
-        unimplemented!()
+    /// Forgets what is due now rather than within a second; how many records.
+    pub async fn housekeep(&self) -> Result<u64, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Housekeep(reply), answer).await
     }
 
     /// Unlifted records.
     pub fn count(&self) -> u64 {
-        unimplemented!()
+        self.handle.shared.in_force.load(Ordering::Acquire)
     }
 
     /// Position of the last change.
     pub fn sequence(&self) -> u64 {
-        unimplemented!()
+        self.handle.shared.sequence.load(Ordering::Acquire)
     }
 
-    /// Writes what is pending and ends the thread.
-    pub fn close(self) {}
+    pub fn epoch(&self) -> Epoch {
+        self.handle.shared.epoch
+    }
+
+    /// Writes what is pending and ends the thread. Other handles get [`StoreError::Closed`].
+    pub fn close(self) {
+        if let Some(queue) = self.handle.queue.lock().take() {
+            let _ = queue.send(Command::Close);
+        }
+        self.handle.join();
+    }
+
+    async fn ask<T>(
+        &self,
+        command: Command,
+        answer: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let queue = self.handle.queue.lock().clone().ok_or(StoreError::Closed)?;
+        queue.send(command).map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
 }
+
+impl Handle {
+    fn join(&self) {
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's thread ended in a panic");
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.lock().take();
+        self.join();
+    }
+}
+
+impl Shared {
+    fn tell(&self, progress: schema::Progress) {
+        self.in_force.store(progress.in_force, Ordering::Release);
+        self.sequence.store(progress.sequence, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests;

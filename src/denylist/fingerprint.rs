@@ -4,7 +4,7 @@
 use siphasher::sip128::SipHasher24;
 
 use super::canonical::Parts;
-use super::{IssuerId, Selector, TokenId};
+use super::{Except, IssuerId, Selector, TokenId};
 
 /// What the hot table is keyed by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -32,6 +32,11 @@ impl Fingerprinter {
 
     pub fn token(&self, issuer: &IssuerId, token: &TokenId) -> Fingerprint {
         self.parts(issuer, Parts::of_token(token))
+    }
+
+    /// The fingerprint by which a cutoff knows the one that it spares.
+    pub fn except(&self, issuer: &IssuerId, except: &Except) -> Fingerprint {
+        self.parts(issuer, Parts::of_except(except))
     }
 
     pub(super) fn parts(&self, issuer: &IssuerId, parts: Parts<'_>) -> Fingerprint {

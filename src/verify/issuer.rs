@@ -66,3 +66,9 @@ impl Issuer {
         Self { policy, keys: ArcSwap::new(keys) }
     }
 }
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Issuer({})", self.policy.name)
+    }
+}

@@ -2,33 +2,216 @@
 //! times, audience, route and denylist are asked on every request.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::clock::UnixMs;
-use crate::denylist::Marks;
+use crate::denylist::{Fingerprinter, Identity, Marks, TokenId};
 use crate::keys::{Algorithm, Thumbprint};
-use crate::token::Claims;
+use crate::token::{Claims, Compact};
 
-use super::Issuer;
+use super::facts::{self, Names, Times};
+use super::signer::Signer;
+use super::{Issuer, Policy, TokenFault};
 
 /// See the module. Shared by the cache and by the requests that carry the token.
 pub struct Signed {
-    pub(super) issuer: Arc<Issuer>,
-    pub(super) key: Thumbprint,
-    pub(super) algorithm: Algorithm,
-    pub(super) kid: Option<String>,
+    issuer: Arc<Issuer>,
+    key: Thumbprint,
+    algorithm: Algorithm,
+    kid: Option<String>,
     pub(super) typ: Option<String>,
     pub(super) claims: Claims,
-    pub(super) marks: Marks,
-    pub(super) issued_at: Option<UnixMs>,
-    pub(super) expires_at: UnixMs,
-    pub(super) not_before: Option<UnixMs>,
-    pub(super) subject: Option<String>,
-    pub(super) session: Option<String>,
-    pub(super) client: Option<String>,
-    pub(super) jti: Option<String>,
-    /// `scope` (space separated) or `scp` (array).
-    pub(super) scopes: Vec<String>,
+    pub(super) audiences: Vec<String>,
+    pub(super) times: Times,
+    names: Names,
+    token_id: TokenId,
+    marks: Marks,
+    /// The verifier that made it; no other may take it from the cache.
+    pub(super) verifier: u64,
+    /// The last key set in which its key was found.
+    keys: AtomicU64,
     /// When a request last carried it, for the list of people. Milliseconds; a hint, not exact.
     pub last_seen: AtomicI64,
+}
+
+impl Signed {
+    /// Reads what must be remembered. The signature by `key` has been verified.
+    pub(super) fn new(
+        token: Compact<'_>,
+        signer: &Signer<'_>,
+        verifier: u64,
+        by: &Fingerprinter,
+    ) -> Result<Self, TokenFault> {
+        let policy = &signer.issuer.policy;
+        let times = Times::read(&token.claims)?;
+        let audiences = facts::audiences(&token.claims)?;
+        let names = Names::read(&token.claims, policy)?;
+        let token_id = match &names.jti {
+            Some(jti) => TokenId::Jti(jti.clone()),
+            None => TokenId::Digest(token.signing_digest()),
+        };
+        let indexed = names.indexed.iter().filter_map(|(index, value)| {
+            let (name, _) = policy.claims.indexed.get(*index)?;
+            Some((name.as_str(), value.clone()))
+        });
+        let marks = Marks::of(
+            &Identity {
+                issuer: &policy.id,
+                token: token_id.clone(),
+                session: names.session.as_deref(),
+                subject: names.subject.as_deref(),
+                client: names.client.as_deref(),
+                key: signer.key.thumbprint(),
+                claims: indexed.collect(),
+                issued_at: times.issued_at,
+                version: names.version,
+            },
+            by,
+        );
+        Ok(Self {
+            issuer: Arc::clone(signer.issuer),
+            key: *signer.key.thumbprint(),
+            algorithm: signer.algorithm,
+            kid: token.header.kid,
+            typ: token.header.typ,
+            claims: token.claims,
+            audiences,
+            times,
+            names,
+            token_id,
+            marks,
+            verifier,
+            keys: AtomicU64::new(signer.keys.id()),
+            last_seen: AtomicI64::new(0),
+        })
+    }
+
+    /// Is its key still among the issuer's, for its algorithm? The answer is remembered per set,
+    /// which never changes.
+    pub fn key_is_published(&self) -> bool {
+        let keys = self.issuer.keys.load();
+        if self.keys.load(Ordering::Relaxed) == keys.id() {
+            return true;
+        }
+        let there = keys.allows(&self.key, self.algorithm);
+        if there {
+            self.keys.store(keys.id(), Ordering::Relaxed);
+        }
+        there
+    }
+
+    /// Notes when it was seen, to the second, so that cores rarely write to the same line.
+    pub(super) fn seen(&self, now: UnixMs) {
+        if now.0.saturating_sub(self.last_seen.load(Ordering::Relaxed)) >= 1000 {
+            self.last_seen.store(now.0, Ordering::Relaxed);
+        }
+    }
+
+    pub fn issuer(&self) -> &Arc<Issuer> {
+        &self.issuer
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.issuer.policy
+    }
+
+    /// Thumbprint of the key that signed it.
+    pub fn key(&self) -> &Thumbprint {
+        &self.key
+    }
+
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// How a denial names this token: its `jti`, or the SHA-256 of its signing input.
+    pub fn token_id(&self) -> &TokenId {
+        &self.token_id
+    }
+
+    pub fn issued_at(&self) -> Option<UnixMs> {
+        self.times.issued_at
+    }
+
+    pub fn expires_at(&self) -> UnixMs {
+        self.times.expires_at
+    }
+
+    /// When the person last proved who they are (OpenID Connect Core section 2).
+    pub fn auth_time(&self) -> Option<UnixMs> {
+        self.times.auth_time
+    }
+
+    /// Time since `auth_time`; `None` where the token does not say, which satisfies no limit.
+    pub fn auth_age(&self, now: UnixMs) -> Option<Duration> {
+        self.times.auth_time.map(|at| now.since(at))
+    }
+
+    pub fn subject(&self) -> Option<&str> {
+        self.names.subject.as_deref()
+    }
+
+    pub fn session(&self) -> Option<&str> {
+        self.names.session.as_deref()
+    }
+
+    pub fn client(&self) -> Option<&str> {
+        self.names.client.as_deref()
+    }
+
+    pub fn jti(&self) -> Option<&str> {
+        self.names.jti.as_deref()
+    }
+
+    pub fn version(&self) -> Option<u64> {
+        self.names.version
+    }
+
+    /// Indexed claims: the configured name and one value each.
+    pub fn indexed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.names.indexed.iter().filter_map(|(index, value)| {
+            let (name, _) = self.policy().claims.indexed.get(*index)?;
+            Some((name.as_str(), value.as_str()))
+        })
+    }
+
+    /// What people are shown by, where the policy names such a claim.
+    pub fn display(&self) -> Option<&str> {
+        self.names.display.as_deref()
+    }
+
+    pub fn scopes(&self) -> &[String] {
+        &self.names.scopes
+    }
+
+    /// Those of `needed` that it does not have.
+    pub fn missing_scopes<'n>(&self, needed: &'n [String]) -> Vec<&'n str> {
+        let missing = needed.iter().filter(|scope| !self.names.scopes.contains(scope));
+        missing.map(String::as_str).collect()
+    }
+
+    /// About how much memory it takes, for the cache's bound.
+    pub(super) fn size_bytes(&self) -> usize {
+        let texts = [&self.names.subject, &self.names.session, &self.names.client, &self.names.jti];
+        let lists = [&self.audiences, &self.names.scopes];
+        size_of::<Self>()
+            + self.claims.size_bytes()
+            + texts.into_iter().flatten().map(|text| text.len() + 16).sum::<usize>()
+            + lists.into_iter().flatten().map(|text| text.len() + 40).sum::<usize>()
+            + self.names.indexed.iter().map(|(_, value)| value.len() + 64).sum::<usize>()
+            + self.kid.as_ref().map_or(0, String::len)
+    }
 }

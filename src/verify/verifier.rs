@@ -1,16 +1,27 @@
 //! The verifier: all issuers, and the one way to a [`VerifiedToken`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
 
 use crate::clock::UnixMs;
 use crate::denylist::Fingerprinter;
-use crate::token::Credential;
+use crate::token::{Compact, Credential};
 
-use super::{Check, Issuer, SignatureCache, Signed, TokenFault};
+use super::cache::SignatureCache;
+use super::signer::{Published, Signer};
+use super::{Check, Issuer, Signed, TokenFault, explain, policy};
 
 /// All issuers of one configuration.
 pub struct Verifier {
+    /// Unique in this process.
+    id: u64,
     issuers: Vec<Arc<Issuer>>,
+    by_iss: HashMap<String, Arc<Issuer>>,
+    /// Those whose tokens may lack `iss`.
+    without_iss: Vec<Arc<Issuer>>,
     fingerprinter: Fingerprinter,
     cache: Arc<SignatureCache>,
 }
@@ -34,26 +45,59 @@ impl VerifiedToken {
     }
 }
 
+impl std::fmt::Debug for VerifiedToken {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "VerifiedToken({})", self.signed.policy().name)
+    }
+}
+
 impl Verifier {
+    /// Of several issuers with the same `iss` the first counts; the config refuses such a file.
     pub fn new(
         issuers: Vec<Arc<Issuer>>,
         fingerprinter: Fingerprinter,
         cache: Arc<SignatureCache>,
     ) -> Self {
-        Self { issuers, fingerprinter, cache }
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let mut by_iss = HashMap::new();
+        for issuer in &issuers {
+            if let Some(iss) = &issuer.policy.iss {
+                by_iss.entry(iss.clone()).or_insert_with(|| Arc::clone(issuer));
+            }
+        }
+        let without_iss =
+            issuers.iter().filter(|issuer| issuer.policy.missing.iss).map(Arc::clone).collect();
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Self { id, issuers, by_iss, without_iss, fingerprinter, cache }
     }
 
     pub fn issuers(&self) -> &[Arc<Issuer>] {
         &self.issuers
     }
 
+    pub fn cache(&self) -> &SignatureCache {
+        &self.cache
+    }
+
+    /// The signature from the cache or verified now; every rule at `now`, always.
     pub fn verify(
         &self,
         credential: &Credential,
         now: UnixMs,
     ) -> Result<VerifiedToken, TokenFault> {
-        let _ = (credential, now, &self.fingerprinter, &self.cache);
-        unimplemented!()
+        let key = SignatureCache::key(credential);
+        let remembered = self.cache.find(&key, self.id).filter(|signed| signed.key_is_published());
+        let (signed, fresh) = match remembered {
+            Some(signed) => (signed, false),
+            None => {
+                let signed = Arc::new(self.verify_signature(credential)?);
+                self.cache.insert(key, &signed);
+                (signed, true)
+            }
+        };
+        policy::check(&signed, now)?;
+        signed.seen(now);
+        Ok(VerifiedToken { signed, fresh })
     }
 
     /// Every check on this token, and what is known of it when the signature holds.
@@ -62,7 +106,42 @@ impl Verifier {
         credential: &Credential,
         now: UnixMs,
     ) -> (Vec<Check>, Option<Arc<Signed>>) {
-        let _ = (credential, now);
-        unimplemented!()
+        explain::explain(self, credential, now)
+    }
+
+    fn verify_signature(&self, credential: &Credential) -> Result<Signed, TokenFault> {
+        let token = Compact::parse(credential.expose()).map_err(TokenFault::Form)?;
+        let published = Published::of(self.issuers_of(&token)?);
+        let signer = published.candidates(&token)?.verify(&token)?;
+        self.signed(token, &signer)
+    }
+
+    /// Reads what must be remembered of a token that `signer` signed.
+    pub(super) fn signed(
+        &self,
+        token: Compact<'_>,
+        signer: &Signer<'_>,
+    ) -> Result<Signed, TokenFault> {
+        Signed::new(token, signer, self.id, &self.fingerprinter)
+    }
+
+    /// Who may have issued it: the one of its exact `iss`, or those whose tokens may lack it.
+    pub(super) fn issuers_of(&self, token: &Compact<'_>) -> Result<&[Arc<Issuer>], TokenFault> {
+        match token.claims.member("iss") {
+            Some(Value::String(iss)) => self
+                .by_iss
+                .get(iss)
+                .map(std::slice::from_ref)
+                .ok_or_else(|| TokenFault::UnknownIssuer { iss: iss.clone() }),
+            Some(
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_),
+            ) => Err(TokenFault::IssuerType),
+            None if self.without_iss.is_empty() => Err(TokenFault::IssuerMissing),
+            None => Ok(&self.without_iss),
+        }
     }
 }

@@ -1,0 +1,194 @@
+//! The whole gateway: the only place that sees both planes. It compiles the configuration, opens
+//! the store, binds the sockets, starts the data plane's cores and the control plane's thread, and
+//! ends them in order.
+
+mod control_thread;
+mod sockets;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::config::{Config, Listen};
+use crate::control::store::{self, Store};
+use crate::denylist::{Denylist, Fingerprinter};
+use crate::proxy::accept::Acceptor;
+use crate::proxy::core::{Command, CoreHandle, Shared};
+use crate::proxy::{self, Addresses, Published};
+use crate::telemetry::Observer;
+use crate::telemetry::access::{AccessLogWriter, Format};
+use crate::verify::{Issuer, SignatureCache, Verifier};
+
+use control_thread::{ControlThread, Parts};
+
+pub use sockets::BindError;
+
+/// Observations that may wait for the control plane.
+const OBSERVATIONS: usize = 16 * 1024;
+
+/// How to start, beyond the configuration.
+pub struct Options {
+    pub log_format: Format,
+    /// Where access log lines go.
+    pub log_sink: Box<dyn Write + Send>,
+    /// The admin credential from the environment, if any.
+    pub admin_token: Option<crate::secret::Secret>,
+}
+
+/// Why the gateway did not start.
+#[derive(Debug)]
+pub enum StartError {
+    Bind(BindError),
+    Store(store::StoreError),
+    AdminToken(String),
+    Thread(std::io::Error),
+}
+
+/// A running gateway.
+pub struct Gateway {
+    listen: Vec<Listen>,
+    cores: Vec<CoreHandle>,
+    acceptor: Acceptor,
+    control: ControlThread,
+    store: Store,
+    drain_timeout: Duration,
+    ready: Arc<AtomicBool>,
+    log: Option<(AccessLogWriter, JoinHandle<()>)>,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drained {
+    /// Every request in flight was finished.
+    Clean,
+    /// The deadline passed with this many connections open.
+    Cut { connections: usize },
+}
+
+impl Gateway {
+    /// Starts everything. When this returns, the sockets are bound, the denylist is loaded and
+    /// requests are served.
+    pub fn start(config: Config, options: Options) -> Result<Self, StartError> {
+        let bound = sockets::bind_all(&config.server.listen).map_err(StartError::Bind)?;
+        let (denylist, writer) = Denylist::new(Fingerprinter::random());
+        let store_options = store::Options { limit: config.store.limit };
+        let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
+            .map_err(StartError::Store)?;
+        let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
+        let (observer, observations) = Observer::new(OBSERVATIONS);
+        let (log, log_thread) =
+            AccessLogWriter::spawn(options.log_format, options.log_sink).map_err(StartError::Thread)?;
+        let shared =
+            Shared { published: Arc::clone(&published), observer, log: log.clone() };
+        let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
+        let ready = Arc::new(AtomicBool::new(true));
+        let control = ControlThread::start(Parts {
+            config: &config,
+            admin_token: options.admin_token,
+            store: store.clone(),
+            denylist,
+            published,
+            observations,
+            ready: Arc::clone(&ready),
+        })?;
+        let (listeners, listen) =
+            bound.into_iter().map(|bound| (bound.listener, bound.address)).unzip();
+        let targets = cores.iter().map(CoreHandle::target).collect();
+        let connections_max = config.server.limits.connections_max;
+        let acceptor = Acceptor::spawn(listeners, targets, connections_max).map_err(StartError::Thread)?;
+        Ok(Self {
+            listen,
+            cores,
+            acceptor,
+            control,
+            store,
+            drain_timeout: config.server.drain_timeout,
+            ready,
+            log: Some((log, log_thread)),
+        })
+    }
+
+    /// Where the gateway listens, ports resolved.
+    pub fn listen(&self) -> &[Listen] {
+        &self.listen
+    }
+
+    /// Where the admin API listens, ports resolved.
+    pub fn admin(&self) -> &[Listen] {
+        self.control.admin()
+    }
+
+    /// Finishes what is in flight and ends: readiness goes first, then the sockets, then idle
+    /// connections; after the deadline the rest is cut.
+    pub fn drain(mut self) -> Drained {
+        self.ready.store(false, Ordering::Release);
+        self.acceptor.stop();
+        for core in &self.cores {
+            core.commands.send(Command::Drain).ok();
+        }
+        let deadline = Instant::now() + self.drain_timeout;
+        while open(&self.cores) > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let left = open(&self.cores);
+        for CoreHandle { commands, thread, .. } in self.cores.drain(..) {
+            drop(commands);
+            thread.join().ok();
+        }
+        self.control.stop();
+        self.store.close();
+        if let Some((log, thread)) = self.log.take() {
+            drop(log);
+            thread.join().ok();
+        }
+        sockets::remove_files(&self.listen);
+        if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
+    }
+}
+
+fn open(cores: &[CoreHandle]) -> usize {
+    cores.iter().map(|core| core.open.load(Ordering::Relaxed)).sum()
+}
+
+/// Compiles what the data plane is to know.
+fn publish(config: &Config, denylist: &Arc<Denylist>) -> Published {
+    let issuers = config
+        .issuers
+        .iter()
+        .map(|issuer| Arc::new(Issuer::new(issuer.policy.clone(), Arc::clone(&issuer.keys))))
+        .collect();
+    let cache = Arc::new(SignatureCache::new(config.server.signature_cache_bytes));
+    let verifier = Arc::new(Verifier::new(issuers, denylist.fingerprinter().clone(), cache));
+    proxy::compile(config, verifier, Arc::clone(denylist), &mut Addresses::default())
+}
+
+fn start_cores(threads: usize, shared: &Shared) -> std::io::Result<Vec<CoreHandle>> {
+    let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let count = if threads == 0 { available } else { threads };
+    (0..count).map(|index| proxy::core::spawn(index, shared.clone())).collect()
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(error) => write!(out, "{error}"),
+            Self::Store(error) => write!(out, "the store cannot be opened: {error:?}"),
+            Self::AdminToken(text) => out.write_str(text),
+            Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind(error) => Some(error),
+            Self::Thread(error) => Some(error),
+            Self::Store(_) | Self::AdminToken(_) => None,
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What `check` shows of a good configuration: who listens, who issues, and the route table in the
+//! order in which routes are tried. Holds no key, no secret and nothing of the environment but
+//! what the configuration itself makes public.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::cursor::show;
+use super::value::show_duration;
+use super::{
+    Access, Carrier, Config, Diagnostic, Forward, Issuer, Listen, Loaded, Route, ServerAddress,
+    order,
+};
+
+/// For people.
+pub fn report(loaded: &Loaded) -> String {
+    let Loaded { config, notes } = loaded;
+    let mut out = format!("{} is valid.\n\n", config.path.display());
+    let listen: Vec<String> = config.server.listen.iter().map(listener).collect();
+    let _ = writeln!(out, "  listen    {}", all(&listen));
+    let admin: Vec<String> = config.admin.listen.iter().map(listener).collect();
+    let _ = writeln!(out, "  admin     {}", all(&admin));
+    let store = here(&config.store.path);
+    let _ = writeln!(out, "  store     embedded in {store}: one gateway only");
+    let names: Vec<Vec<String>> = config.issuers.iter().map(issuer_cells).collect();
+    for line in aligned(&names) {
+        let _ = writeln!(out, "  issuer    {line}");
+    }
+    out.push('\n');
+    let mut rows =
+        vec![["#", "host", "path", "access", "needs", "upstream", ""].map(str::to_owned).to_vec()];
+    for (number, route) in ordered(config).enumerate() {
+        rows.push(route_cells(number + 1, route, config));
+    }
+    for line in aligned(&rows) {
+        let _ = writeln!(out, "  {line}");
+    }
+    let _ =
+        writeln!(out, "\n  Tried in this order: exact host, then longest path; never file order.");
+    if !notes.items.is_empty() {
+        let plural = if notes.items.len() == 1 { "" } else { "s" };
+        let _ = writeln!(out, "\n{} note{plural}", notes.items.len());
+        for item in &notes.items {
+            note(item, &mut out);
+        }
+    }
+    out
+}
+
+/// For programs: the same.
+pub fn report_json(loaded: &Loaded) -> Value {
+    let Loaded { config, notes } = loaded;
+    let listen = |list: &[Listen]| list.iter().map(listener).collect::<Vec<_>>();
+    let issuers: Vec<Value> = config
+        .issuers
+        .iter()
+        .map(|issuer| {
+            let policy = &issuer.policy;
+            json!({
+                "name": policy.name,
+                "id": policy.id.as_str(),
+                "issuer": policy.iss,
+                "audiences": policy.audiences,
+                "algorithms": policy.algorithms.iter().map(|a| a.as_str()).collect::<Vec<_>>(),
+                "keys": issuer.keys_source,
+                "max_lifetime": show_duration(policy.max_lifetime),
+                "session_lifetime_max": show_duration(policy.session_lifetime_max),
+                "leeway": show_duration(policy.leeway),
+            })
+        })
+        .collect();
+    let routes: Vec<Value> = ordered(config)
+        .enumerate()
+        .map(|(index, route)| {
+            json!({
+                "number": index + 1,
+                "name": route.name,
+                "host": route.host.shown(),
+                "path": route.path.shown(),
+                "access": access(route.access),
+                "credentials": route.credentials.iter().map(carrier).collect::<Vec<_>>(),
+                "forward": forward(route.forward),
+                "scopes": route.require.scopes,
+                "max_age": route.require.max_age.map(show_duration),
+                "issuers": route.issuers,
+                "upstream": route.upstream,
+                "servers": servers(config, route),
+                "line": route.line,
+            })
+        })
+        .collect();
+    json!({
+        "valid": true,
+        "file": config.path.display().to_string(),
+        "listen": listen(&config.server.listen),
+        "admin": listen(&config.admin.listen),
+        "store": { "path": config.store.path.display().to_string(), "limit": config.store.limit },
+        "issuers": issuers,
+        "routes": routes,
+        "notes": notes.to_json(),
+    })
+}
+
+fn ordered(config: &Config) -> impl Iterator<Item = &Route> {
+    order(&config.routes).into_iter().filter_map(|index| config.routes.get(index))
+}
+
+fn note(item: &Diagnostic, out: &mut String) {
+    let word = item.severity.as_str();
+    let line = item.place.as_ref().map(|place| format!(" (line {})", place.line));
+    let _ = writeln!(out, "  {word}: {}{}", item.message, line.unwrap_or_default());
+    let indent = " ".repeat(word.len() + 4);
+    for more in item.detail.iter().chain(&item.help) {
+        let _ = writeln!(out, "{indent}{more}");
+    }
+}
+
+fn listener(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Unix(_) => listen.shown(),
+    }
+}
+
+fn all(list: &[String]) -> String {
+    if list.is_empty() { "nowhere".to_owned() } else { list.join("  and  ") }
+}
+
+/// `./data` for a path below the working directory.
+fn here(path: &Path) -> String {
+    let shown = path.display();
+    if path.is_absolute() || path.starts_with(".") || path.starts_with("..") {
+        shown.to_string()
+    } else {
+        format!("./{shown}")
+    }
+}
+
+fn issuer_cells(issuer: &Issuer) -> Vec<String> {
+    let policy = &issuer.policy;
+    let identity = match &policy.iss {
+        Some(iss) => show(iss),
+        None => format!("(no iss, id {})", show(policy.id.as_str())),
+    };
+    let lifetime = show_duration(policy.max_lifetime);
+    let keys = &issuer.keys_source;
+    vec![policy.name.clone(), identity, format!("{keys}, tokens live at most {lifetime}")]
+}
+
+fn route_cells(number: usize, route: &Route, config: &Config) -> Vec<String> {
+    vec![
+        number.to_string(),
+        route.host.shown(),
+        route.path.shown(),
+        access(route.access).to_owned(),
+        needs(route),
+        route.upstream.clone(),
+        servers(config, route).join(" "),
+    ]
+}
+
+fn servers(config: &Config, route: &Route) -> Vec<String> {
+    let upstream = config.upstreams.iter().find(|upstream| upstream.name == route.upstream);
+    let servers = upstream.map(|upstream| upstream.servers.as_slice()).unwrap_or_default();
+    servers
+        .iter()
+        .map(|server| match server {
+            ServerAddress::Http { host, port } if host.contains(':') => {
+                format!("http://[{host}]:{port}")
+            }
+            ServerAddress::Http { host, port } => format!("http://{host}:{port}"),
+            ServerAddress::Unix(path) => format!("unix:{}", path.display()),
+        })
+        .collect()
+}
+
+fn needs(route: &Route) -> String {
+    let mut needs = Vec::new();
+    match route.require.scopes.as_slice() {
+        [] => {}
+        [one] => needs.push(format!("scope {one}")),
+        several => needs.push(format!("scopes {}", several.join(" "))),
+    }
+    needs.extend(route.require.max_age.map(|age| format!("login in {}", show_duration(age))));
+    needs.extend(route.issuers.as_ref().map(|names| format!("issuer {}", names.join(" or "))));
+    let cookies: Vec<String> = route.credentials.iter().map(carrier).collect();
+    if route.access != Access::Public && route.credentials != [Carrier::Bearer] {
+        needs.push(cookies.join(" or "));
+    }
+    if needs.is_empty() { "-".to_owned() } else { needs.join(", ") }
+}
+
+fn access(access: Access) -> &'static str {
+    match access {
+        Access::Required => "required",
+        Access::Optional => "optional",
+        Access::Public => "public",
+    }
+}
+
+fn carrier(carrier: &Carrier) -> String {
+    match carrier {
+        Carrier::Bearer => "bearer".to_owned(),
+        Carrier::Cookie(name) => format!("cookie:{name}"),
+    }
+}
+
+fn forward(forward: Forward) -> &'static str {
+    match forward {
+        Forward::Strip => "strip",
+        Forward::Pass => "pass",
+        Forward::Bearer => "bearer",
+    }
+}
+
+/// Rows as lines, columns two spaces apart.
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}

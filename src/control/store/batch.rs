@@ -1,0 +1,301 @@
+//! One write transaction: the changes of a group, and what they will mean for the hot table once
+//! they are on disk. Changes commute and duplicates are harmless: a record is put once, a tombstone
+//! may come before its record, and of two tombstones the same one stays in any order.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use crate::clock::UnixMs;
+use crate::denylist::{
+    Condition, Denial, DenialId, Denylist, Fingerprint, Fold, Lift, SelectorKind, canonical,
+};
+
+use super::rows::{self, Fault};
+use super::schema::{self, Logged, Progress, SelectorHash};
+use super::{Accepted, Applied, Change, NewDenial, Record, StoreError, codec};
+
+/// A record is forgotten this long after no token can match it any more.
+pub(super) const PURGE_DELAY: Duration = Duration::from_secs(3600);
+
+/// The tables of one write transaction.
+pub(super) struct Batch<'t> {
+    log: Table<'t, u64, &'static [u8; 11]>,
+    records: Table<'t, &'static [u8; 10], &'static [u8]>,
+    lifts: Table<'t, &'static [u8; 10], &'static [u8]>,
+    by_selector: Table<'t, &'static [u8; 19], ()>,
+    due: Table<'t, &'static [u8; 18], ()>,
+    denylist: &'t Denylist,
+    index_key: &'t [u8; 16],
+    limit: u64,
+    pub(super) progress: Progress,
+    effects: Effects,
+    /// Selectors with additions in this transaction, which the hot table does not know yet.
+    pending: HashSet<Fingerprint>,
+}
+
+/// What a committed transaction means for the hot table.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub(super) additions: Vec<Addition>,
+    /// Selectors that lost a record, by canonical form.
+    pub(super) recomputed: BTreeMap<Vec<u8>, Fold>,
+    /// Earliest time at which something of this transaction is due.
+    pub(super) next_due: Option<UnixMs>,
+}
+
+pub(super) struct Addition {
+    pub(super) kind: SelectorKind,
+    pub(super) at: Fingerprint,
+    pub(super) form: Vec<u8>,
+    pub(super) condition: Condition,
+    pub(super) except: Option<Fingerprint>,
+}
+
+/// When a record is purged, on the guarded clock.
+pub(super) fn due_at(denial: &Denial) -> Option<UnixMs> {
+    let forgotten = denial.kept_until.map(|until| until.plus(PURGE_DELAY));
+    match (forgotten, denial.ends_at) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}
+
+impl<'t> Batch<'t> {
+    pub(super) fn begin(
+        transaction: &'t WriteTransaction,
+        denylist: &'t Denylist,
+        index_key: &'t [u8; 16],
+        limit: u64,
+        progress: Progress,
+    ) -> Result<Self, Fault> {
+        Ok(Self {
+            log: transaction.open_table(schema::LOG)?,
+            records: transaction.open_table(schema::RECORDS)?,
+            lifts: transaction.open_table(schema::LIFTS)?,
+            by_selector: transaction.open_table(schema::BY_SELECTOR)?,
+            due: transaction.open_table(schema::DUE)?,
+            denylist,
+            index_key,
+            limit,
+            progress,
+            effects: Effects::default(),
+            pending: HashSet::new(),
+        })
+    }
+
+    /// A new denial, unless the same one stands. The outer error is the disk's.
+    pub(super) fn deny(
+        &mut self,
+        new: NewDenial,
+        id: DenialId,
+        now: UnixMs,
+    ) -> Result<Result<Accepted, StoreError>, Fault> {
+        let form = canonical::of_selector(&new.issuer, &new.selector);
+        let at = self.denylist.fingerprinter().form(&form);
+        if (self.pending.contains(&at) || !self.denylist.fold(&at).is_empty())
+            && let Some(record) = self.standing(&form, &new)?
+        {
+            return Ok(Ok(Accepted { record, already: true }));
+        }
+        let reserve = if new.created_by.role == "admin" { 0 } else { self.limit / 10 };
+        if self.progress.in_force >= self.limit - reserve {
+            return Ok(Err(StoreError::Full { limit: self.limit }));
+        }
+        let NewDenial { issuer, selector, condition, except, kept_until, ends_at, .. } = new;
+        let NewDenial { reason, reference, created_by, .. } = new;
+        let denial = Denial {
+            id,
+            issuer,
+            selector,
+            condition,
+            except,
+            created_at: now,
+            kept_until,
+            ends_at,
+            reason,
+            reference,
+            created_by,
+        };
+        let (sequence, lift) = self.put(&denial, form)?;
+        Ok(Ok(Accepted { record: Record { sequence, denial, lift }, already: false }))
+    }
+
+    /// A change that was made before, here or elsewhere.
+    pub(super) fn apply(&mut self, change: Change, clock: UnixMs) -> Result<Applied, Fault> {
+        match change {
+            Change::Denied(denial) => {
+                if let Some(row) = self.records.get(&denial.id.0)? {
+                    let (_, known) = codec::decode_denial(denial.id, row.value())?;
+                    return Ok(if known == denial { Applied::Known } else { Applied::Conflict });
+                }
+                if due_at(&denial).is_some_and(|due| due <= clock) {
+                    return Ok(Applied::Expired);
+                }
+                let form = canonical::of_selector(&denial.issuer, &denial.selector);
+                self.put(&denial, form)?;
+                Ok(Applied::New)
+            }
+            Change::Lifted(lift) => self.put_lift(&lift),
+        }
+    }
+
+    /// Lifts a denial that is known and not lifted; answers it as it then stands.
+    pub(super) fn lift(&mut self, lift: Lift) -> Result<Option<Record>, Fault> {
+        let mut record = rows::record(&self.records, &self.lifts, lift.denial)?;
+        if let Some(record) = &mut record
+            && record.lift.is_none()
+        {
+            self.put_lift(&lift)?;
+            record.lift = Some(lift);
+        }
+        Ok(record)
+    }
+
+    /// Forgets records that are due at `clock`, at most `most`; how many.
+    pub(super) fn purge(&mut self, clock: UnixMs, most: usize) -> Result<usize, Fault> {
+        let end = schema::due_key(clock, DenialId([0xff; 10]));
+        let start = schema::due_key(UnixMs(0), DenialId([0; 10]));
+        let due = self
+            .due
+            .range::<&[u8; 18]>(&start..=&end)?
+            .take(most)
+            .map(|entry| Ok(*entry?.0.value()))
+            .collect::<Result<Vec<[u8; 18]>, Fault>>()?;
+        for key in &due {
+            self.due.remove(key)?;
+            let (_, id) = schema::due_parts(key);
+            self.forget(id)?;
+        }
+        Ok(due.len())
+    }
+
+    fn forget(&mut self, id: DenialId) -> Result<(), Fault> {
+        let record = rows::record(&self.records, &self.lifts, id)?.ok_or(Fault::Missing(id))?;
+        self.records.remove(&id.0)?;
+        self.log.remove(record.sequence)?;
+        if let Some(row) = self.lifts.remove(&id.0)? {
+            let (sequence, _) = codec::decode_lift(id, row.value())?;
+            self.log.remove(sequence)?;
+        }
+        let form = canonical::of_selector(&record.denial.issuer, &record.denial.selector);
+        let lifted = record.lift.is_some();
+        self.by_selector.remove(&self.hash(&form).key(lifted, id))?;
+        if !lifted {
+            self.progress.in_force = self.progress.in_force.saturating_sub(1);
+            self.effects.recomputed.insert(form, Fold::default());
+        }
+        Ok(())
+    }
+
+    /// Puts a record that is not there yet; its sequence, and its tombstone if that came first.
+    fn put(&mut self, denial: &Denial, form: Vec<u8>) -> Result<(u64, Option<Lift>), Fault> {
+        let id = denial.id;
+        let lift = match self.lifts.get(&id.0)? {
+            Some(row) => Some(codec::decode_lift(id, row.value())?.1),
+            None => None,
+        };
+        let sequence = self.next_sequence(Logged::Denied(id))?;
+        self.records.insert(&id.0, codec::encode_denial(sequence, denial).as_slice())?;
+        self.by_selector.insert(&self.hash(&form).key(lift.is_some(), id), ())?;
+        if let Some(due) = due_at(denial) {
+            self.due.insert(&schema::due_key(due, id), ())?;
+            let next = self.effects.next_due.map_or(due, |next| next.min(due));
+            self.effects.next_due = Some(next);
+        }
+        if lift.is_none() {
+            self.progress.in_force += 1;
+            let by = self.denylist.fingerprinter();
+            let at = by.form(&form);
+            self.pending.insert(at);
+            let except = denial.except.as_ref().map(|except| by.except(&denial.issuer, except));
+            let (kind, condition) = (denial.selector.kind(), denial.condition);
+            self.effects.additions.push(Addition { kind, at, form, condition, except });
+        }
+        Ok((sequence, lift))
+    }
+
+    fn put_lift(&mut self, lift: &Lift) -> Result<Applied, Fault> {
+        let id = lift.denial;
+        let known = match self.lifts.get(&id.0)? {
+            Some(row) => Some(codec::decode_lift(id, row.value())?),
+            None => None,
+        };
+        if let Some((sequence, known)) = known {
+            // Of several tombstones of a denial the least stays, in whatever order they come.
+            if precedence(lift) < precedence(&known) {
+                self.lifts.insert(&id.0, codec::encode_lift(sequence, lift).as_slice())?;
+                return Ok(Applied::New);
+            }
+            return Ok(Applied::Known);
+        }
+        let sequence = self.next_sequence(Logged::Lifted(id))?;
+        self.lifts.insert(&id.0, codec::encode_lift(sequence, lift).as_slice())?;
+        let form = match self.records.get(&id.0)? {
+            Some(row) => codec::decode_hot(row.value())?.form.to_vec(),
+            None => return Ok(Applied::New),
+        };
+        let hash = self.hash(&form);
+        self.by_selector.remove(&hash.key(false, id))?;
+        self.by_selector.insert(&hash.key(true, id), ())?;
+        self.progress.in_force = self.progress.in_force.saturating_sub(1);
+        self.effects.recomputed.insert(form, Fold::default());
+        Ok(Applied::New)
+    }
+
+    /// The unlifted record that says already what `new` says, for at least as long. Kept times are
+    /// compared with the hour by which purging is late, so that a call that is sent again finds
+    /// its record, and one much later gets its full time.
+    fn standing(&self, form: &[u8], new: &NewDenial) -> Result<Option<Record>, Fault> {
+        for id in rows::indexed(&self.by_selector, self.hash(form).in_force())? {
+            let record = rows::record(&self.records, &self.lifts, id)?.ok_or(Fault::Missing(id))?;
+            let old = &record.denial;
+            let same = old.selector == new.selector
+                && old.issuer == new.issuer
+                && old.condition == new.condition
+                && old.except == new.except
+                && old.reference == new.reference
+                && old.created_by.name == new.created_by.name;
+            let kept = old.kept_until.map(|until| until.plus(PURGE_DELAY));
+            if same && lasts(kept, new.kept_until) && lasts(old.ends_at, new.ends_at) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends the changes: folds what lost records. The tables close with this.
+    pub(super) fn finish(mut self) -> Result<(Progress, Effects), Fault> {
+        let mut recomputed = std::mem::take(&mut self.effects.recomputed);
+        for (form, fold) in &mut recomputed {
+            let by = self.denylist.fingerprinter();
+            *fold = rows::fold_of(&self.records, &self.by_selector, self.hash(form), form, by)?;
+        }
+        self.effects.recomputed = recomputed;
+        Ok((self.progress, self.effects))
+    }
+
+    fn hash(&self, form: &[u8]) -> SelectorHash {
+        SelectorHash::of(form, self.index_key)
+    }
+
+    fn next_sequence(&mut self, logged: Logged) -> Result<u64, Fault> {
+        self.progress.sequence += 1;
+        self.log.insert(self.progress.sequence, &logged.to_bytes())?;
+        Ok(self.progress.sequence)
+    }
+}
+
+/// Does an end (`None`: never) reach another?
+fn lasts(old: Option<UnixMs>, new: Option<UnixMs>) -> bool {
+    match (old, new) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(old), Some(new)) => old >= new,
+    }
+}
+
+fn precedence(lift: &Lift) -> (UnixMs, Vec<u8>) {
+    (lift.at, codec::encode_lift(0, lift))
+}

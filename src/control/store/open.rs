@@ -1,0 +1,240 @@
+//! Opening: the directory, the file, its format, and the hot table filled from its records.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _};
+
+use crate::clock::UnixMs;
+use crate::denylist::{Writer, canonical};
+
+use super::codec;
+use super::rows::Fault;
+use super::schema::{self, Progress};
+use super::{Epoch, StoreError};
+
+/// Pages that redb keeps itself; the kernel's page cache has the rest.
+const CACHE_BYTES: usize = 64 << 20;
+
+const FILE: &str = "denials.redb";
+
+/// Makes or opens the database. Called again after a disk failure.
+pub(super) type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send>;
+
+/// What an open file says of itself.
+pub(super) struct Opened {
+    pub(super) epoch: Epoch,
+    pub(super) index_key: [u8; 16],
+    pub(super) progress: Progress,
+}
+
+pub(super) fn file_opener(directory: &Path) -> Opener {
+    let directory = directory.to_owned();
+    Box::new(move || open_file(&directory))
+}
+
+pub(super) fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn open_file(directory: &Path) -> Result<Database, StoreError> {
+    let path = directory.join(FILE);
+    let cannot = |what: &str, error: &dyn std::fmt::Display| {
+        StoreError::Open(format!("cannot {what} {}: {error}", path.display()))
+    };
+    if !directory.is_dir() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| cannot("make the directory of", &error))?;
+        // The directory's own entry must survive a power loss too.
+        directory
+            .parent()
+            .map_or(Ok(()), sync_directory)
+            .map_err(|error| cannot("sync the parent directory of", &error))?;
+    }
+    let new = !path.exists();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| cannot("open", &error))?;
+    if new {
+        sync_directory(directory).map_err(|error| cannot("sync the directory of", &error))?;
+    }
+    open_guarded(&path, || builder().create_file(file))
+}
+
+/// An empty path is the current directory.
+fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    let here = PathBuf::from(".");
+    File::open(if directory.as_os_str().is_empty() { &here } else { directory })?.sync_all()
+}
+
+/// A damaged file may also make the library panic: that is an error like others here.
+fn open_guarded(
+    path: &Path,
+    open: impl FnOnce() -> Result<Database, DatabaseError>,
+) -> Result<Database, StoreError> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(StoreError::Open(format!(
+            "{} is in use by another process: one gateway per store; stop the other one, or give \
+             this one a store.path of its own",
+            path.display()
+        ))),
+        Ok(Err(error)) => Err(unusable(path, &error)),
+        Err(_) => Err(unusable(path, &"its structure is damaged")),
+    }
+}
+
+pub(super) fn unusable(path: &Path, why: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Open(format!(
+        "{} cannot be used: {why}. Nothing was changed. If it is not a store of this gateway, set \
+         store.path to another directory. If it is and it is damaged, put back a copy of it; \
+         starting with an empty directory would forget every denial",
+        path.display()
+    ))
+}
+
+/// Makes the tables of a new file, or checks those of an old one.
+pub(super) fn prepare(database: &Database, now: UnixMs) -> Result<Opened, StoreError> {
+    let fault = |fault: Fault| unusable(Path::new(FILE), &fault);
+    match read_meta(database).map_err(fault)? {
+        Meta::Ours(opened) => Ok(opened),
+        Meta::Empty => create(database, now).map_err(fault),
+        Meta::Foreign(why) => Err(unusable(Path::new(FILE), &why)),
+    }
+}
+
+enum Meta {
+    Empty,
+    Ours(Opened),
+    Foreign(String),
+}
+
+fn read_meta(database: &Database) -> Result<Meta, Fault> {
+    let transaction = database.begin_read()?;
+    let table = match transaction.open_table(schema::META) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => {
+            let foreign = transaction.list_tables()?.next().is_some();
+            let why = "it is a database of another program".to_owned();
+            return Ok(if foreign { Meta::Foreign(why) } else { Meta::Empty });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let row = |name: &str| -> Result<Option<Vec<u8>>, Fault> {
+        Ok(table.get(name)?.map(|row| row.value().to_vec()))
+    };
+    let format = row(schema::META_FORMAT)?.and_then(|row| row.try_into().ok());
+    match format.map(u64::from_le_bytes) {
+        Some(schema::FORMAT) => {}
+        Some(other) => {
+            return Ok(Meta::Foreign(format!(
+                "it is of format {other}, this program knows {}: use the version that wrote it, \
+                 or a later one",
+                schema::FORMAT
+            )));
+        }
+        None => return Ok(Meta::Foreign("it does not say its format".to_owned())),
+    }
+    let epoch = row(schema::META_EPOCH)?.and_then(|row| row.try_into().ok());
+    let index_key = row(schema::META_INDEX_KEY)?.and_then(|row| row.try_into().ok());
+    let progress = row(schema::META_PROGRESS)?.and_then(|row| Progress::from_bytes(&row));
+    Ok(match (epoch, index_key, progress) {
+        (Some(epoch), Some(index_key), Some(progress)) => {
+            Meta::Ours(Opened { epoch: Epoch(epoch), index_key, progress })
+        }
+        _ => Meta::Foreign("its description is incomplete".to_owned()),
+    })
+}
+
+fn create(database: &Database, now: UnixMs) -> Result<Opened, Fault> {
+    let mut opened = Opened {
+        epoch: Epoch([0; 16]),
+        index_key: [0; 16],
+        progress: Progress { sequence: 0, in_force: 0, clock: now },
+    };
+    #[expect(clippy::expect_used, reason = "without randomness nothing here is safe")]
+    for random in [&mut opened.epoch.0, &mut opened.index_key] {
+        aws_lc_rs::rand::fill(random).expect("the operating system gives random bytes");
+    }
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    {
+        let mut meta = transaction.open_table(schema::META)?;
+        meta.insert(schema::META_FORMAT, schema::FORMAT.to_le_bytes().as_slice())?;
+        meta.insert(schema::META_EPOCH, opened.epoch.0.as_slice())?;
+        meta.insert(schema::META_INDEX_KEY, opened.index_key.as_slice())?;
+        meta.insert(schema::META_PROGRESS, opened.progress.to_bytes().as_slice())?;
+        transaction.open_table(schema::LOG)?;
+        transaction.open_table(schema::RECORDS)?;
+        transaction.open_table(schema::LIFTS)?;
+        transaction.open_table(schema::BY_SELECTOR)?;
+        transaction.open_table(schema::DUE)?;
+    }
+    transaction.commit()?;
+    Ok(opened)
+}
+
+/// Checks or makes the tables and fills the hot table; when the first record is due.
+pub(super) fn fill(
+    database: &Database,
+    writer: &mut Writer,
+    now: UnixMs,
+) -> Result<(Opened, Option<UnixMs>), StoreError> {
+    let filling = || {
+        let mut opened = prepare(database, now)?;
+        let read = load(database, writer).and_then(|count| Ok((count, next_due(database)?)));
+        let (in_force, due) = read.map_err(|fault| unusable(Path::new(FILE), &fault))?;
+        opened.progress.in_force = in_force;
+        Ok((opened, due))
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(filling))
+        .unwrap_or_else(|_| Err(unusable(Path::new(FILE), &"its structure is damaged")))
+}
+
+/// Puts every unlifted record into the hot table; how many there are. Records and tombstones are
+/// both in the order of their ids, so one pass over each is enough.
+pub(super) fn load(database: &Database, writer: &mut Writer) -> Result<u64, Fault> {
+    let transaction = database.begin_read()?;
+    let records = transaction.open_table(schema::RECORDS)?;
+    let lifts = transaction.open_table(schema::LIFTS)?;
+    let by = writer.table().fingerprinter().clone();
+    let mut lifted = lifts.iter()?;
+    let mut next_lifted = move || -> Result<Option<[u8; 10]>, Fault> {
+        Ok(lifted.next().transpose()?.map(|(id, _)| *id.value()))
+    };
+    let mut lift = next_lifted()?;
+    let mut in_force = 0;
+    for entry in records.iter()? {
+        let (id, row) = entry?;
+        while lift.is_some_and(|lift| lift < *id.value()) {
+            lift = next_lifted()?;
+        }
+        let hot = codec::decode_hot(row.value())?;
+        if lift == Some(*id.value()) {
+            continue;
+        }
+        let kind = canonical::kind(hot.form).ok_or(codec::CodecError::Damaged)?;
+        let except = hot.except.map(|except| by.form(except));
+        writer.add(kind, by.form(hot.form), hot.condition, except);
+        in_force += 1;
+    }
+    Ok(in_force)
+}
+
+/// The earliest time at which a record is due.
+pub(super) fn next_due(database: &Database) -> Result<Option<UnixMs>, Fault> {
+    let transaction = database.begin_read()?;
+    let due = transaction.open_table(schema::DUE)?;
+    Ok(due.first()?.map(|(key, _)| schema::due_parts(key.value()).0))
+}

@@ -1,0 +1,149 @@
+//! The tables of `denials.redb`, and what its rows are called.
+//!
+//! Records and lifts are the state; the log gives changes an order for cursors and for links
+//! between replicas; the two indexes are derived. Nothing is keyed by a fingerprint, which lives
+//! as long as the process.
+
+use redb::TableDefinition;
+
+use crate::clock::UnixMs;
+use crate::denylist::DenialId;
+
+/// Format of the file as a whole. Another number is another layout.
+pub(super) const FORMAT: u64 = 1;
+
+/// What the file is: see the names below.
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// Every change by sequence: what happened and to which id.
+pub(super) const LOG: TableDefinition<'_, u64, &[u8; 11]> = TableDefinition::new("log");
+pub(super) const RECORDS: TableDefinition<'_, &[u8; 10], &[u8]> = TableDefinition::new("records");
+/// Tombstones by the id they name, also of denials that have not arrived.
+pub(super) const LIFTS: TableDefinition<'_, &[u8; 10], &[u8]> = TableDefinition::new("lifts");
+/// Eight bytes of a keyed hash of the selector's canonical form, 0 or 1 for lifted, the id. A hash
+/// may collide: who reads compares the selector.
+pub(super) const BY_SELECTOR: TableDefinition<'_, &[u8; 19], ()> =
+    TableDefinition::new("by_selector");
+/// When a record is due to be purged (milliseconds, big endian) and its id.
+pub(super) const DUE: TableDefinition<'_, &[u8; 18], ()> = TableDefinition::new("due");
+
+pub(super) const META_FORMAT: &str = "format";
+/// Sixteen random bytes that say "this store and its history" to replicas.
+pub(super) const META_EPOCH: &str = "epoch";
+/// Key of the hash in `BY_SELECTOR`, random so that collisions cannot be aimed at.
+pub(super) const META_INDEX_KEY: &str = "index_key";
+/// [`Progress`], written with every commit.
+pub(super) const META_PROGRESS: &str = "progress";
+
+/// Numbers that change with every commit: 24 bytes, little endian.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Progress {
+    /// Last sequence given, since the log's end may be purged.
+    pub(super) sequence: u64,
+    /// Unlifted records.
+    pub(super) in_force: u64,
+    /// Reading of the guarded clock.
+    pub(super) clock: UnixMs,
+}
+
+impl Progress {
+    pub(super) fn to_bytes(self) -> [u8; 24] {
+        let mut row = [0; 24];
+        let parts =
+            [self.sequence.to_le_bytes(), self.in_force.to_le_bytes(), self.clock.0.to_le_bytes()];
+        for (to, from) in row.iter_mut().zip(parts.as_flattened()) {
+            *to = *from;
+        }
+        row
+    }
+
+    pub(super) fn from_bytes(row: &[u8]) -> Option<Self> {
+        let (sequence, row) = row.split_first_chunk::<8>()?;
+        let (in_force, row) = row.split_first_chunk::<8>()?;
+        Some(Self {
+            sequence: u64::from_le_bytes(*sequence),
+            in_force: u64::from_le_bytes(*in_force),
+            clock: UnixMs(i64::from_le_bytes(row.try_into().ok()?)),
+        })
+    }
+}
+
+/// A row of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Logged {
+    Denied(DenialId),
+    Lifted(DenialId),
+}
+
+impl Logged {
+    pub(super) fn to_bytes(self) -> [u8; 11] {
+        let (tag, id) = match self {
+            Self::Denied(id) => (1, id),
+            Self::Lifted(id) => (2, id),
+        };
+        let mut row = [tag; 11];
+        if let Some((_, rest)) = row.split_first_mut() {
+            rest.copy_from_slice(&id.0);
+        }
+        row
+    }
+
+    pub(super) fn from_bytes(row: &[u8; 11]) -> Option<Self> {
+        let [tag, id @ ..] = *row;
+        match tag {
+            1 => Some(Self::Denied(DenialId(id))),
+            2 => Some(Self::Lifted(DenialId(id))),
+            _ => None,
+        }
+    }
+}
+
+/// The part of an index key that all records of a selector share, and its range.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct SelectorHash(pub(super) [u8; 8]);
+
+impl SelectorHash {
+    pub(super) fn of(form: &[u8], key: &[u8; 16]) -> Self {
+        let hash = siphasher::sip::SipHasher24::new_with_key(key).hash(form);
+        Self(hash.to_be_bytes())
+    }
+
+    pub(super) fn key(self, lifted: bool, id: DenialId) -> [u8; 19] {
+        let mut key = [0; 19];
+        let parts = self.0.iter().chain(std::iter::once(if lifted { &1 } else { &0 })).chain(&id.0);
+        for (to, from) in key.iter_mut().zip(parts) {
+            *to = *from;
+        }
+        key
+    }
+
+    /// Keys of the records in force.
+    pub(super) fn in_force(self) -> std::ops::RangeInclusive<[u8; 19]> {
+        self.key(false, DenialId([0; 10]))..=self.key(false, DenialId([0xff; 10]))
+    }
+
+    /// Keys of all records.
+    pub(super) fn all(self) -> std::ops::RangeInclusive<[u8; 19]> {
+        self.key(false, DenialId([0; 10]))..=self.key(true, DenialId([0xff; 10]))
+    }
+
+    pub(super) fn id_of(key: &[u8; 19]) -> DenialId {
+        let [_, _, _, _, _, _, _, _, _, id @ ..] = *key;
+        DenialId(id)
+    }
+}
+
+/// Key of the `DUE` table. Times before 1970 sort as 1970.
+pub(super) fn due_key(at: UnixMs, id: DenialId) -> [u8; 18] {
+    let mut key = [0; 18];
+    let at = u64::try_from(at.0).unwrap_or(0).to_be_bytes();
+    for (to, from) in key.iter_mut().zip(at.iter().chain(&id.0)) {
+        *to = *from;
+    }
+    key
+}
+
+pub(super) fn due_parts(key: &[u8; 18]) -> (UnixMs, DenialId) {
+    let [a, b, c, d, e, f, g, h, id @ ..] = *key;
+    let at = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    (UnixMs(i64::try_from(at).unwrap_or(i64::MAX)), DenialId(id))
+}

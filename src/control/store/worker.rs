@@ -1,0 +1,330 @@
+//! The store's thread: takes what waits in the queue, writes it in one transaction, syncs, changes
+//! the hot table, and only then answers. Between, it forgets what no token can match any more.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use redb::{Database, ReadableDatabase as _};
+use tokio::sync::oneshot;
+
+use crate::clock::{Clock, GuardedClock, UnixMs};
+use crate::denylist::{Actor, DenialId, IdSource, Lift, Writer, canonical};
+
+use super::batch::{Batch, Effects};
+use super::open::{self, Opener};
+use super::rows::{self, Fault};
+use super::schema::{self, Progress, SelectorHash};
+use super::{Accepted, Applied, Change, NewDenial, Record, Shared, StoreError};
+
+/// Changes in one transaction: bounds the time that its first waits for its last.
+const GROUP_MAX: usize = 4096;
+/// Records forgotten in one transaction: bounds the time that a denial waits for it.
+const PURGE_MAX: usize = 4096;
+/// How often housekeeping looks whether something is due.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How far the clock on disk may lag behind while nothing else is written.
+const CLOCK_LAG: Duration = Duration::from_secs(300);
+
+/// What callers ask of the thread.
+pub(super) enum Command {
+    Deny(Task<NewDenial, Result<Accepted, StoreError>>),
+    Lift {
+        ids: Task<DenialId, Record>,
+        reason: Option<String>,
+        by: Actor,
+    },
+    Apply(Task<Change, Applied>),
+    /// Forget all that is due now; how many.
+    Housekeep(oneshot::Sender<Result<u64, StoreError>>),
+    Close,
+}
+
+/// Something to do and whom to tell.
+pub(super) struct Task<I, O> {
+    input: Vec<I>,
+    output: Vec<O>,
+    reply: oneshot::Sender<Result<Vec<O>, StoreError>>,
+}
+
+impl<I, O> Task<I, O> {
+    pub(super) fn new(input: Vec<I>) -> (Self, oneshot::Receiver<Result<Vec<O>, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { output: Vec::with_capacity(input.len()), input, reply }, answer)
+    }
+
+    /// A caller that has gone away does not matter: what it asked for is done.
+    fn end(self, outcome: Result<(), StoreError>) {
+        let _ = self.reply.send(outcome.map(|()| self.output));
+    }
+}
+
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) opener: Opener,
+    pub(super) writer: Writer,
+    pub(super) queue: Receiver<Command>,
+    pub(super) clock: Clock,
+    pub(super) guarded: GuardedClock,
+    pub(super) ids: IdSource,
+    pub(super) limit: u64,
+    pub(super) progress: Progress,
+    pub(super) next_due: Option<UnixMs>,
+    /// Selectors of a commit that failed: what the disk says of them is asked once it can be.
+    pub(super) unsure: Vec<Vec<u8>>,
+}
+
+impl Worker {
+    /// Until the queue is closed or somebody says so.
+    pub(super) fn run(mut self) {
+        let mut looked = self.clock.monotonic();
+        let mut open = true;
+        while open {
+            let mut group = Vec::new();
+            match self.queue.recv_timeout(HOUSEKEEPING) {
+                Ok(first) => open = self.gather(first, &mut group),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => open = false,
+            }
+            self.advance_clock();
+            if !group.is_empty() {
+                self.write(group);
+            }
+            let now = self.clock.monotonic();
+            if now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due() {
+                looked = now;
+                if let Err(fault) = self.housekeep(PURGE_MAX) {
+                    tracing::error!(%fault, "housekeeping of the store failed");
+                }
+            }
+        }
+        self.advance_clock();
+        if let Err(fault) = self.transact(|_| Ok(())) {
+            tracing::warn!(%fault, "the store's clock was not written at the end");
+        }
+        // The file is free for the next process even while handles live on.
+        *self.shared.database.write() = None;
+    }
+
+    /// What waits in the queue, up to a limit. `false`: this was the last.
+    fn gather(&mut self, first: Command, group: &mut Vec<Command>) -> bool {
+        let mut next = Some(first);
+        let mut size = 0;
+        while let Some(command) = next.take() {
+            size += match &command {
+                Command::Deny(task) => task.input.len(),
+                Command::Lift { ids, .. } => ids.input.len(),
+                Command::Apply(task) => task.input.len(),
+                Command::Housekeep(_) => 1,
+                Command::Close => return false,
+            };
+            group.push(command);
+            if size < GROUP_MAX {
+                next = self.queue.try_recv().ok();
+            }
+        }
+        true
+    }
+
+    /// One transaction for the whole group; then the hot table, then the answers.
+    fn write(&mut self, mut group: Vec<Command>) {
+        let now = self.clock.wall();
+        let clock = self.guarded.reading();
+        let mut ids = std::mem::take(&mut self.ids);
+        let done = self.transact(|batch| {
+            group.iter_mut().try_for_each(|command| command.work(batch, &mut ids, now, clock))
+        });
+        self.ids = ids;
+        if let Err(fault) = &done {
+            tracing::error!(%fault, "the store could not write; nothing of this is in force");
+        }
+        let outcome = done.map_err(StoreError::from);
+        for command in group {
+            match command {
+                Command::Deny(task) => task.end(outcome.clone()),
+                Command::Lift { ids, .. } => ids.end(outcome.clone()),
+                Command::Apply(task) => task.end(outcome.clone()),
+                Command::Housekeep(reply) => {
+                    let _ = reply.send(self.housekeep(usize::MAX).map_err(StoreError::from));
+                }
+                Command::Close => {}
+            }
+        }
+    }
+
+    /// Forgets what is due, at most so many; writes the clock when it is far ahead of the disk.
+    fn housekeep(&mut self, most: usize) -> Result<u64, Fault> {
+        let clock = self.guarded.reading();
+        if self.is_due() {
+            let mut forgotten = 0;
+            self.transact(|batch| {
+                forgotten = batch.purge(clock, most)?;
+                Ok(())
+            })?;
+            self.next_due = self.on_disk(open::next_due)?;
+            return Ok(u64::try_from(forgotten).unwrap_or(u64::MAX));
+        }
+        if clock.since(self.progress.clock) >= CLOCK_LAG {
+            self.transact(|_| Ok(()))?;
+        }
+        Ok(0)
+    }
+
+    fn is_due(&self) -> bool {
+        self.next_due.is_some_and(|due| due <= self.guarded.reading())
+    }
+
+    fn advance_clock(&mut self) {
+        self.guarded.advance(self.clock.wall(), self.clock.monotonic());
+    }
+
+    /// Changes on disk, then in the hot table. On an error nothing is in force that was not.
+    fn transact(
+        &mut self,
+        change: impl FnOnce(&mut Batch<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        if self.shared.database.read().is_none() {
+            self.reopen()?;
+        }
+        let shared = Arc::clone(&self.shared);
+        let done = match &*shared.database.read() {
+            Some(database) => self.attempt(database, change),
+            None => return Err(Fault::Closed),
+        };
+        match done {
+            Ok((progress, effects)) => {
+                self.publish(progress, effects);
+                Ok(())
+            }
+            Err(fault) => {
+                // After a failed write redb serves no more writes until the file is opened again.
+                if fault.is_of_disk()
+                    && let Err(fault) = self.reopen()
+                {
+                    tracing::error!(%fault, "the store could not be opened again");
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        database: &Database,
+        change: impl FnOnce(&mut Batch<'_>) -> Result<(), Fault>,
+    ) -> Result<(Progress, Effects), Fault> {
+        let mut transaction = database.begin_write()?;
+        transaction.set_durability(redb::Durability::Immediate)?;
+        transaction.set_quick_repair(true);
+        let progress = Progress { clock: self.guarded.reading(), ..self.progress };
+        let shared = &*self.shared;
+        let mut batch =
+            Batch::begin(&transaction, &shared.denylist, &shared.index_key, self.limit, progress)?;
+        change(&mut batch)?;
+        let (progress, effects) = batch.finish()?;
+        transaction
+            .open_table(schema::META)?
+            .insert(schema::META_PROGRESS, progress.to_bytes().as_slice())?;
+        if let Err(error) = transaction.commit() {
+            // It may have reached the disk all the same.
+            let added = effects.additions.into_iter().map(|addition| addition.form);
+            self.unsure.extend(added.chain(effects.recomputed.into_keys()));
+            return Err(error.into());
+        }
+        Ok((progress, effects))
+    }
+
+    fn publish(&mut self, progress: Progress, effects: Effects) {
+        for addition in effects.additions {
+            let super::batch::Addition { kind, at, condition, except, form: _ } = addition;
+            self.writer.add(kind, at, condition, except);
+        }
+        for (form, fold) in effects.recomputed {
+            self.set(&form, &fold);
+        }
+        self.next_due = match (self.next_due, effects.next_due) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, None) | (None, one) => one,
+        };
+        self.progress = progress;
+        self.shared.tell(progress);
+    }
+
+    fn set(&mut self, form: &[u8], fold: &crate::denylist::Fold) {
+        let at = self.writer.table().fingerprinter().form(form);
+        match canonical::kind(form) {
+            Some(kind) => self.writer.set_of_kind(kind, at, fold),
+            None => self.writer.set(at, fold),
+        }
+    }
+
+    /// Opens the file again after a failure, and asks it about what was in doubt.
+    fn reopen(&mut self) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.shared);
+        let mut place = shared.database.write();
+        // The old handle holds the file's lock: it goes first.
+        *place = None;
+        let database = (self.opener)().map_err(Fault::Open)?;
+        let opened = open::prepare(&database, self.clock.wall()).map_err(Fault::Open)?;
+        if opened.epoch != shared.epoch {
+            return Err(Fault::Open(StoreError::Open(
+                "another store lies in the place of this one".to_owned(),
+            )));
+        }
+        let by = shared.denylist.fingerprinter();
+        let transaction = database.begin_read()?;
+        let records = transaction.open_table(schema::RECORDS)?;
+        let by_selector = transaction.open_table(schema::BY_SELECTOR)?;
+        for form in std::mem::take(&mut self.unsure) {
+            let hash = SelectorHash::of(&form, &shared.index_key);
+            match rows::fold_of(&records, &by_selector, hash, &form, by) {
+                Ok(fold) => self.set(&form, &fold),
+                Err(fault) => {
+                    self.unsure.push(form);
+                    return Err(fault);
+                }
+            }
+        }
+        self.next_due = open::next_due(&database)?;
+        self.progress = opened.progress;
+        shared.tell(opened.progress);
+        *place = Some(database);
+        Ok(())
+    }
+
+    fn on_disk<T>(&self, read: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.shared.database.read().as_ref().map_or(Err(Fault::Closed), read)
+    }
+}
+
+impl Command {
+    /// Makes the changes; the answers wait for the commit.
+    fn work(
+        &mut self,
+        batch: &mut Batch<'_>,
+        ids: &mut IdSource,
+        now: UnixMs,
+        clock: UnixMs,
+    ) -> Result<(), Fault> {
+        match self {
+            Self::Deny(task) => {
+                for denial in task.input.drain(..) {
+                    task.output.push(batch.deny(denial, ids.next(now), now)?);
+                }
+            }
+            Self::Lift { ids: task, reason, by } => {
+                for denial in task.input.drain(..) {
+                    let (reason, by) = (reason.clone(), by.clone());
+                    task.output.extend(batch.lift(Lift { denial, at: now, reason, by })?);
+                }
+            }
+            Self::Apply(task) => {
+                for change in task.input.drain(..) {
+                    task.output.push(batch.apply(change, clock)?);
+                }
+            }
+            Self::Housekeep(_) | Self::Close => {}
+        }
+        Ok(())
+    }
+}

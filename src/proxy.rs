@@ -1,0 +1,90 @@
+//! The data plane, in reading order. One request is one straight line:
+//!
+//! canonical request → route → credential → verified token → permit → forward → answer, log line.
+//!
+//! Each step takes the proof of the one before by move. [`forward::send`] asks for a
+//! [`permit::Permit`], and only [`permit::decide`] makes one. Nothing here waits for the control
+//! plane, takes a lock that it holds, or decides by I/O; what it knows is in [`Published`].
+
+pub mod accept;
+pub mod answer;
+mod body;
+mod canonical;
+mod claim_header;
+mod cookie;
+pub mod core;
+mod credential;
+mod exchange;
+mod forward;
+mod headers;
+mod io;
+mod path;
+mod permit;
+mod pool;
+mod published;
+pub mod route;
+mod tunnel;
+mod upstream;
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use published::{Published, compile};
+pub use upstream::{Addresses, Upstream};
+
+use self::answer::Rejection;
+use self::body::Body;
+use self::core::{Connection, Core};
+use self::exchange::Exchange;
+use self::tunnel::Answer;
+
+/// Answers one request and leaves its log line, whichever way it went.
+pub async fn handle(
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let mut exchange = Exchange::begin(&core, &connection, &request);
+    let wants_html = answer::wants_html(request.headers());
+    let close = request.headers().contains_key(http::header::TRANSFER_ENCODING);
+    let mut response = match pass(&core, &connection, &mut exchange, request).await {
+        Ok(Answer::Response(response)) => exchange.attach(response),
+        Ok(Answer::Switch(response, tunnel)) => {
+            tunnel.start(exchange);
+            response
+        }
+        Err(rejection) => {
+            exchange.reject(&rejection);
+            let policy = core.published().answers;
+            let response = answer::respond(&rejection, policy, exchange.request_id(), wants_html);
+            exchange.attach(response)
+        }
+    };
+    if close {
+        // RFC 9112 section 6.1: hyper drops a Content-Length beside Transfer-Encoding before we
+        // see it, so a connection that used Transfer-Encoding carries no further request.
+        response.headers_mut().insert(http::header::CONNECTION, headers::CLOSE);
+    }
+    response
+}
+
+/// The straight line.
+async fn pass(
+    core: &Rc<Core>,
+    connection: &Connection,
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> Result<Answer, Rejection> {
+    let now = exchange.now();
+    let published = core.published();
+    let request = canonical::Canonical::from_request(request)?;
+    let route = published.routes.select(&request)?;
+    exchange.routed(route);
+    let credential = credential::present(&request, route, &published)?;
+    let token = credential::verify(credential, route, &published, now)?;
+    exchange.verified(token.as_ref());
+    let permit = permit::decide(request, route, token, &published, now)?;
+    forward::send(core, connection, exchange, permit, &published).await
+}

@@ -1,0 +1,298 @@
+//! Every answer of our own. One enum says why; one `match` turns it into status, code, challenge
+//! and text. The client learns no more than it may; the log line has the precise reason.
+
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, Response, StatusCode};
+use bytes::Bytes;
+
+use crate::denylist::Hit;
+use crate::verify::TokenFault;
+
+use super::body::Body;
+
+/// Why a request was not forwarded, or why its answer is not the upstream's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rejection {
+    BadRequest(BadRequest),
+    NoRoute,
+    /// No credential came (RFC 6750 section 3.1: then no error code).
+    TokenMissing,
+    Token(TokenFault),
+    /// Genuine, and of an issuer that this route does not take.
+    IssuerNotTaken(String),
+    Denied(Hit),
+    ScopeMissing(Vec<String>),
+    /// The login is older than the route's `max_age`, or the token does not say how old it is.
+    TooOldLogin { max_age_s: u64 },
+    /// A claim that the backend is to get as a header cannot be one.
+    ClaimUnfit(String),
+    Upstream(UpstreamFault),
+}
+
+/// What is wrong with the request itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadRequest {
+    Connect,
+    TargetForm,
+    HostMissing,
+    HostRepeated,
+    HostInvalid,
+    HostDisagrees,
+    PathBytes,
+    PathEscape,
+    PathDots,
+    /// Its readings select different routes.
+    PathRoutes,
+    Upgrade,
+    /// More than one credential, or one that can be read as two (RFC 6750 section 2).
+    TwoCredentials,
+    AuthorizationForm,
+}
+
+/// What went wrong behind us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UpstreamFault {
+    Unreachable,
+    ConnectTimeout,
+    ResponseTimeout,
+    /// It closed or broke the protocol before an answer.
+    Broken,
+    /// It switched protocols without being asked, or to another one.
+    UnexpectedSwitch,
+}
+
+impl From<BadRequest> for Rejection {
+    fn from(fault: BadRequest) -> Self {
+        Self::BadRequest(fault)
+    }
+}
+
+impl From<UpstreamFault> for Rejection {
+    fn from(fault: UpstreamFault) -> Self {
+        Self::Upstream(fault)
+    }
+}
+
+/// How much our answers tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AnswerPolicy {
+    /// `expired` and `revoked` are told apart; otherwise one text for all bad tokens.
+    pub reveal_reason: bool,
+}
+
+/// What a rejection looks like on the wire.
+struct Shape {
+    status: StatusCode,
+    code: &'static str,
+    /// For the client.
+    detail: String,
+    challenge: Option<String>,
+    retry_after_s: Option<u32>,
+}
+
+const INVALID: &str = "The token is not valid";
+
+impl Rejection {
+    pub fn status(&self) -> StatusCode {
+        self.shape(AnswerPolicy { reveal_reason: true }).status
+    }
+
+    /// The stable code: the client's `code`, the log's `reason`, the metric's label.
+    pub fn code(&self) -> &'static str {
+        self.shape(AnswerPolicy { reveal_reason: true }).code
+    }
+
+    /// The precise reason, for operators.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::BadRequest(fault) => fault.text().to_owned(),
+            Self::NoRoute => "no route matches host and path".to_owned(),
+            Self::TokenMissing => "no credential".to_owned(),
+            Self::Token(fault) => fault.detail(),
+            Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
+            Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
+            Self::ScopeMissing(missing) => format!("scope missing: {}", missing.join(" ")),
+            Self::TooOldLogin { max_age_s } => format!("login older than {max_age_s} s, or unknown"),
+            Self::ClaimUnfit(claim) => format!("claim {claim} cannot be a header"),
+            Self::Upstream(fault) => fault.text().to_owned(),
+        }
+    }
+
+    fn shape(&self, policy: AnswerPolicy) -> Shape {
+        match self {
+            Self::BadRequest(fault) => {
+                let two = matches!(fault, BadRequest::TwoCredentials | BadRequest::AuthorizationForm);
+                let challenge = two.then(|| bearer("invalid_request", fault.text()));
+                Shape::new(StatusCode::BAD_REQUEST, "bad_request", fault.text()).challenged(challenge)
+            }
+            Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
+            Self::TokenMissing => {
+                Shape::new(StatusCode::UNAUTHORIZED, "token_missing", "A token is needed")
+                    .challenged(Some("Bearer".to_owned()))
+            }
+            Self::Token(TokenFault::KeysAbsent { .. }) => {
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Keys are not loaded yet")
+                    .retry(5)
+            }
+            Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
+            Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::Denied(_) => Shape::bad_token(policy, "token_revoked", "The token was revoked"),
+            Self::ScopeMissing(missing) => {
+                let scopes = missing.join(" ");
+                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");
+                Shape::new(StatusCode::FORBIDDEN, "scope_missing", "The token lacks a scope")
+                    .challenged(Some(challenge))
+            }
+            Self::TooOldLogin { max_age_s } => {
+                // RFC 9470 section 3.
+                let challenge = format!(
+                    "Bearer error=\"insufficient_user_authentication\", max_age=\"{max_age_s}\""
+                );
+                Shape::new(StatusCode::UNAUTHORIZED, "too_old_login", "A recent login is needed")
+                    .challenged(Some(challenge))
+            }
+            Self::ClaimUnfit(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::Upstream(fault) => Shape::new(fault.status(), fault.code(), fault.text()),
+        }
+    }
+}
+
+impl Shape {
+    fn new(status: StatusCode, code: &'static str, detail: &str) -> Self {
+        Self { status, code, detail: detail.to_owned(), challenge: None, retry_after_s: None }
+    }
+
+    fn bad_token(policy: AnswerPolicy, code: &'static str, detail: &str) -> Self {
+        let (code, detail) =
+            if policy.reveal_reason { (code, detail) } else { ("token_invalid", INVALID) };
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+            .challenged(Some(bearer("invalid_token", detail)))
+    }
+
+    fn challenged(mut self, challenge: Option<String>) -> Self {
+        self.challenge = challenge;
+        self
+    }
+
+    fn retry(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+}
+
+fn bearer(error: &str, description: &str) -> String {
+    format!("Bearer error=\"{error}\", error_description=\"{description}\"")
+}
+
+fn token_text(code: &str) -> &'static str {
+    match code {
+        "token_expired" => "The token has expired",
+        "token_not_yet_valid" => "The token is not valid yet",
+        _ => INVALID,
+    }
+}
+
+impl BadRequest {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT is not served here",
+            Self::TargetForm => "The request target must begin with a slash",
+            Self::HostMissing => "The Host header is missing",
+            Self::HostRepeated => "There is more than one Host header",
+            Self::HostInvalid => "The Host header is not a host",
+            Self::HostDisagrees => "The Host header and the request target disagree",
+            Self::PathBytes => "The request target holds bytes that must be escaped",
+            Self::PathEscape => "The path holds an escape that is malformed or ambiguous",
+            Self::PathDots => "The path holds a dot segment",
+            Self::PathRoutes => "The path can be read in more than one way",
+            Self::Upgrade => "The WebSocket handshake is malformed",
+            Self::TwoCredentials => "There is more than one credential",
+            Self::AuthorizationForm => "The Authorization header is malformed",
+        }
+    }
+}
+
+impl UpstreamFault {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Unreachable => "The backend cannot be reached",
+            Self::ConnectTimeout => "The backend did not accept a connection in time",
+            Self::ResponseTimeout => "The backend did not answer in time",
+            Self::Broken => "The backend closed the connection before it answered",
+            Self::UnexpectedSwitch => "The backend switched protocols without being asked",
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::Unreachable => "upstream_unreachable",
+            Self::ConnectTimeout | Self::ResponseTimeout => "upstream_timeout",
+            Self::Broken | Self::UnexpectedSwitch => "upstream_broken",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Unreachable | Self::Broken | Self::UnexpectedSwitch => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+/// The client asks for a page rather than for data.
+pub fn wants_html(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let html = accept.find("text/html");
+    let json = accept.find("json");
+    html.is_some_and(|html| json.is_none_or(|json| html < json))
+}
+
+/// The one place that makes our own answers: RFC 9457 problem JSON, or a small page.
+pub fn respond(
+    rejection: &Rejection,
+    policy: AnswerPolicy,
+    request_id: &HeaderValue,
+    html: bool,
+) -> Response<Body> {
+    let shape = rejection.shape(policy);
+    let id = request_id.to_str().unwrap_or("");
+    let (content_type, text) = if html { page(&shape, id) } else { problem(&shape, id) };
+    let mut response = Response::new(Body::full(Bytes::from(text)));
+    *response.status_mut() = shape.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(super::headers::X_REQUEST_ID, request_id.clone());
+    if let Some(challenge) = shape.challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = shape.retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn problem(shape: &Shape, id: &str) -> (&'static str, String) {
+    let title = shape.status.canonical_reason().unwrap_or("Refused");
+    // Every text is ours and holds no character that JSON would escape.
+    let text = format!(
+        "{{\"status\":{},\"title\":\"{title}\",\"code\":\"{}\",\"detail\":\"{}\",\"request_id\":\"{id}\"}}\n",
+        shape.status.as_u16(),
+        shape.code,
+        shape.detail,
+    );
+    ("application/problem+json", text)
+}
+
+fn page(shape: &Shape, id: &str) -> (&'static str, String) {
+    let title = shape.status.canonical_reason().unwrap_or("Refused");
+    let text = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+         <body style=\"font-family:sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem\">\
+         <h1>{title}</h1><p>{}.</p><p><small>{} · {} · request {id}</small></p></body></html>\n",
+        shape.detail,
+        shape.status.as_u16(),
+        shape.code,
+    );
+    ("text/html; charset=utf-8", text)
+}

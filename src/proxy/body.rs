@@ -1,0 +1,190 @@
+//! Bodies in both directions. They stream with the peer's backpressure; nothing is boxed and exact
+//! sizes are passed on, so that framing is computed by hyper and never copied from a peer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::exchange::Exchange;
+use super::headers::{self, GuardedNames};
+use super::pool::Lease;
+
+/// The answer's body.
+pub struct Body {
+    content: Content,
+    /// Writes the log line when the body ends or is dropped.
+    exchange: Option<Box<Exchange>>,
+}
+
+enum Content {
+    Empty,
+    Full(Bytes),
+    /// From upstream; the lease goes back to the pool when the body has ended.
+    Upstream(Incoming, Option<Lease>),
+}
+
+impl Body {
+    pub fn empty() -> Self {
+        Self { content: Content::Empty, exchange: None }
+    }
+
+    pub fn full(bytes: Bytes) -> Self {
+        Self { content: Content::Full(bytes), exchange: None }
+    }
+
+    pub(super) fn upstream(body: Incoming, lease: Lease) -> Self {
+        let lease = Some(lease);
+        let mut content = Content::Upstream(body, lease);
+        content.release_if_ended();
+        Self { content, exchange: None }
+    }
+
+    pub(super) fn with_exchange(mut self, exchange: Box<Exchange>) -> Self {
+        self.exchange = Some(exchange);
+        self
+    }
+}
+
+impl Content {
+    fn release_if_ended(&mut self) {
+        if let Self::Upstream(body, lease) = self {
+            if body.is_end_stream() {
+                if let Some(lease) = lease.take() {
+                    lease.release();
+                }
+            }
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        match &mut this.content {
+            Content::Empty => Poll::Ready(None),
+            Content::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                if let Some(exchange) = &mut this.exchange {
+                    exchange.sent(bytes.len());
+                }
+                this.content = Content::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Content::Upstream(body, lease) => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                match &frame {
+                    None => {
+                        if let Some(lease) = lease.take() {
+                            lease.release();
+                        }
+                    }
+                    Some(Ok(frame)) => {
+                        if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
+                            exchange.sent(data.len());
+                        }
+                    }
+                    Some(Err(_)) => {
+                        *lease = None;
+                        if let Some(exchange) = &mut this.exchange {
+                            exchange.broken();
+                        }
+                    }
+                }
+                this.content.release_if_ended();
+                Poll::Ready(frame.map(|frame| frame.map(|frame| filter_trailers(frame, None))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Full(bytes) => bytes.is_empty(),
+            Content::Upstream(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Upstream(body, _) => body.size_hint(),
+        }
+    }
+}
+
+/// The request's body on its way to the upstream.
+pub struct RequestBody(Option<(Incoming, Arc<GuardedNames>)>);
+
+impl RequestBody {
+    /// A body that has ended is none at all, so that the request can be repeated.
+    pub(super) fn new(body: Incoming, guarded: &Arc<GuardedNames>) -> Self {
+        Self((!body.is_end_stream()).then(|| (body, Arc::clone(guarded))))
+    }
+
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            None => Poll::Ready(None),
+            Some((body, guarded)) => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                let filter = |frame| filter_trailers(frame, Some(guarded));
+                Poll::Ready(frame.map(|frame| frame.map(filter)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |(body, _)| body.size_hint())
+    }
+}
+
+/// Trailers may not carry framing, routing, credentials or identity (RFC 9110 section 6.5.1).
+fn filter_trailers(frame: Frame<Bytes>, guarded: Option<&GuardedNames>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(trailers) => {
+            let mut kept = HeaderMap::with_capacity(trailers.len());
+            let mut name = None;
+            for (next, value) in trailers {
+                name = next.or(name);
+                if let Some(name) = &name {
+                    if headers::allowed_in_trailers(name, guarded) {
+                        kept.append(name.clone(), value);
+                    }
+                }
+            }
+            Frame::trailers(kept)
+        }
+        Err(frame) => frame,
+    }
+}

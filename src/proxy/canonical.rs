@@ -1,0 +1,120 @@
+//! The canonical request: one host, one path, no ambiguity. What cannot be read in one way only is
+//! refused here, so that every later step and the backend see the same request.
+
+use http::header::{HOST, HeaderName, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Version};
+use hyper::body::{Body as _, Incoming};
+
+use super::answer::{BadRequest, Rejection};
+use super::{headers, path};
+
+/// A request whose host and path have one reading.
+pub struct Canonical {
+    pub(super) parts: Parts,
+    pub(super) body: Incoming,
+    /// Lower case, without port.
+    pub(super) host: String,
+    /// The client asks for a WebSocket (RFC 6455 section 4.1).
+    pub(super) websocket: bool,
+}
+
+impl Canonical {
+    pub fn from_request(request: Request<Incoming>) -> Result<Self, Rejection> {
+        let (parts, body) = request.into_parts();
+        if parts.method == Method::CONNECT {
+            return Err(BadRequest::Connect.into());
+        }
+        let host = host_of(&parts)?;
+        path::check(parts.uri.path(), parts.uri.query())?;
+        if !parts.uri.path().starts_with('/') {
+            return Err(BadRequest::TargetForm.into());
+        }
+        let websocket = is_websocket(&parts, &body)?;
+        Ok(Self { parts, body, host, websocket })
+    }
+
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+}
+
+/// Exactly one Host; in absolute-form the target's authority must say the same
+/// (RFC 9112 section 3.2).
+fn host_of(parts: &Parts) -> Result<String, BadRequest> {
+    let value = single(&parts.headers, &HOST).map_err(|_| BadRequest::HostRepeated)?;
+    let value = value.ok_or(BadRequest::HostMissing)?;
+    let text = value.to_str().map_err(|_| BadRequest::HostInvalid)?;
+    let host = host_name(text).ok_or(BadRequest::HostInvalid)?;
+    if let Some(authority) = parts.uri.authority() {
+        if !authority.as_str().eq_ignore_ascii_case(text) {
+            return Err(BadRequest::HostDisagrees);
+        }
+    }
+    Ok(host)
+}
+
+/// `host[:port]` without user info, of the characters that host names and addresses are made of.
+fn host_name(text: &str) -> Option<String> {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (inside, after) = rest.split_once(']')?;
+            inside.parse::<std::net::Ipv6Addr>().ok()?;
+            (inside, after.strip_prefix(':').or(after.is_empty().then_some(""))?)
+        }
+        None => {
+            let (name, port) = text.split_once(':').unwrap_or((text, ""));
+            let good = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+            // A trailing dot names the same host to some and another to others.
+            let dots = name.starts_with('.') || name.ends_with('.') || name.contains("..");
+            (good && !dots).then_some((name, port))?
+        }
+    };
+    let port_good = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+    (!name.is_empty() && name.len() <= 255 && port_good).then(|| name.to_ascii_lowercase())
+}
+
+fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h http::HeaderValue>, ()> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(()) } else { Ok(first) }
+}
+
+/// A WebSocket handshake is an HTTP/1.1 GET without a body. Other upgrades are not offered: the
+/// header is removed and the request goes on as the plain request that it also is.
+fn is_websocket(parts: &Parts, body: &Incoming) -> Result<bool, BadRequest> {
+    if !parts.headers.contains_key(UPGRADE) {
+        return Ok(false);
+    }
+    let upgrade = single(&parts.headers, &UPGRADE).map_err(|_| BadRequest::Upgrade)?;
+    let named = upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if !named || !headers::nominates(&parts.headers, "upgrade") {
+        return Ok(false);
+    }
+    let good = parts.method == Method::GET
+        && parts.version == Version::HTTP_11
+        && body.is_end_stream();
+    if good { Ok(true) } else { Err(BadRequest::Upgrade) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_name;
+
+    #[test]
+    fn a_host_has_one_spelling_or_is_refused() {
+        for good in ["example.com", "Example.COM:8080", "127.0.0.1:1", "[::1]:80", "a_b.c"] {
+            assert!(host_name(good).is_some(), "{good}");
+        }
+        assert_eq!(host_name("Example.COM:8080").unwrap(), "example.com");
+        for bad in [
+            "", ":80", "example.com.", ".example.com", "a..b", "user@example.com", "a b",
+            "a;b", "example.com:80:80", "example.com:x", "[::1", "[::1]x", "a/b", "a\\b", "[zz]",
+        ] {
+            assert!(host_name(bad).is_none(), "{bad}");
+        }
+    }
+}

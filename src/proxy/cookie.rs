@@ -1,0 +1,80 @@
+//! The Cookie header (RFC 6265 section 4.2): our cookies are found in it and taken out of it; every
+//! other byte stays as it was.
+
+use http::HeaderValue;
+
+/// The values of every cookie of this name, as the bytes between `=` and the next `;`.
+pub fn values<'h>(header: &'h [u8], name: &str) -> impl Iterator<Item = &'h [u8]> {
+    header.split(|&byte| byte == b';').filter_map(move |pair| {
+        let (found, value) = split(pair)?;
+        (found == name.as_bytes()).then_some(value)
+    })
+}
+
+/// The header without the named cookies: `None` when nothing of it is left. The same value comes
+/// back when it holds none of them.
+pub fn without(header: &HeaderValue, names: &[String]) -> Option<HeaderValue> {
+    let bytes = header.as_bytes();
+    let ours = |pair: &[u8]| {
+        split(pair).is_some_and(|(name, _)| names.iter().any(|ours| ours.as_bytes() == name))
+    };
+    if !bytes.split(|&byte| byte == b';').any(ours) {
+        return Some(header.clone());
+    }
+    let mut kept: Vec<u8> = Vec::with_capacity(bytes.len());
+    for pair in bytes.split(|&byte| byte == b';').filter(|pair| !ours(pair)) {
+        if kept.is_empty() {
+            kept.extend_from_slice(pair.trim_ascii_start());
+        } else {
+            kept.push(b';');
+            kept.extend_from_slice(pair);
+        }
+    }
+    if kept.trim_ascii().is_empty() {
+        return None;
+    }
+    // Bytes taken from a valid value at ASCII boundaries are a valid value.
+    HeaderValue::from_bytes(&kept).ok()
+}
+
+/// Name and value; space around either is not part of it (RFC 6265 section 5.2), and one pair of
+/// double quotes around the value is not either.
+fn split(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = pair.iter().position(|&byte| byte == b'=')?;
+    let (name, rest) = pair.split_at(at);
+    let value = rest.get(1..).unwrap_or_default().trim_ascii();
+    let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    Some((name.trim_ascii(), unquoted.unwrap_or(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strip(header: &str) -> Option<String> {
+        let value = HeaderValue::from_str(header).unwrap();
+        let names = ["session".to_owned()];
+        without(&value, &names).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn only_our_cookie_leaves_and_the_other_bytes_stay() {
+        assert_eq!(strip("a=1; session=x; b=2").unwrap(), "a=1; b=2");
+        assert_eq!(strip("session=x; b=2").unwrap(), "b=2");
+        assert_eq!(strip("a=1;session=x").unwrap(), "a=1");
+        assert_eq!(strip("a=\"1 2\";  b;c=;session=x; =odd").unwrap(), "a=\"1 2\";  b;c=; =odd");
+        assert_eq!(strip("session=x"), None);
+        assert_eq!(strip("session=x; session=y"), None);
+        assert_eq!(strip("a=1;  b=2 ").unwrap(), "a=1;  b=2 ");
+        assert_eq!(strip("xsession=1; Session=2; session2=3").unwrap(), "xsession=1; Session=2; session2=3");
+        assert_eq!(strip("a=1; session =x").unwrap(), "a=1");
+    }
+
+    #[test]
+    fn every_cookie_of_a_name_is_found() {
+        let all = |header: &'static str| values(header.as_bytes(), "s").collect::<Vec<_>>();
+        assert_eq!(all("a=1; s=x; s=y"), [b"x".as_slice(), b"y"]);
+        assert_eq!(all("s=\"x\""), [b"x".as_slice()]);
+        assert_eq!(all("S=x; ss=x"), Vec::<&[u8]>::new());
+    }
+}

@@ -1,0 +1,358 @@
+//! A core: one thread, one single-threaded runtime, and everything a request on it needs. From the
+//! hand-over of its connection to the end of its answer a request lives on one core; nothing on its
+//! way is shared with another but the published state.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+
+use crate::config::Limits;
+use crate::telemetry::Observer;
+use crate::telemetry::access::CoreLog;
+
+use super::accept::Target;
+use super::io::{ClientStream, Stream};
+use super::pool::Pool;
+use super::published::Published;
+
+/// How often log lines are handed on and old connections looked for.
+const TICK: Duration = Duration::from_millis(100);
+const TICKS_PER_SWEEP: u32 = 10;
+
+/// State of one core; never leaves its thread.
+pub struct Core {
+    swap: Arc<ArcSwap<Published>>,
+    current: RefCell<Rc<Arc<Published>>>,
+    pub(super) pool: Pool,
+    pub(super) log: CoreLog,
+    pub(super) observer: Observer,
+    ids: RequestIds,
+    draining: Cell<bool>,
+    connections: RefCell<Vec<Rc<Connection>>>,
+    open: Arc<AtomicUsize>,
+}
+
+/// A client that was accepted, on its way to a core.
+pub enum Accepted {
+    Tcp(std::net::TcpStream, IpAddr),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// What a core is told.
+pub enum Command {
+    Serve(Accepted),
+    /// Finish the requests in flight, then end.
+    Drain,
+}
+
+/// The handle of a running core.
+pub struct CoreHandle {
+    pub commands: mpsc::UnboundedSender<Command>,
+    /// Connections it serves; the acceptor's measure of load.
+    pub open: Arc<AtomicUsize>,
+    pub thread: std::thread::JoinHandle<()>,
+}
+
+impl CoreHandle {
+    /// The core as the acceptor sees it.
+    pub fn target(&self) -> Target {
+        Target { commands: self.commands.clone(), open: Arc::clone(&self.open) }
+    }
+}
+
+/// What every core is started with.
+#[derive(Clone)]
+pub struct Shared {
+    pub published: Arc<ArcSwap<Published>>,
+    pub observer: Observer,
+    pub log: crate::telemetry::access::AccessLogWriter,
+}
+
+/// Starts a core on its own thread.
+pub fn spawn(index: usize, shared: Shared) -> std::io::Result<CoreHandle> {
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let open = Arc::new(AtomicUsize::new(0));
+    let load = Arc::clone(&open);
+    let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(run(index, shared, load, inbox)),
+            Err(error) => tracing::error!(%error, "a data-plane thread has no runtime"),
+        }
+    })?;
+    Ok(CoreHandle { commands, open, thread })
+}
+
+async fn run(
+    index: usize,
+    shared: Shared,
+    open: Arc<AtomicUsize>,
+    mut inbox: mpsc::UnboundedReceiver<Command>,
+) {
+    let current = RefCell::new(Rc::new(shared.published.load_full()));
+    let core = Rc::new(Core {
+        swap: shared.published,
+        current,
+        pool: Pool::default(),
+        log: shared.log.core_log(),
+        observer: shared.observer,
+        ids: RequestIds::new(index),
+        draining: Cell::new(false),
+        connections: RefCell::default(),
+        open,
+    });
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = 0_u32;
+    loop {
+        tokio::select! {
+            command = inbox.recv() => match command {
+                Some(Command::Serve(accepted)) => serve(&core, accepted),
+                Some(Command::Drain) => core.drain(),
+                // The gateway is gone: its deadline has passed.
+                None => break,
+            },
+            _ = tick.tick() => {
+                ticks = ticks.wrapping_add(1);
+                core.log.flush();
+                if ticks.is_multiple_of(TICKS_PER_SWEEP) {
+                    core.sweep();
+                }
+            }
+        }
+        if core.draining.get() && core.open.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+    }
+    core.log.flush();
+}
+
+impl Core {
+    /// The published state of this moment. A request takes it once and keeps it.
+    pub fn published(&self) -> Rc<Arc<Published>> {
+        let latest = self.swap.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(&latest, &current) {
+            *current = Rc::new(Arc::clone(&latest));
+        }
+        Rc::clone(&current)
+    }
+
+    pub fn next_request_id(&self) -> HeaderValue {
+        self.ids.next()
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        for connection in self.connections.borrow().iter() {
+            connection.wake();
+        }
+    }
+
+    /// Closes connections that idle too long or send their header too slowly.
+    fn sweep(&self) {
+        let published = self.published();
+        self.connections.borrow_mut().retain(|connection| !connection.ended.get());
+        let now = Instant::now();
+        for connection in self.connections.borrow().iter() {
+            connection.examine(now, &published.limits);
+        }
+        let timeouts: Vec<(usize, Duration)> = published
+            .routes
+            .routes()
+            .iter()
+            .flat_map(|route| {
+                let timeout = route.upstream.idle_timeout;
+                route.upstream.servers.iter().map(move |server| (server.slot, timeout))
+            })
+            .collect();
+        self.pool.sweep(|slot| {
+            let found = timeouts.iter().find(|(of, _)| *of == slot);
+            found.map_or(Duration::ZERO, |(_, timeout)| *timeout)
+        });
+    }
+}
+
+/// A client's connection, as its requests and the sweeper see it.
+pub struct Connection {
+    pub peer: Option<IpAddr>,
+    pub peer_text: HeaderValue,
+    /// The peer is a listed proxy: what it says of the client is believed.
+    pub trusted: bool,
+    reads: Arc<AtomicU32>,
+    busy: Cell<u32>,
+    /// When it last became idle, and how many reads there had been.
+    idle_since: Cell<Instant>,
+    idle_reads: Cell<u32>,
+    /// When the sweeper first saw part of a header.
+    head_since: Cell<Option<Instant>>,
+    served: Cell<bool>,
+    close: Cell<bool>,
+    ended: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Connection {
+    pub(super) fn begin_request(&self) {
+        self.busy.set(self.busy.get() + 1);
+        self.served.set(true);
+        self.head_since.set(None);
+    }
+
+    pub(super) fn end_request(&self) {
+        self.busy.set(self.busy.get().saturating_sub(1));
+        self.idle_since.set(Instant::now());
+        self.idle_reads.set(self.reads.load(Ordering::Relaxed));
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn examine(&self, now: Instant, limits: &Limits) {
+        if self.busy.get() > 0 {
+            return;
+        }
+        let reading = self.reads.load(Ordering::Relaxed) != self.idle_reads.get();
+        let too_slow = reading && {
+            let since = self.head_since.get().unwrap_or(now);
+            self.head_since.set(Some(since));
+            now.duration_since(since) >= limits.header_timeout
+        };
+        let idle_limit = if self.served.get() { limits.idle_timeout } else { limits.header_timeout };
+        let too_idle = now.duration_since(self.idle_since.get()) >= idle_limit;
+        if too_slow || too_idle {
+            self.close.set(true);
+            self.wake();
+        }
+    }
+}
+
+fn serve(core: &Rc<Core>, accepted: Accepted) {
+    let published = core.published();
+    let (stream, peer) = match accepted {
+        Accepted::Tcp(stream, peer) => (
+            tokio::net::TcpStream::from_std(stream).map(Stream::Tcp),
+            Some(peer.to_canonical()),
+        ),
+        Accepted::Unix(stream) => (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None),
+    };
+    let Ok(stream) = stream else {
+        core.open.fetch_sub(1, Ordering::Relaxed);
+        return;
+    };
+    let (stream, reads) = ClientStream::new(stream);
+    let connection = Rc::new(Connection {
+        peer,
+        peer_text: peer_text(peer),
+        trusted: peer.is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer))),
+        reads,
+        busy: Cell::new(0),
+        idle_since: Cell::new(Instant::now()),
+        idle_reads: Cell::new(0),
+        head_since: Cell::new(None),
+        served: Cell::new(false),
+        close: Cell::new(false),
+        ended: Cell::new(false),
+        waker: RefCell::new(None),
+    });
+    core.connections.borrow_mut().push(Rc::clone(&connection));
+    tokio::task::spawn_local(drive(Rc::clone(core), connection, stream, published));
+}
+
+fn peer_text(peer: Option<IpAddr>) -> HeaderValue {
+    let text = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Serves the connection until it ends, is told to drain, or is closed by the sweeper.
+async fn drive(
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    stream: ClientStream,
+    published: Rc<Arc<Published>>,
+) {
+    let service = {
+        let (core, connection) = (Rc::clone(&core), Rc::clone(&connection));
+        service_fn(move |request| {
+            let answering = super::handle(Rc::clone(&core), Rc::clone(&connection), request);
+            async move { Ok::<_, std::convert::Infallible>(answering.await) }
+        })
+    };
+    let limits = &published.limits;
+    let mut serving = http1::Builder::new()
+        .max_headers(limits.header_count_max)
+        .max_header_size(limits.header_bytes_max)
+        .max_buf_size(limits.header_bytes_max.max(64 * 1024))
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    drop(published);
+    let mut told = false;
+    std::future::poll_fn(|context: &mut Context<'_>| {
+        if connection.close.get() {
+            return Poll::Ready(());
+        }
+        if core.draining.get() && !told {
+            told = true;
+            Pin::new(&mut serving).graceful_shutdown();
+        }
+        let stale = {
+            let waker = connection.waker.borrow();
+            !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()))
+        };
+        if stale {
+            *connection.waker.borrow_mut() = Some(context.waker().clone());
+        }
+        // A connection that fails has nobody left to be told; its exchange has written its line.
+        Pin::new(&mut serving).poll(context).map(|_| ())
+    })
+    .await;
+    connection.ended.set(true);
+    core.open.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Request ids: unique, short, without meaning. A random prefix per core and a counter.
+struct RequestIds {
+    prefix: u64,
+    next: Cell<u64>,
+}
+
+impl RequestIds {
+    fn new(index: usize) -> Self {
+        let mut random = [0; 8];
+        // An id need not be secret; without randomness the core's number still tells them apart.
+        aws_lc_rs::rand::fill(&mut random).ok();
+        let prefix = u64::from_le_bytes(random) ^ index as u64;
+        Self { prefix: prefix & 0xFF_FFFF_FFFF, next: Cell::new(0) }
+    }
+
+    fn next(&self) -> HeaderValue {
+        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let count = self.next.replace(self.next.get().wrapping_add(1));
+        let mut text = [b'0'; 16];
+        let mut value = (u128::from(self.prefix) << 40) | u128::from(count & 0xFF_FFFF_FFFF);
+        for place in text.iter_mut().rev() {
+            *place = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
+            value >>= 5;
+        }
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+}

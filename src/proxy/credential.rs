@@ -1,0 +1,151 @@
+//! Credentials: found where the route says, one and only one (RFC 6750 section 2), then verified.
+
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
+
+use crate::clock::UnixMs;
+use crate::config::{Access, Carrier};
+use crate::token::Credential;
+use crate::verify::VerifiedToken;
+
+use super::answer::{BadRequest, Rejection};
+use super::canonical::Canonical;
+use super::cookie;
+use super::published::Published;
+use super::route::Route;
+
+/// A credential and what carried it. Not verified.
+pub struct Presented<'r> {
+    credential: Credential,
+    carrier: &'r Carrier,
+}
+
+/// A verified token, the credential it came from and what carried it.
+pub struct Verified<'r> {
+    pub(super) token: VerifiedToken,
+    pub(super) credential: Credential,
+    pub(super) carrier: &'r Carrier,
+}
+
+/// Finds the request's credential for this route.
+pub fn present<'r>(
+    request: &Canonical,
+    route: &'r Route,
+    published: &Published,
+) -> Result<Option<Presented<'r>>, Rejection> {
+    let headers = &request.parts.headers;
+    check_authorization(headers)?;
+    let mut found: Option<Presented<'r>> = None;
+    for carrier in &route.credentials {
+        let token = match carrier {
+            Carrier::Bearer => bearer(headers)?,
+            Carrier::Cookie(name) => cookie_token(headers, name)?,
+        };
+        let Some(token) = token else { continue };
+        match &found {
+            None => {
+                let credential = Credential::new(token);
+                found = Some(Presented { credential, carrier });
+            }
+            // The same token twice is one credential.
+            Some(first) if first.credential.expose() == token => {}
+            Some(_) => return Err(BadRequest::TwoCredentials.into()),
+        }
+    }
+    let too_long = |found: &Presented<'_>| {
+        found.credential.expose().len() > published.token_bytes_max
+    };
+    if found.as_ref().is_some_and(too_long) {
+        return Err(BadRequest::AuthorizationForm.into());
+    }
+    Ok(found)
+}
+
+/// Verifies what was presented. On optional and public routes a bad cookie is as good as none; a
+/// bad bearer token is refused everywhere.
+pub fn verify<'r>(
+    presented: Option<Presented<'r>>,
+    route: &Route,
+    published: &Published,
+    now: UnixMs,
+) -> Result<Option<Verified<'r>>, Rejection> {
+    let Some(Presented { credential, carrier }) = presented else {
+        return match route.access {
+            Access::Required => Err(Rejection::TokenMissing),
+            Access::Optional | Access::Public => Ok(None),
+        };
+    };
+    let verdict = published.verifier.verify(&credential, now).map_err(Rejection::Token);
+    let verdict = verdict.and_then(|token| issuer_taken(route, token));
+    match verdict {
+        Ok(token) => Ok(Some(Verified { token, credential, carrier })),
+        Err(_) if is_optional_cookie(route, carrier) => Ok(None),
+        Err(rejection) => Err(rejection),
+    }
+}
+
+/// A bad credential here means anonymous rather than refused.
+pub fn is_optional_cookie(route: &Route, carrier: &Carrier) -> bool {
+    route.access != Access::Required && matches!(carrier, Carrier::Cookie(_))
+}
+
+fn issuer_taken(route: &Route, token: VerifiedToken) -> Result<VerifiedToken, Rejection> {
+    let name = &token.signed().policy().name;
+    match &route.issuers {
+        Some(taken) if !taken.contains(name) => Err(Rejection::IssuerNotTaken(name.clone())),
+        _ => Ok(token),
+    }
+}
+
+/// `Bearer` in any case, then a space.
+pub fn is_bearer(value: &HeaderValue) -> bool {
+    let scheme = value.as_bytes().get(..6);
+    let behind = value.as_bytes().get(6).copied();
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+        && matches!(behind, None | Some(b' ' | b'\t' | b','))
+}
+
+/// One Authorization header at the most, and none in which a bearer token hides behind another
+/// scheme.
+fn check_authorization(headers: &HeaderMap) -> Result<(), BadRequest> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(()) };
+    if values.next().is_some() {
+        return Err(BadRequest::TwoCredentials);
+    }
+    let hidden = || {
+        value.as_bytes().windows(7).skip(1).any(|part| part.eq_ignore_ascii_case(b"bearer "))
+    };
+    if !is_bearer(value) && hidden() {
+        return Err(BadRequest::TwoCredentials);
+    }
+    Ok(())
+}
+
+/// `Bearer` SP token68 (RFC 6750 section 2.1). Another scheme is not ours.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, BadRequest> {
+    let Some(value) = headers.get(AUTHORIZATION).filter(|value| is_bearer(value)) else {
+        return Ok(None);
+    };
+    let text = value.to_str().map_err(|_| BadRequest::AuthorizationForm)?;
+    let token = text.get(7..).unwrap_or("").trim_matches(' ');
+    let token68 = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    if token.is_empty() || !token.bytes().all(token68) || text.as_bytes().get(6) != Some(&b' ') {
+        return Err(BadRequest::AuthorizationForm);
+    }
+    Ok(Some(token))
+}
+
+/// The cookie of this name; the same name twice is refused, whatever the values.
+fn cookie_token<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, BadRequest> {
+    let mut found = None;
+    for header in headers.get_all(COOKIE) {
+        for value in cookie::values(header.as_bytes(), name) {
+            if found.replace(value).is_some() {
+                return Err(BadRequest::TwoCredentials);
+            }
+        }
+    }
+    // An empty cookie is what a deleted one looks like to some clients: no credential.
+    let found = found.filter(|value| !value.is_empty());
+    found.map(|value| std::str::from_utf8(value).map_err(|_| BadRequest::AuthorizationForm)).transpose()
+}

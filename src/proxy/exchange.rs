@@ -1,0 +1,236 @@
+//! One exchange: what the log line, the counters and the control plane are told of a request. It
+//! is begun before anything can fail and ends, with its line, when the answer's body has ended or
+//! the client is gone, whichever way the request went.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+
+use crate::clock::UnixMs;
+use crate::config::AccessLog;
+use crate::denylist::Hit;
+use crate::telemetry::access::{Entry, Verdict};
+use crate::telemetry::{Observation, Refusal, Sighting};
+use crate::verify::Signed;
+
+use super::answer::Rejection;
+use super::body::Body;
+use super::core::{Connection, Core};
+use super::credential::Verified;
+use super::headers::{self, X_REQUEST_ID};
+use super::published::Published;
+use super::route::Route;
+
+/// See the module.
+pub struct Exchange {
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    at: UnixMs,
+    started: Instant,
+    request_id: HeaderValue,
+    method: Method,
+    target: Option<PathAndQuery>,
+    host: Option<HeaderValue>,
+    route: Option<Arc<str>>,
+    token: Option<Arc<Signed>>,
+    status: u16,
+    verdict: Verdict,
+    code: &'static str,
+    reason: Option<String>,
+    hit: Option<Hit>,
+    upstream: Option<Duration>,
+    bytes_in: u64,
+    bytes_out: u64,
+    broken: bool,
+}
+
+impl Exchange {
+    pub fn begin(
+        core: &Rc<Core>,
+        connection: &Rc<Connection>,
+        request: &Request<Incoming>,
+    ) -> Box<Self> {
+        connection.begin_request();
+        let headers = request.headers();
+        let offered = connection.trusted.then(|| offered_id(headers)).flatten();
+        Box::new(Self {
+            core: Rc::clone(core),
+            connection: Rc::clone(connection),
+            at: UnixMs::now(),
+            started: Instant::now(),
+            request_id: offered.unwrap_or_else(|| core.next_request_id()),
+            method: request.method().clone(),
+            target: request.uri().path_and_query().cloned(),
+            host: headers.get(http::header::HOST).cloned(),
+            route: None,
+            token: None,
+            status: 0,
+            verdict: Verdict::Forwarded,
+            code: "",
+            reason: None,
+            hit: None,
+            upstream: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            broken: false,
+        })
+    }
+
+    pub fn now(&self) -> UnixMs {
+        self.at
+    }
+
+    pub fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    pub fn routed(&mut self, route: &Route) {
+        self.route = Some(Arc::clone(&route.name));
+    }
+
+    pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
+        let Some(verified) = verified else { return };
+        let signed = verified.token.signed();
+        if verified.token.is_fresh() {
+            self.core.observer.tell(Observation::Sighting(Sighting {
+                at: self.at,
+                token: Arc::clone(signed),
+                address: self.connection.peer,
+            }));
+        }
+        self.token = Some(Arc::clone(signed));
+    }
+
+    pub fn upstream_took(&mut self, duration: Duration) {
+        self.upstream = Some(duration);
+    }
+
+    pub fn reject(&mut self, rejection: &Rejection) {
+        self.verdict = match rejection {
+            Rejection::Upstream(_) => Verdict::Failed,
+            Rejection::BadRequest(_)
+            | Rejection::NoRoute
+            | Rejection::TokenMissing
+            | Rejection::Token(_)
+            | Rejection::IssuerNotTaken(_)
+            | Rejection::Denied(_)
+            | Rejection::ScopeMissing(_)
+            | Rejection::TooOldLogin { .. }
+            | Rejection::ClaimUnfit(_) => Verdict::Refused,
+        };
+        self.code = rejection.code();
+        self.reason = Some(rejection.reason());
+        self.status = rejection.status().as_u16();
+        if let Rejection::Denied(hit) = rejection {
+            self.hit = Some(*hit);
+        }
+        self.observe_refusal();
+    }
+
+    /// Hands itself to the answer, whose end is the exchange's end.
+    pub fn attach(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
+        self.status = response.status().as_u16();
+        let (parts, body) = response.into_parts();
+        Response::from_parts(parts, body.with_exchange(self))
+    }
+
+    pub fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+
+    /// The connection becomes a tunnel, which owns the exchange until it ends.
+    pub fn switched(&mut self) {
+        self.status = http::StatusCode::SWITCHING_PROTOCOLS.as_u16();
+    }
+
+    /// A tunnel has ended.
+    pub fn relayed(&mut self, inward: u64, outward: u64) {
+        self.bytes_in = inward;
+        self.bytes_out = outward;
+    }
+
+    /// The upstream broke off in the middle of its answer.
+    pub fn broken(&mut self) {
+        self.broken = true;
+    }
+
+    fn observe_refusal(&self) {
+        self.core.observer.tell(Observation::Refusal(Refusal {
+            at: self.at,
+            request_id: self.request_id.to_str().unwrap_or("").to_owned(),
+            method: self.method.clone(),
+            host: self.host_text().to_owned(),
+            path: self.path().to_owned(),
+            route: self.route.clone(),
+            status: self.status,
+            code: self.code,
+            detail: self.reason.clone().unwrap_or_default(),
+            address: self.connection.peer,
+            token: self.token.clone(),
+            hit: self.hit,
+        }));
+    }
+
+    fn host_text(&self) -> &str {
+        self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("")
+    }
+
+    fn path(&self) -> &str {
+        self.target.as_ref().map_or("", PathAndQuery::path)
+    }
+
+    fn write_line(&self, published: &Published) {
+        let refused = self.verdict != Verdict::Forwarded;
+        match published.access_log {
+            AccessLog::Off => return,
+            AccessLog::Refused if !refused => return,
+            AccessLog::Refused | AccessLog::On => {}
+        }
+        let subject = self.token.as_ref().filter(|_| published.log_subject);
+        self.core.log.write(&Entry {
+            at: self.at,
+            request_id: self.request_id.to_str().unwrap_or(""),
+            client: self.connection.peer,
+            method: self.method.as_str(),
+            host: self.host_text(),
+            path: self.path(),
+            route: self.route.as_deref(),
+            status: self.status,
+            verdict: self.verdict,
+            code: self.code,
+            reason: self.reason.as_deref(),
+            issuer: self.token.as_ref().map(|token| token.policy().name.as_str()),
+            subject: subject.and_then(|token| token.subject()),
+            duration: self.started.elapsed(),
+            upstream: self.upstream,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            broken: self.broken,
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.connection.end_request();
+        self.write_line(&self.core.published());
+    }
+}
+
+/// An id that a trusted proxy gave: visible, short, without what a log or a header could trip over.
+fn offered_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(&X_REQUEST_ID)?;
+    let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    let bytes = value.as_bytes();
+    let fits = (1..=128).contains(&bytes.len()) && bytes.iter().all(good);
+    fits.then(|| value.clone())
+}
+
+/// The request id goes into the answer as well.
+pub fn stamp(response: &mut HeaderMap, request_id: &HeaderValue) {
+    response.insert(headers::X_REQUEST_ID, request_id.clone());
+}

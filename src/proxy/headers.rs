@@ -1,0 +1,332 @@
+//! Request headers on their way to the backend. One pass decides what leaves; ours are added after
+//! that, so that nothing a client names in `Connection` can take ours away (RFC 9110 section 7.6.1).
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap,
+    HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+
+use crate::config::{Carrier, Forward, Forwarded};
+
+use super::answer::Rejection;
+use super::claim_header;
+use super::cookie;
+use super::core::Connection;
+use super::permit::Permit;
+use super::published::Published;
+
+pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+
+/// Names that the backend trusts because we set them. A client's header that could be mistaken for
+/// one (`_` or `.` for `-`, any case) never gets through.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GuardedNames(Vec<String>);
+
+impl GuardedNames {
+    pub fn new(names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let mut all: Vec<String> = names.into_iter().map(|name| normal(name.as_str())).collect();
+        all.sort_unstable();
+        all.dedup();
+        Self(all)
+    }
+
+    pub fn guards(&self, name: &HeaderName) -> bool {
+        let name = name.as_str();
+        self.0.iter().any(|guarded| looks_like(name, guarded))
+    }
+}
+
+fn normal(name: &str) -> String {
+    name.replace(['_', '.'], "-").to_ascii_lowercase()
+}
+
+/// `name` equals the normal form `guarded` when `_` and `.` are read as `-`.
+fn looks_like(name: &str, guarded: &str) -> bool {
+    name.len() == guarded.len()
+        && name.bytes().zip(guarded.bytes()).all(|(byte, wanted)| {
+            let byte = if byte == b'_' || byte == b'.' { b'-' } else { byte };
+            byte.eq_ignore_ascii_case(&wanted)
+        })
+}
+
+/// Does a `Connection` header name this (lower-case) option?
+pub fn nominates(headers: &HeaderMap, option: &str) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|name| name.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+    })
+}
+
+/// Headers of one connection only (RFC 9110 section 7.6.1), and those that frame the message.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "content-length"
+            | "expect"
+            | "http2-settings"
+            | "proxy"
+    )
+}
+
+/// What a proxy in front of us may say of the client, and what backends believe of it. Dropped
+/// unless the peer is a trusted proxy.
+fn speaks_of_client(name: &str) -> bool {
+    let first = name.as_bytes().first().copied();
+    let candidate = matches!(first, Some(b'x' | b'f' | b't' | b'c'));
+    if !candidate {
+        return false;
+    }
+    let name = normal(name);
+    name.starts_with("x-forwarded")
+        || name.starts_with("x-original-")
+        || name.starts_with("x-envoy-")
+        || matches!(
+            name.as_str(),
+            "forwarded"
+                | "x-real-ip"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
+                | "x-rewrite-url"
+                | "x-request-id"
+                | "true-client-ip"
+                | "client-ip"
+                | "cf-connecting-ip"
+        )
+}
+
+/// Trailer fields that may pass (RFC 9110 section 6.5.1): nothing that frames, routes,
+/// authenticates or names a person.
+pub fn allowed_in_trailers(name: &HeaderName, guarded: Option<&GuardedNames>) -> bool {
+    let text = name.as_str();
+    let refused = matches!(
+        normal(text).as_str(),
+        "host" | "authorization" | "cookie" | "set-cookie" | "trailer" | "cache-control"
+            | "content-type" | "content-encoding" | "content-range" | "max-forwards" | "range"
+            | "www-authenticate"
+    );
+    !(refused
+        || is_hop_by_hop(text)
+        || speaks_of_client(text)
+        || guarded.is_some_and(|guarded| guarded.guards(name)))
+}
+
+/// Rewrites the request's headers in place for the backend.
+pub fn prepare(
+    parts: &mut Parts,
+    permit: &Permit<'_>,
+    connection: &Connection,
+    published: &Published,
+    request_id: &HeaderValue,
+    websocket: bool,
+) -> Result<(), Rejection> {
+    let headers = &mut parts.headers;
+    let trailers_accepted = headers.contains_key(TE) && nominated_te_trailers(headers);
+    drop_foreign(headers, connection.trusted, &published.guarded);
+    drop_credentials(headers, permit, published);
+    if trailers_accepted {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if websocket {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    add_forwarded(headers, connection, published.forwarded);
+    if !headers.contains_key(&X_REQUEST_ID) {
+        headers.insert(X_REQUEST_ID, request_id.clone());
+    }
+    add_identity(headers, permit)?;
+    Ok(())
+}
+
+fn nominated_te_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(TE).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// Hop-by-hop headers, those that `Connection` names, and those that only we or a trusted proxy may
+/// set.
+fn drop_foreign(headers: &mut HeaderMap, trusted: bool, guarded: &GuardedNames) {
+    let nominated = nominated_names(headers);
+    let leaves = |name: &HeaderName| {
+        is_hop_by_hop(name.as_str())
+            || (!trusted && speaks_of_client(name.as_str()))
+            || guarded.guards(name)
+    };
+    let mut dropped: Vec<HeaderName> = headers.keys().filter(|name| leaves(name)).cloned().collect();
+    dropped.extend(nominated);
+    for name in dropped {
+        headers.remove(name);
+    }
+}
+
+/// `Connection: close, X-Name` makes X-Name hop-by-hop. Host is never one.
+fn nominated_names(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for value in headers.get_all(CONNECTION) {
+        for name in value.as_bytes().split(|&byte| byte == b',') {
+            let name = name.trim_ascii();
+            if name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive") {
+                continue;
+            }
+            if let Ok(name) = HeaderName::from_bytes(name) {
+                if name != HOST {
+                    names.push(name);
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Takes out every carrier of a credential that the config names anywhere, but the one that was
+/// verified where the route passes it on.
+fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Published) {
+    let forward = permit.route().forward;
+    let carrier = permit.carrier();
+    let keep_bearer = carrier == Some(&Carrier::Bearer) && forward != Forward::Strip;
+    if published.carriers.bearer && !keep_bearer {
+        let is_bearer = headers.get(AUTHORIZATION).is_some_and(super::credential::is_bearer);
+        if is_bearer {
+            headers.remove(AUTHORIZATION);
+        }
+    }
+    if !published.carriers.cookies.is_empty() && headers.contains_key(COOKIE) {
+        let kept_cookie = match carrier {
+            Some(Carrier::Cookie(name)) if forward == Forward::Pass => Some(name),
+            _ => None,
+        };
+        let ours: Vec<String> = published
+            .carriers
+            .cookies
+            .iter()
+            .filter(|name| Some(*name) != kept_cookie)
+            .cloned()
+            .collect();
+        let kept: Vec<HeaderValue> =
+            headers.get_all(COOKIE).iter().filter_map(|value| cookie::without(value, &ours)).collect();
+        headers.remove(COOKIE);
+        for value in kept {
+            headers.append(COOKIE, value);
+        }
+    }
+    if let (Forward::Bearer, Some(Carrier::Cookie(_)), Some(credential)) =
+        (forward, carrier, permit.credential())
+    {
+        if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", credential.expose())) {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+    }
+}
+
+fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwarded) {
+    let host = headers.get(HOST).cloned();
+    if matches!(style, Forwarded::XForwarded | Forwarded::Both) {
+        let chain = headers.get(&X_FORWARDED_FOR).filter(|_| connection.trusted);
+        let chain = match chain {
+            Some(before) => {
+                let mut text = before.as_bytes().to_vec();
+                text.extend_from_slice(b", ");
+                text.extend_from_slice(connection.peer_text.as_bytes());
+                HeaderValue::from_bytes(&text).unwrap_or_else(|_| connection.peer_text.clone())
+            }
+            None => connection.peer_text.clone(),
+        };
+        headers.insert(X_FORWARDED_FOR, chain);
+        if !headers.contains_key(&X_FORWARDED_PROTO) {
+            headers.insert(X_FORWARDED_PROTO, HTTP);
+        }
+        if let Some(host) = host.clone().filter(|_| !headers.contains_key(&X_FORWARDED_HOST)) {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+    }
+    if matches!(style, Forwarded::Forwarded | Forwarded::Both) {
+        let peer = connection.peer_text.to_str().unwrap_or("unknown");
+        let peer = if peer.contains(':') { format!("\"[{peer}]\"") } else { peer.to_owned() };
+        let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("");
+        // The canonical request's Host holds no quote and no backslash (RFC 7239 section 4).
+        let element = format!("for={peer};host=\"{host}\";proto=http");
+        if let Ok(value) = HeaderValue::try_from(element) {
+            headers.append(FORWARDED, value);
+        }
+    }
+}
+
+fn add_identity(headers: &mut HeaderMap, permit: &Permit<'_>) -> Result<(), Rejection> {
+    let Some(signed) = permit.signed() else { return Ok(()) };
+    for (name, path) in &permit.route().identity {
+        let Some(claim) = path.find(signed.claims()) else { continue };
+        let value = claim_header::value(claim)
+            .map_err(|()| Rejection::ClaimUnfit(path.to_string()))?;
+        if let Some(value) = value {
+            headers.insert(name.clone(), value);
+        }
+    }
+    Ok(())
+}
+
+/// The upstream's answer on its way back: hop-by-hop headers leave, and with them the length,
+/// which hyper computes from the body. An answer to HEAD or a 304 keeps it: there it describes a
+/// body that is not sent (RFC 9110 section 8.6).
+pub fn clean_response(headers: &mut HeaderMap, bodiless: bool) {
+    let nominated = nominated_names(headers);
+    let leaves = |name: &HeaderName| {
+        let kept = bodiless && *name == CONTENT_LENGTH && headers.get_all(name).iter().count() == 1;
+        is_hop_by_hop(name.as_str()) && !kept
+    };
+    let mut dropped: Vec<HeaderName> = headers.keys().filter(|name| leaves(name)).cloned().collect();
+    dropped.extend(nominated);
+    for name in dropped {
+        headers.remove(name);
+    }
+    debug_assert!(!headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(EXPECT));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_identity_header_is_guarded() {
+        let guarded = GuardedNames::new([HeaderName::from_static("x-auth-subject")]);
+        for name in ["x-auth-subject", "x_auth_subject", "x.auth.subject", "x-auth_subject"] {
+            assert!(guarded.guards(&HeaderName::from_bytes(name.as_bytes()).unwrap()), "{name}");
+        }
+        for name in ["x-auth-subjects", "x-auth", "auth-subject", "x-auth-subjec"] {
+            assert!(!guarded.guards(&HeaderName::from_bytes(name.as_bytes()).unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn nominated_headers_leave_but_never_host() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECTION, HeaderValue::from_static("close, X-Drop, Host"));
+        headers.insert("x-drop", HeaderValue::from_static("1"));
+        headers.insert("x-keep", HeaderValue::from_static("1"));
+        headers.insert(HOST, HeaderValue::from_static("a"));
+        drop_foreign(&mut headers, false, &GuardedNames::default());
+        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-keep", "host"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! Paths are forwarded byte for byte or refused. Where backends are known to read a path in more
+//! than one way (`%2F`, `;`, `//`, double escapes), every reading must select the same route.
+
+use std::borrow::Cow;
+
+use super::answer::BadRequest;
+
+/// Refuses what no honest client sends and some backend reads differently: bytes outside ASCII,
+/// `\`, escaped control characters, overlong escapes, malformed escapes, dot segments.
+pub fn check(path: &str, query: Option<&str>) -> Result<(), BadRequest> {
+    if let Some(query) = query {
+        // A query is passed on as it is; only bytes that are not URI characters are refused.
+        if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(BadRequest::PathBytes);
+        }
+    }
+    let bytes = path.as_bytes();
+    let mut plain = true;
+    for &byte in bytes {
+        if !byte.is_ascii_graphic() || byte == b'\\' || byte == b'#' {
+            return Err(BadRequest::PathBytes);
+        }
+        plain &= byte != b'%' && byte != b';';
+    }
+    if has_dot_segment(path) {
+        return Err(BadRequest::PathDots);
+    }
+    if plain {
+        return Ok(());
+    }
+    let decoded = decode(bytes).ok_or(BadRequest::PathEscape)?;
+    check_decoded(&decoded)?;
+    for reading in readings(path) {
+        if has_dot_segment(&reading) {
+            return Err(BadRequest::PathDots);
+        }
+    }
+    Ok(())
+}
+
+/// Every way in which a backend may read the path, the literal one left out. Empty for all but odd
+/// paths.
+pub fn readings(path: &str) -> Vec<Cow<'_, str>> {
+    let odd = path.contains("//") || path.bytes().any(|byte| byte == b'%' || byte == b';');
+    if !odd {
+        return Vec::new();
+    }
+    let once = decoded_text(path);
+    let twice = decoded_text(&once);
+    let mut all: Vec<Cow<'_, str>> = vec![Cow::Borrowed(path)];
+    for base in [path.to_owned(), once, twice] {
+        let cut = without_parameters(&base);
+        all.push(Cow::Owned(merge_slashes(&base)));
+        all.push(Cow::Owned(merge_slashes(&cut)));
+        // A parameter may hold an escaped slash or another escape: decode after cutting, too.
+        all.push(Cow::Owned(decoded_text(&cut)));
+        all.push(Cow::Owned(merge_slashes(&decoded_text(&cut))));
+        all.push(Cow::Owned(cut));
+        all.push(Cow::Owned(base));
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn check_decoded(decoded: &[u8]) -> Result<(), BadRequest> {
+    let control = |byte: &u8| byte.is_ascii_control() || *byte == b'\\';
+    if decoded.iter().any(control) {
+        return Err(BadRequest::PathEscape);
+    }
+    // Overlong forms are not UTF-8 (RFC 3629 section 3); nor is any other reading of such bytes.
+    if std::str::from_utf8(decoded).is_err() {
+        return Err(BadRequest::PathEscape);
+    }
+    // Doubly escaped: what a second decoding makes is held to the same rules.
+    if decoded.contains(&b'%') {
+        if let Some(twice) = decode(decoded) {
+            if twice != decoded {
+                return check_decoded(&twice);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Percent-decoding (RFC 3986 section 2.1); `None` for a malformed escape.
+fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.iter();
+    while let Some(&byte) = rest.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let high = char::from(*rest.next()?).to_digit(16)?;
+        let low = char::from(*rest.next()?).to_digit(16)?;
+        out.push(u8::try_from(high * 16 + low).ok()?);
+    }
+    Some(out)
+}
+
+fn decoded_text(path: &str) -> String {
+    match decode(path.as_bytes()).map(String::from_utf8) {
+        Some(Ok(text)) => text,
+        _ => path.to_owned(),
+    }
+}
+
+/// Each segment up to its first `;` (RFC 3986 section 3.3, as Java servers read it).
+fn without_parameters(path: &str) -> String {
+    let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or(""));
+    segments.collect::<Vec<_>>().join("/")
+}
+
+fn merge_slashes(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for letter in path.chars() {
+        if letter != '/' || !out.ends_with('/') {
+            out.push(letter);
+        }
+    }
+    out
+}
+
+fn has_dot_segment(path: &str) -> bool {
+    path.split(['/', '\\']).any(|segment| segment == "." || segment == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, readings};
+
+    #[test]
+    fn ordinary_and_signed_paths_pass() {
+        for good in [
+            "/", "/a/b.c", "/a%20b", "/group%2Fproject/x", "/@scope%2fname", "/a;v=1/b", "/a//b",
+            "/%C3%A9", "/.well-known/x", "/a..b", "/...", "/100%25", "/~user", "/a:b@c!$&'()*+,=",
+        ] {
+            assert!(check(good, None).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn paths_with_a_second_meaning_are_refused() {
+        for bad in [
+            "/a/../b", "/a/./b", "/..", "/a%2e%2e/b/..", "/%2e%2e/b", "/.%2e/b", "/%2e/b",
+            "/%2e%2e%2fb", "/a/%252e%252e/b", "/a/%25252e%25252e/b", "/..;/b", "/..;x=y/b",
+            "/%2e%2e;x/b", "/a\\b", "/a%5cb", "/a%5Cb", "/a%255cb", "/%00", "/%2500", "/a%0d%0ab",
+            "/%7f", "/%c0%af", "/%c0%ae%c0%ae/", "/%e0%80%af", "/%ff", "/%", "/%2", "/%zz", "/é",
+            "/a;%2f..%2fb", "/a%2f..%2fb", "/;/../b",
+        ] {
+            assert!(check(bad, None).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_reading_of_an_odd_path_is_listed() {
+        let all = readings("/pub%2f;x/..%3b/admin");
+        assert!(all.iter().any(|reading| reading == "/pub//../admin"), "{all:?}");
+        let merged = readings("//admin");
+        assert!(merged.iter().any(|reading| reading == "/admin"));
+        let twice = readings("/%2561dmin");
+        assert!(twice.iter().any(|reading| reading == "/admin"));
+    }
+}

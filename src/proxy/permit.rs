@@ -1,0 +1,128 @@
+//! The permit: proof that this request may go to this route's upstream. Only [`decide`] makes one,
+//! and only a permit can be forwarded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::UnixMs;
+use crate::config::Carrier;
+use crate::token::Credential;
+use crate::verify::{Signed, TokenFault};
+
+use super::answer::Rejection;
+use super::canonical::Canonical;
+use super::credential::{Verified, is_optional_cookie};
+use super::published::Published;
+use super::route::Route;
+
+/// See the module. Not `Clone`; consumed by the forwarder.
+#[must_use]
+pub struct Permit<'r> {
+    request: Canonical,
+    route: &'r Route,
+    token: Option<Verified<'r>>,
+}
+
+/// Denylist, then what the route asks of the token.
+pub fn decide<'r>(
+    request: Canonical,
+    route: &'r Route,
+    token: Option<Verified<'r>>,
+    published: &Published,
+    now: UnixMs,
+) -> Result<Permit<'r>, Rejection> {
+    let token = match token {
+        None => None,
+        Some(verified) => match examine(verified.token.signed(), route, published, now) {
+            Ok(()) => Some(verified),
+            Err(Rejection::Denied(_)) if is_optional_cookie(route, verified.carrier) => None,
+            Err(rejection) => return Err(rejection),
+        },
+    };
+    Ok(Permit { request, route, token })
+}
+
+fn examine(
+    signed: &Arc<Signed>,
+    route: &Route,
+    published: &Published,
+    now: UnixMs,
+) -> Result<(), Rejection> {
+    if let Some(hit) = published.denylist.check(signed.marks()) {
+        return Err(Rejection::Denied(hit));
+    }
+    let missing = signed.missing_scopes(&route.require.scopes);
+    if !missing.is_empty() {
+        let missing = missing.into_iter().map(str::to_owned).collect();
+        return Err(Rejection::ScopeMissing(missing));
+    }
+    if let Some(max_age) = route.require.max_age {
+        let fresh = signed
+            .auth_time()
+            .is_some_and(|at| now <= at.plus(max_age + signed.policy().leeway));
+        if !fresh {
+            return Err(too_old(max_age));
+        }
+    }
+    Ok(())
+}
+
+fn too_old(max_age: Duration) -> Rejection {
+    Rejection::TooOldLogin { max_age_s: max_age.as_secs() }
+}
+
+impl<'r> Permit<'r> {
+    pub fn route(&self) -> &'r Route {
+        self.route
+    }
+
+    pub fn carrier(&self) -> Option<&'r Carrier> {
+        self.token.as_ref().map(|verified| verified.carrier)
+    }
+
+    pub fn credential(&self) -> Option<&Credential> {
+        self.token.as_ref().map(|verified| &verified.credential)
+    }
+
+    pub fn signed(&self) -> Option<&Arc<Signed>> {
+        self.token.as_ref().map(|verified| verified.token.signed())
+    }
+
+    pub(super) fn request_mut(&mut self) -> &mut Canonical {
+        &mut self.request
+    }
+
+    /// What to ask again after a wait.
+    pub fn recheck(&self) -> Recheck {
+        Recheck(self.signed().cloned())
+    }
+
+    /// Lends the request's head to be rewritten; [`Self::request_mut`] takes it back.
+    pub(super) fn take_parts(&mut self) -> http::request::Parts {
+        let (empty, ()) = http::Request::new(()).into_parts();
+        std::mem::replace(&mut self.request.parts, empty)
+    }
+
+    /// The request, for the one who sends it.
+    pub(super) fn into_request(self) -> Canonical {
+        self.request
+    }
+}
+
+/// The question that a request which waited after its permit asks before it is sent: a denial that
+/// was acknowledged meanwhile, or a key that was removed, holds.
+pub struct Recheck(Option<Arc<Signed>>);
+
+impl Recheck {
+    pub fn still_holds(&self, published: &Published) -> Result<(), Rejection> {
+        let Some(signed) = &self.0 else { return Ok(()) };
+        if let Some(hit) = published.denylist.check(signed.marks()) {
+            return Err(Rejection::Denied(hit));
+        }
+        if !signed.key_is_published() {
+            let kid = signed.kid().unwrap_or_default();
+            return Err(Rejection::Token(TokenFault::UnknownKey { kid: kid.to_owned() }));
+        }
+        Ok(())
+    }
+}

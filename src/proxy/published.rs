@@ -1,0 +1,96 @@
+//! What the data plane knows: compiled once from the configuration and the control plane's shared
+//! parts, published by one atomic swap, never changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::{Carrier, Config, Forwarded, IpNet, Limits};
+use crate::denylist::Denylist;
+use crate::verify::Verifier;
+
+use super::answer::AnswerPolicy;
+use super::headers::GuardedNames;
+use super::route::{Route, RouteTable};
+use super::upstream::{Addresses, Upstream};
+
+/// See the module.
+pub struct Published {
+    pub routes: RouteTable,
+    pub verifier: Arc<Verifier>,
+    pub denylist: Arc<Denylist>,
+    pub carriers: Carriers,
+    pub guarded: Arc<GuardedNames>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub forwarded: Forwarded,
+    pub limits: Limits,
+    pub token_bytes_max: usize,
+    pub answers: AnswerPolicy,
+    pub access_log: crate::config::AccessLog,
+    pub log_subject: bool,
+}
+
+/// Every carrier of a credential that the configuration names anywhere.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Carriers {
+    pub bearer: bool,
+    pub cookies: Vec<String>,
+}
+
+/// Compiles a valid configuration. References were checked when it was made valid; a route whose
+/// upstream is missing all the same is left out and so answers 404.
+pub fn compile(
+    config: &Config,
+    verifier: Arc<Verifier>,
+    denylist: Arc<Denylist>,
+    addresses: &mut Addresses,
+) -> Published {
+    let upstreams: HashMap<&str, Arc<Upstream>> = config
+        .upstreams
+        .iter()
+        .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, addresses))))
+        .collect();
+    let routes = config.routes.iter().filter_map(|route| {
+        let upstream = Arc::clone(upstreams.get(route.upstream.as_str())?);
+        Some(Arc::new(Route {
+            name: Arc::from(route.name.as_str()),
+            host: route.host.clone(),
+            path: route.path.clone(),
+            access: route.access,
+            credentials: route.credentials.clone(),
+            forward: route.forward,
+            identity: route.identity.clone(),
+            require: route.require.clone(),
+            issuers: route.issuers.clone(),
+            upstream,
+        }))
+    });
+    let identity = config.routes.iter().flat_map(|route| &route.identity);
+    Published {
+        routes: RouteTable::new(routes.collect()),
+        verifier,
+        denylist,
+        carriers: Carriers::named_in(config),
+        guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        forwarded: config.server.forwarded,
+        limits: config.server.limits.clone(),
+        token_bytes_max: config.server.limits.token_bytes_max,
+        answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
+        access_log: config.log.access,
+        log_subject: config.log.subject,
+    }
+}
+
+impl Carriers {
+    fn named_in(config: &Config) -> Self {
+        let mut carriers = Self::default();
+        for carrier in config.routes.iter().flat_map(|route| &route.credentials) {
+            match carrier {
+                Carrier::Bearer => carriers.bearer = true,
+                Carrier::Cookie(name) if carriers.cookies.contains(name) => {}
+                Carrier::Cookie(name) => carriers.cookies.push(name.clone()),
+            }
+        }
+        carriers
+    }
+}

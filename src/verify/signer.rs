@@ -1,0 +1,117 @@
+//! Which key may have signed a token. The token's `kid` is a hint that narrows, its `alg` must be
+//! one that the key is bound to; neither ever widens what is tried.
+
+use std::sync::Arc;
+
+use crate::keys::{Algorithm, Key, KeySet};
+use crate::token::Compact;
+
+use super::explain::cut;
+use super::{Issuer, TokenFault};
+
+/// Signatures tried for one token that names no key.
+const TRIES_MAX: usize = 4;
+
+/// The issuers that come into question, with the keys that they have now.
+pub(super) struct Published<'i>(Vec<(&'i Arc<Issuer>, Arc<KeySet>)>);
+
+/// A key that may have signed the token.
+pub(super) struct Signer<'p> {
+    pub issuer: &'p Arc<Issuer>,
+    pub keys: &'p KeySet,
+    pub key: &'p Key,
+    pub algorithm: Algorithm,
+}
+
+/// What to try, never empty, and what to say when none of it fits.
+pub(super) struct Candidates<'p> {
+    pub signers: Vec<Signer<'p>>,
+    otherwise: TokenFault,
+}
+
+impl<'i> Published<'i> {
+    pub fn of(issuers: &'i [Arc<Issuer>]) -> Self {
+        Self(issuers.iter().map(|issuer| (issuer, issuer.keys.load_full())).collect())
+    }
+
+    /// A token that names a key is tried with keys of that name only; where there is none, with
+    /// keys that have no name at all (a PEM file, a secret). One that names none is tried with the
+    /// keys of its algorithm, a few.
+    pub fn candidates(&self, token: &Compact<'_>) -> Result<Candidates<'_>, TokenFault> {
+        let alg = &token.header.alg;
+        let algorithm = Algorithm::parse(alg)
+            .ok_or_else(|| TokenFault::AlgorithmUnknown { alg: alg.clone() })?;
+        let allowing = || {
+            let allows = move |issuer: &Issuer| issuer.policy.algorithms.contains(&algorithm);
+            self.0.iter().filter(move |(issuer, _)| allows(issuer))
+        };
+        if allowing().next().is_none() {
+            return Err(TokenFault::AlgorithmNotAllowed { algorithm });
+        }
+        if allowing().all(|(_, keys)| keys.is_empty()) {
+            return Err(TokenFault::KeysAbsent);
+        }
+        let signers = |pick: &dyn Fn(&Key) -> bool| -> Vec<Signer<'_>> {
+            let keys = allowing().flat_map(|(issuer, keys)| {
+                keys.keys().iter().map(move |key| Signer { issuer, keys, key, algorithm })
+            });
+            keys.filter(|signer| signer.key.allows(algorithm) && pick(signer.key))
+                .take(TRIES_MAX)
+                .collect()
+        };
+        let Some(kid) = &token.header.kid else {
+            let signers = signers(&|_| true);
+            return if signers.is_empty() {
+                Err(TokenFault::NoKeyForAlgorithm { algorithm })
+            } else {
+                Ok(Candidates { signers, otherwise: TokenFault::BadSignature })
+            };
+        };
+        let named: Vec<_> = allowing()
+            .flat_map(|(issuer, keys)| {
+                keys.named(kid).map(move |key| Signer { issuer, keys, key, algorithm })
+            })
+            .collect();
+        if !named.is_empty() {
+            let mut signers = named;
+            signers.retain(|signer| signer.key.allows(algorithm));
+            signers.truncate(TRIES_MAX);
+            return if signers.is_empty() {
+                Err(TokenFault::KeyAlgorithm { kid: kid.clone(), algorithm })
+            } else {
+                Ok(Candidates { signers, otherwise: TokenFault::BadSignature })
+            };
+        }
+        let unknown = TokenFault::UnknownKey { kid: kid.clone() };
+        let signers = signers(&|key| key.kid().is_none());
+        if signers.is_empty() {
+            return Err(unknown);
+        }
+        // Where keys have names, the token may be of a new one that is not here yet.
+        let has_names =
+            allowing().any(|(_, keys)| keys.keys().iter().any(|key| key.kid().is_some()));
+        let otherwise = if has_names { unknown } else { TokenFault::BadSignature };
+        Ok(Candidates { signers, otherwise })
+    }
+}
+
+impl<'p> Candidates<'p> {
+    /// The one whose signature it is.
+    pub fn verify(self, token: &Compact<'_>) -> Result<Signer<'p>, TokenFault> {
+        let mut signers = self.signers.into_iter();
+        signers.find(|signer| signer.key.verifies(token, signer.algorithm)).ok_or(self.otherwise)
+    }
+
+    /// For people: which key, or how many.
+    pub fn describe(&self) -> String {
+        match self.signers.as_slice() {
+            [only] => {
+                let kid = only.key.kid().map_or_else(|| "without kid".to_owned(), cut);
+                let from = only.key.thumbprint().to_string();
+                let short = from.get(..8).unwrap_or(&from);
+                format!("{kid}, {}, thumbprint {short}…", only.algorithm.as_str())
+            }
+            several => format!("{} keys are tried: the token names none", several.len()),
+        }
+    }
+}

@@ -1,1 +1,115 @@
-//! The admin API.
+//! The admin API: denials made, listed and taken back; tokens explained; people and status.
+//!
+//! JSON over HTTP/1.1 on listeners of its own, never on the public ones. What always holds: a
+//! request that a browser was made to send is refused; every other needs a named credential, and
+//! the record of what it did carries that name; an answer to a denial is sent when the denial is
+//! on disk and in force; no answer and no log line holds a token or a secret.
+
+mod answer;
+mod caller;
+mod create;
+mod explain;
+mod first_credential;
+mod guard;
+mod handle;
+mod json;
+mod list;
+mod listener;
+mod members;
+mod moment;
+mod near;
+mod plan;
+mod problem;
+mod query;
+mod record;
+mod selecting;
+mod serve;
+mod status;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod undo;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::clock::UnixMs;
+use crate::config::AdminToken;
+use crate::control::people::{People, Refusals};
+use crate::control::store::Store;
+use crate::denylist::Denylist;
+use crate::verify::Verifier;
+
+pub use explain::{RouteExplainer, RouteFound, RouteQuestion, RouteRefusal, RouteReport};
+pub use first_credential::{
+    FIRST_CREDENTIAL_VARIABLE, FirstCredentialFault, FirstCredentialSource, first_credential,
+};
+pub use listener::AdminListener;
+pub(crate) use near::distance;
+pub use serve::serve;
+
+use throttle::Throttle;
+
+/// The verifier in force. A reload publishes another one.
+pub type VerifierSource = Arc<dyn Fn() -> Arc<Verifier> + Send + Sync>;
+
+/// What the app gives.
+pub struct Parts {
+    pub store: Store,
+    pub denylist: Arc<Denylist>,
+    pub verifier: VerifierSource,
+    pub routes: RouteExplainer,
+    pub people: Arc<People>,
+    pub refusals: Arc<Refusals>,
+    pub tokens: Vec<AdminToken>,
+    /// `admin.hosts` of the config.
+    pub hosts: Vec<String>,
+    /// `store.limit` of the config.
+    pub store_limit: u64,
+    /// True while the gateway takes requests: after the start, until a drain begins.
+    pub ready: Arc<AtomicBool>,
+}
+
+/// All that the endpoints need.
+pub struct Api {
+    store: Store,
+    denylist: Arc<Denylist>,
+    verifier: VerifierSource,
+    routes: RouteExplainer,
+    people: Arc<People>,
+    refusals: Arc<Refusals>,
+    tokens: Vec<AdminToken>,
+    /// Lower case, without port.
+    hosts: Vec<String>,
+    store_limit: u64,
+    ready: Arc<AtomicBool>,
+    started_at: UnixMs,
+    throttle: Throttle,
+}
+
+impl Api {
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            store: parts.store,
+            denylist: parts.denylist,
+            verifier: parts.verifier,
+            routes: parts.routes,
+            people: parts.people,
+            refusals: parts.refusals,
+            tokens: parts.tokens,
+            hosts: parts.hosts.iter().map(|host| guard::comparable_host(host)).collect(),
+            store_limit: parts.store_limit,
+            ready: parts.ready,
+            started_at: UnixMs::now(),
+            throttle: Throttle::default(),
+        }
+    }
+
+    fn verifier(&self) -> Arc<Verifier> {
+        (self.verifier)()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}

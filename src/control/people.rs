@@ -1,1 +1,268 @@
-//! Recently seen subjects, sessions and clients; bounded; can be off.
+//! Recently seen people: operators know an e-mail address, not a `sub`, and want to know what a
+//! denial would reach before they make it.
+//!
+//! Fed by the data plane's observations, which may be dropped, and bounded in bytes (least
+//! recently sighted people leave): so every count means "at least", and nothing here decides
+//! whether a request passes. Can be off; then only each issuer's tally is kept, which names nobody.
+
+mod person;
+mod refusals;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::clock::UnixMs;
+use crate::control::admin::distance;
+use crate::denylist::{Condition, Except, Fingerprint, Fingerprinter, IssuerId, Selector};
+use crate::telemetry::{Observation, Sighting};
+
+pub use person::Person;
+use person::{Name, Reached};
+pub use refusals::Refusals;
+
+/// Memory for people.
+const BYTES_MAX: u64 = 64 << 20;
+/// Sessions and tokens by which a person can be found without asking everybody.
+const MARKS_MAX: u64 = 100_000;
+/// Whoever was not seen for this long does not count as recently seen.
+pub const WINDOW: Duration = Duration::from_secs(24 * 3_600);
+/// Suggestions for a name that nobody has.
+const CLOSE_MAX: usize = 3;
+
+/// See the module.
+pub struct People {
+    seen: Option<Seen>,
+    tallies: Mutex<HashMap<IssuerId, Tally>>,
+    by: Fingerprinter,
+    since: UnixMs,
+}
+
+struct Seen {
+    people: Cache<Name, Arc<Person>>,
+    by_mark: Cache<Fingerprint, Name>,
+}
+
+/// What the tokens of an issuer were seen to carry. Counts sightings: a token that left the
+/// signature cache and came again counts twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    pub sightings: u64,
+    pub without_jti: u64,
+    pub without_session: u64,
+    pub without_issued_at: u64,
+    pub without_client: u64,
+    pub without_version: u64,
+}
+
+/// What a denial would reach, as far as was seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reach {
+    pub subjects: u64,
+    pub tokens: u64,
+    /// How far back was looked.
+    pub window: Duration,
+}
+
+impl People {
+    /// `remember: false`: nobody is remembered.
+    pub fn new(remember: bool, by: Fingerprinter, now: UnixMs) -> Self {
+        let seen = remember.then(|| Seen {
+            people: Cache::builder()
+                .max_capacity(BYTES_MAX)
+                .weigher(|_, person: &Arc<Person>| person.bytes())
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+            by_mark: Cache::builder()
+                .max_capacity(MARKS_MAX)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+        });
+        Self { seen, tallies: Mutex::default(), by, since: now }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// Takes note of a token. Called by one task only.
+    pub fn sight(&self, sighting: &Sighting) {
+        let token = &sighting.token;
+        let issuer = &token.policy().id;
+        let mut tallies = self.tallies.lock();
+        tallies.entry(issuer.clone()).or_default().add(token);
+        drop(tallies);
+        let Some(seen) = &self.seen else { return };
+        let name = Name::of(token);
+        let person = match seen.people.get(&name) {
+            Some(person) => person.with(sighting),
+            None => Person::new(sighting),
+        };
+        for mark in std::iter::once(token.marks().token).chain(token.marks().session) {
+            seen.by_mark.insert(mark, name.clone());
+        }
+        seen.people.insert(name, Arc::new(person));
+    }
+
+    /// How far back counts look: no further than this process is old.
+    pub fn window(&self, now: UnixMs) -> Duration {
+        now.since(self.since).min(WINDOW)
+    }
+
+    /// At least this much would be reached; `None` when people are off.
+    pub fn reach(
+        &self,
+        issuer: &IssuerId,
+        selector: &Selector,
+        condition: Condition,
+        except: Option<&Except>,
+        now: UnixMs,
+    ) -> Option<Reach> {
+        let seen = self.seen.as_ref()?;
+        let denial = Reached {
+            kind: selector.kind(),
+            mark: self.by.selector(issuer, selector),
+            condition,
+            spared: except.map(|except| match except {
+                Except::Session(id) => self.by.selector(issuer, &Selector::Session(id.clone())),
+                Except::Token(id) => self.by.token(issuer, id),
+            }),
+            now,
+        };
+        let mut reach = Reach { subjects: 0, tokens: 0, window: self.window(now) };
+        let mut count = |person: &Person| {
+            let tokens = person.tokens_reached(&denial);
+            reach.tokens += tokens;
+            reach.subjects += u64::from(tokens > 0);
+        };
+        match selector {
+            Selector::Subject(subject) => {
+                let name = Name::Subject(issuer.clone(), subject.clone());
+                seen.people.get(&name).iter().for_each(|person| count(person));
+            }
+            Selector::Session(_) | Selector::Token(_) => {
+                let name = seen.by_mark.get(&denial.mark);
+                let person = name.and_then(|name| seen.people.get(&name));
+                person.iter().for_each(|person| count(person));
+            }
+            Selector::Client(_) | Selector::Key(_) | Selector::Claim { .. } | Selector::Issuer => {
+                seen.people.iter().for_each(|(_, person)| count(&person));
+            }
+        }
+        Some(reach)
+    }
+
+    /// Names that were seen and are like the one that was not.
+    pub fn close(&self, issuer: &IssuerId, selector: &Selector, now: UnixMs) -> Vec<String> {
+        let (Some(seen), Selector::Subject(asked) | Selector::Session(asked)) =
+            (&self.seen, selector)
+        else {
+            return Vec::new();
+        };
+        let asked = asked.to_lowercase();
+        let sessions = matches!(selector, Selector::Session(_));
+        let mut found: Vec<(usize, String)> = Vec::new();
+        for (_, person) in &seen.people {
+            if person.issuer != *issuer || !person.is_recent(now) {
+                continue;
+            }
+            for (shown, name) in person.names(sessions) {
+                let Some(far) = likeness(&asked, &shown.to_lowercase()) else { continue };
+                found.push((far, name.to_owned()));
+            }
+            // Keeps the list short while everybody is asked.
+            if found.len() > 256 {
+                shorten(&mut found);
+            }
+        }
+        shorten(&mut found);
+        found.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// People whose subject, display name or session contains `text`, last seen first.
+    pub fn search(
+        &self,
+        text: &str,
+        limit: usize,
+        may_see: impl Fn(&IssuerId) -> bool,
+        now: UnixMs,
+    ) -> Vec<Arc<Person>> {
+        let Some(seen) = &self.seen else { return Vec::new() };
+        let text = text.to_lowercase();
+        let mut found: Vec<(UnixMs, Arc<Person>)> = Vec::new();
+        let cut = |found: &mut Vec<(UnixMs, Arc<Person>)>| {
+            found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+            found.truncate(limit);
+        };
+        for (_, person) in &seen.people {
+            if !person.is_recent(now) || !may_see(&person.issuer) || !person.contains(&text) {
+                continue;
+            }
+            found.push((person.last_seen(), person));
+            if found.len() > limit.saturating_mul(4) {
+                cut(&mut found);
+            }
+        }
+        cut(&mut found);
+        found.into_iter().map(|(_, person)| person).collect()
+    }
+
+    /// Somebody of this issuer, by the subject of his tokens.
+    pub fn find(&self, issuer: &IssuerId, subject: &str) -> Option<Arc<Person>> {
+        let name = Name::Subject(issuer.clone(), subject.to_owned());
+        self.seen.as_ref()?.people.get(&name)
+    }
+
+    pub fn tally(&self, issuer: &IssuerId) -> Tally {
+        self.tallies.lock().get(issuer).copied().unwrap_or_default()
+    }
+}
+
+impl Tally {
+    fn add(&mut self, token: &crate::verify::Signed) {
+        self.sightings += 1;
+        self.without_jti += u64::from(token.jti().is_none());
+        self.without_session += u64::from(token.session().is_none());
+        self.without_issued_at += u64::from(token.issued_at().is_none());
+        self.without_client += u64::from(token.client().is_none());
+        self.without_version += u64::from(token.marks().version.is_none());
+    }
+}
+
+/// How unlike two names are; `None`: not alike.
+fn likeness(asked: &str, name: &str) -> Option<usize> {
+    if asked.len() >= 3 && name.contains(asked) || name.len() >= 3 && asked.contains(name) {
+        return Some(name.len().abs_diff(asked.len()).min(2));
+    }
+    // The cost is the product of the lengths.
+    let allowed = (asked.len() / 4).clamp(1, 3);
+    if asked.len() > 128 || name.len().abs_diff(asked.len()) > allowed {
+        return None;
+    }
+    Some(distance(asked, name)).filter(|far| *far <= allowed)
+}
+
+fn shorten(found: &mut Vec<(usize, String)>) {
+    found.sort();
+    found.dedup_by(|left, right| left.1 == right.1);
+    found.truncate(CLOSE_MAX);
+}
+
+/// Feeds people and refusals until the data plane is gone.
+pub async fn watch(
+    mut observations: mpsc::Receiver<Observation>,
+    people: Arc<People>,
+    refusals: Arc<Refusals>,
+) {
+    while let Some(observation) = observations.recv().await {
+        match observation {
+            Observation::Sighting(sighting) => people.sight(&sighting),
+            Observation::Refusal(refusal) => refusals.add(refusal),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Every answer of the admin API that is not a success: RFC 9457 problem JSON with a stable `code`.
+//!
+//! One enum, one `match` to status, code and text. No text holds a token or a secret; what a
+//! caller sent is quoted only where it is an identifier of bounded length.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde::Serialize;
+
+/// One thing that is wrong in a request body, found by its JSON pointer (RFC 6901).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(super) struct Fault {
+    pub pointer: String,
+    pub code: &'static str,
+    pub detail: String,
+}
+
+impl Fault {
+    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code, detail: detail.into() }
+    }
+}
+
+/// Why a request was not done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Refused {
+    MalformedJson {
+        line: usize,
+        column: usize,
+        what: String,
+    },
+    DuplicateMember {
+        pointer: String,
+    },
+    TokenMissing,
+    TokenWrong,
+    /// Too many wrong credentials from one address.
+    TooManyFailures {
+        retry_after_seconds: u64,
+    },
+    /// What was asked, as the end of "may not …", and who may.
+    RoleTooSmall {
+        role: &'static str,
+        may_not: &'static str,
+        needs: &'static str,
+    },
+    IssuerNotAllowed {
+        issuer: String,
+    },
+    CrossSite {
+        why: String,
+    },
+    NoSuchPath,
+    NoSuchDenial {
+        id: String,
+    },
+    AmbiguousId {
+        id: String,
+    },
+    NoSuchRequest,
+    MethodNotAllowed {
+        allow: &'static str,
+    },
+    BodyTooLarge {
+        limit_bytes: usize,
+    },
+    NotJson,
+    BodyTimeout,
+    /// The connection broke in the middle of the body.
+    BodyBroken,
+    /// Members of a body that creates a denial.
+    InvalidDenial(Vec<Fault>),
+    /// Members of any other body.
+    InvalidBody(Vec<Fault>),
+    /// Query parameters; the pointer is the parameter's name.
+    InvalidQuery(Vec<Fault>),
+    InvalidCursor,
+    NotReady,
+    DenylistFull {
+        limit: u64,
+        in_force: u64,
+    },
+    StoreFailed(String),
+    StoreSlow,
+}
+
+impl Refused {
+    /// Status, stable code and title.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedJson { .. } => {
+                (S::BAD_REQUEST, "malformed_json", "The body is not JSON")
+            }
+            Self::DuplicateMember { .. } => {
+                (S::BAD_REQUEST, "duplicate_member", "A member is there twice")
+            }
+            Self::TokenMissing => {
+                (S::UNAUTHORIZED, "admin_token_missing", "An admin token is needed")
+            }
+            Self::TokenWrong => {
+                (S::UNAUTHORIZED, "admin_token_wrong", "The admin token is not known")
+            }
+            Self::TooManyFailures { .. } => {
+                (S::TOO_MANY_REQUESTS, "too_many_failures", "Too many wrong admin tokens")
+            }
+            Self::RoleTooSmall { .. } => {
+                (S::FORBIDDEN, "role_too_small", "The role does not allow this")
+            }
+            Self::IssuerNotAllowed { .. } => {
+                (S::FORBIDDEN, "issuer_not_allowed", "The credential is not for this issuer")
+            }
+            Self::CrossSite { .. } => {
+                (S::FORBIDDEN, "cross_site", "The request came from elsewhere")
+            }
+            Self::NoSuchPath => (S::NOT_FOUND, "no_such_path", "Nothing is here"),
+            Self::NoSuchDenial { .. } => (S::NOT_FOUND, "no_such_denial", "No such denial"),
+            Self::AmbiguousId { .. } => (S::CONFLICT, "ambiguous_id", "More than one denial"),
+            Self::NoSuchRequest => (S::NOT_FOUND, "no_such_request", "No such refused request"),
+            Self::MethodNotAllowed { .. } => {
+                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed")
+            }
+            Self::BodyTooLarge { .. } => {
+                (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large")
+            }
+            Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "not_json", "The body must be JSON"),
+            Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body_timeout", "The body did not arrive"),
+            Self::BodyBroken => (S::BAD_REQUEST, "body_broken", "The body did not arrive"),
+            Self::InvalidDenial(_) => {
+                (S::UNPROCESSABLE_ENTITY, "invalid_denial", "The denial was not created")
+            }
+            Self::InvalidBody(_) => {
+                (S::UNPROCESSABLE_ENTITY, "invalid_body", "The request was not done")
+            }
+            Self::InvalidQuery(_) => {
+                (S::UNPROCESSABLE_ENTITY, "invalid_query", "The request was not done")
+            }
+            Self::InvalidCursor => (S::BAD_REQUEST, "invalid_cursor", "The cursor does not fit"),
+            Self::NotReady => (S::SERVICE_UNAVAILABLE, "not_ready", "Not ready"),
+            Self::DenylistFull { .. } => {
+                (S::INSUFFICIENT_STORAGE, "denylist_full", "The denial was not created")
+            }
+            Self::StoreFailed(_) => {
+                (S::SERVICE_UNAVAILABLE, "store_failed", "The store did not take it")
+            }
+            Self::StoreSlow => (S::SERVICE_UNAVAILABLE, "store_slow", "The store is slow"),
+        }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    pub fn code(&self) -> &'static str {
+        self.kind().1
+    }
+
+    /// For people.
+    fn detail(&self) -> String {
+        match self {
+            Self::MalformedJson { line, column, what } => {
+                format!("{what}, at line {line} column {column}.")
+            }
+            Self::DuplicateMember { pointer } => {
+                format!("{pointer} is there twice; which of the two is meant cannot be known.")
+            }
+            Self::TokenMissing => "Send Authorization: Bearer with an admin token.".to_owned(),
+            Self::TokenWrong => "No configured admin token is this one.".to_owned(),
+            Self::TooManyFailures { retry_after_seconds } => {
+                format!("Too many wrong admin tokens; again in {retry_after_seconds} s.")
+            }
+            Self::RoleTooSmall { role, may_not, needs } => {
+                format!("{role} may not {may_not}; it needs {needs}.")
+            }
+            Self::IssuerNotAllowed { issuer } => {
+                format!("This credential may not act on issuer {issuer:?}.")
+            }
+            Self::CrossSite { why } => why.clone(),
+            Self::NoSuchPath => "The admin API has no such path.".to_owned(),
+            Self::NoSuchDenial { id } => format!("No denial's id is or begins with {id:?}."),
+            Self::AmbiguousId { id } => {
+                format!("More than one denial's id begins with {id:?}: give more of it.")
+            }
+            Self::NoSuchRequest => "No refused request with this id is remembered: the last 4,096 \
+                 are, since this process started."
+                .to_owned(),
+            Self::MethodNotAllowed { allow } => format!("This path takes {allow}."),
+            Self::BodyTooLarge { limit_bytes } => format!("A body may have {limit_bytes} bytes."),
+            Self::NotJson => "Send Content-Type: application/json.".to_owned(),
+            Self::BodyTimeout => "The body was not complete in time.".to_owned(),
+            Self::BodyBroken => "The body stopped before its end.".to_owned(),
+            Self::InvalidDenial(faults) | Self::InvalidBody(faults) => {
+                how_many(faults, "member is", "members are")
+            }
+            Self::InvalidQuery(faults) => how_many(faults, "parameter is", "parameters are"),
+            Self::InvalidCursor => {
+                "Use next_cursor as it was given, with the same other parameters.".to_owned()
+            }
+            Self::NotReady => "The gateway is not ready.".to_owned(),
+            Self::DenylistFull { limit, in_force } => format!(
+                "{in_force} denials are in force and the limit is {limit}. Undo blocks that are no \
+                 longer needed, or raise store.limit and restart."
+            ),
+            Self::StoreFailed(why) => format!("{why} Nothing was changed."),
+            Self::StoreSlow => "The store has not answered in time; it may still take it. Repeat \
+                 the call: what stands already is answered as such."
+                .to_owned(),
+        }
+    }
+
+    fn faults(&self) -> &[Fault] {
+        if let Self::InvalidDenial(faults)
+        | Self::InvalidBody(faults)
+        | Self::InvalidQuery(faults) = self
+        {
+            faults
+        } else {
+            &[]
+        }
+    }
+
+    /// The answer, but for the headers that every answer has.
+    pub fn answer(&self, request_id: &str) -> Response<Full<Bytes>> {
+        let (status, code, title) = self.kind();
+        let body = Body {
+            title,
+            status: status.as_u16(),
+            code,
+            detail: self.detail(),
+            request_id,
+            errors: self.faults(),
+        };
+        let text = serde_json::to_vec(&body).unwrap_or_default();
+        let mut answer = Response::new(Full::new(Bytes::from(text)));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 section 15.5.2: a 401 carries a challenge; RFC 6750 section 3.1: no error
+            // code where no credential came.
+            let challenge = if matches!(self, Self::TokenWrong) {
+                "Bearer realm=\"portcullis admin\", error=\"invalid_token\""
+            } else {
+                "Bearer realm=\"portcullis admin\""
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Self::TooManyFailures { retry_after_seconds } = self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
+        }
+        if matches!(self, Self::NotReady | Self::StoreFailed(_) | Self::StoreSlow) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        // What is left of the body was not read, and a guesser pays for a connection per guess.
+        if matches!(
+            self,
+            Self::BodyTooLarge { .. } | Self::BodyTimeout | Self::TooManyFailures { .. }
+        ) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: String,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Fault],
+}
+
+fn how_many(faults: &[Fault], one: &str, several: &str) -> String {
+    match faults {
+        [only] => only.detail.clone(),
+        [] => format!("A {one} wrong."),
+        _ => format!("{} {several} wrong.", faults.len()),
+    }
+}

@@ -1,0 +1,210 @@
+//! The state in one answer: a verdict in a sentence first, then the figures. And the recently seen
+//! people.
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::clock::UnixMs;
+use crate::config::Role;
+use crate::control::people::{Person, Tally};
+use crate::denylist::Selector;
+
+use super::Api;
+use super::answer::Answer;
+use super::caller::Caller;
+use super::create::{in_units, is_near, store_refused};
+use super::list::sees;
+use super::problem::Refused;
+use super::query::Query;
+use super::record::issuer_name;
+
+const PEOPLE_DEFAULT: usize = 20;
+const PEOPLE_MAX: usize = 200;
+
+#[derive(Serialize)]
+struct Status {
+    /// `ok` or `degraded`.
+    verdict: &'static str,
+    problems: Vec<Problem>,
+    version: &'static str,
+    started_at: String,
+    sequence: u64,
+    store: StoreJson,
+    denials: Denials,
+    issuers: Vec<IssuerJson>,
+    people: &'static str,
+}
+
+#[derive(Serialize)]
+struct Problem {
+    code: &'static str,
+    /// `page` somebody, or open a `ticket`.
+    severity: &'static str,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct StoreJson {
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+struct Denials {
+    in_force: u64,
+    limit: u64,
+}
+
+#[derive(Serialize)]
+struct IssuerJson {
+    name: String,
+    keys: usize,
+    sightings: u64,
+    /// Absent while nothing was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unrevocable: Option<Unrevocable>,
+}
+
+/// Shares of the tokens seen that cannot be denied so finely.
+#[derive(Serialize)]
+struct Unrevocable {
+    no_jti: f64,
+    no_sid: f64,
+    no_iat: f64,
+}
+
+pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
+    caller.must_be(Role::Viewer, "see the status")?;
+    let problems = problems(api, caller)?;
+    let verifier = api.verifier();
+    let issuers = verifier
+        .issuers()
+        .iter()
+        .filter(|issuer| caller.may_act_on(&issuer.policy.name))
+        .map(|issuer| {
+            let tally = api.people.tally(&issuer.policy.id);
+            IssuerJson {
+                name: issuer.policy.name.clone(),
+                keys: issuer.keys.load().keys().len(),
+                sightings: tally.sightings,
+                unrevocable: unrevocable(&tally),
+            }
+        })
+        .collect();
+    let status = Status {
+        verdict: if problems.is_empty() { "ok" } else { "degraded" },
+        problems,
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: api.started_at.rfc3339(),
+        sequence: api.store.sequence(),
+        store: StoreJson { kind: "embedded" },
+        denials: Denials { in_force: api.store.count(), limit: api.store_limit },
+        issuers,
+        people: if api.people.is_on() { "on" } else { "off" },
+    };
+    Answer::json(StatusCode::OK, &status)
+}
+
+fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
+    let mut problems = Vec::new();
+    if !api.is_ready() {
+        let detail = "The gateway is not ready: it starts, or it drains.".to_owned();
+        problems.push(Problem { code: "not_ready", severity: "page", detail });
+    }
+    let (count, limit) = (api.store.count(), api.store_limit);
+    if is_near(count, limit) {
+        let detail = format!("{count} denials are in force and the limit is {limit}.");
+        problems.push(Problem { code: "near_limit", severity: "page", detail });
+    }
+    for issuer in api.verifier().issuers() {
+        let policy = &issuer.policy;
+        if !caller.may_act_on(&policy.name) {
+            continue;
+        }
+        if issuer.keys.load().is_empty() {
+            let detail = format!("Issuer {} has no key: its tokens are all refused.", policy.name);
+            problems.push(Problem { code: "no_keys", severity: "page", detail });
+        }
+        let everyone = api
+            .store
+            .in_force(&policy.id, &Selector::Issuer)
+            .map_err(|fault| store_refused(api, fault))?;
+        if let Some(record) = everyone.first() {
+            let detail = format!("{} denies everyone of issuer {}.", record.denial.id, policy.name);
+            problems.push(Problem { code: "everyone_denied", severity: "ticket", detail });
+        }
+    }
+    Ok(problems)
+}
+
+fn unrevocable(tally: &Tally) -> Option<Unrevocable> {
+    #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+    let share = |count: u64| (count as f64 / tally.sightings as f64 * 1e4).round() / 1e4;
+    (tally.sightings > 0).then(|| Unrevocable {
+        no_jti: share(tally.without_jti),
+        no_sid: share(tally.without_session),
+        no_iat: share(tally.without_issued_at),
+    })
+}
+
+#[derive(Serialize)]
+struct People {
+    items: Vec<PersonJson>,
+    /// How far back.
+    window: String,
+    /// `off`: nobody is remembered.
+    people: &'static str,
+}
+
+#[derive(Serialize)]
+struct PersonJson {
+    issuer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display: Option<String>,
+    sessions: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    last_seen: String,
+    /// At least so many that have not expired.
+    tokens: usize,
+}
+
+/// `GET /v1/people?q=ali`.
+pub(super) fn people(
+    api: &Api,
+    caller: &Caller,
+    query: &str,
+    now: UnixMs,
+) -> Result<Answer, Refused> {
+    caller.must_be(Role::Viewer, "see people")?;
+    let mut query = Query::parse(query);
+    let text = query.take("q").unwrap_or_default();
+    let limit = query.take_limit(PEOPLE_DEFAULT, PEOPLE_MAX);
+    if text.len() > 256 {
+        query.fault("q", "too_long", "At most 256 bytes.");
+    }
+    let faults = query.finish(&["q", "limit"]);
+    if !faults.is_empty() {
+        return Err(Refused::InvalidQuery(faults));
+    }
+    let verifier = api.verifier();
+    let found = api.people.search(&text, limit, |issuer| sees(caller, &verifier, issuer), now);
+    let shown = |person: &Person| PersonJson {
+        issuer: issuer_name(&verifier, &person.issuer)
+            .unwrap_or_else(|| person.issuer.as_str())
+            .to_owned(),
+        subject: person.subject.clone(),
+        display: person.display.clone(),
+        sessions: person.sessions(now).into_iter().map(str::to_owned).collect(),
+        address: person.address.map(|address| address.to_string()),
+        last_seen: person.last_seen().rfc3339(),
+        tokens: person.tokens(now),
+    };
+    let people = People {
+        items: found.iter().map(|person| shown(person)).collect(),
+        window: in_units(api.people.window(now)),
+        people: if api.people.is_on() { "on" } else { "off" },
+    };
+    Answer::json(StatusCode::OK, &people)
+}

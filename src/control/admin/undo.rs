@@ -1,0 +1,97 @@
+//! Taking a denial back. Repeating it answers the same; a newer denial of the same tokens stands.
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::Role;
+use crate::control::store::Record;
+use crate::denylist::Selector;
+
+use super::Api;
+use super::answer::Answer;
+use super::caller::Caller;
+use super::create::{STORE_TIMEOUT, Warning, store_refused};
+use super::list::find;
+use super::members::Members;
+use super::problem::Refused;
+use super::record::{RecordJson, View, in_words};
+
+const REASON_CHARS_MAX: usize = 256;
+
+#[derive(Serialize)]
+struct Undone {
+    #[serde(flatten)]
+    record: RecordJson,
+    warnings: Vec<Warning>,
+}
+
+/// `body`: `{"reason": …}` or nothing.
+pub(super) async fn undo(
+    api: &Api,
+    caller: &Caller,
+    id: &str,
+    body: Option<Value>,
+) -> Result<Answer, Refused> {
+    caller.must_be(Role::Operator, "undo")?;
+    let reason = match body {
+        None => None,
+        Some(body) => {
+            let mut body = Members::of(body, "");
+            let reason = body.take_prose("reason", REASON_CHARS_MAX);
+            let faults = body.finish(&["reason"]);
+            if !faults.is_empty() {
+                return Err(Refused::InvalidBody(faults));
+            }
+            reason
+        }
+    };
+    let verifier = api.verifier();
+    let mut record = find(api, caller, &verifier, id)?;
+    if record.denial.selector == Selector::Issuer {
+        caller.must_be(Role::Admin, "undo a denial of everyone")?;
+    }
+    if record.lift.is_none() {
+        let lift = api.store.lift(vec![record.denial.id], reason, caller.actor());
+        let lifted = match tokio::time::timeout(STORE_TIMEOUT, lift).await {
+            Ok(lifted) => lifted.map_err(|fault| store_refused(api, fault))?,
+            Err(_) => return Err(Refused::StoreSlow),
+        };
+        // Purged in between: then nothing is denied by it either.
+        let gone = || Refused::NoSuchDenial { id: record.denial.id.to_string() };
+        record = lifted.into_iter().next().ok_or_else(gone)?;
+        tracing::info!(
+            target: "portcullis::admin",
+            by = caller.name,
+            denial = record.denial.id.to_string(),
+            selector = record.denial.selector.kind().as_str(),
+            "undone"
+        );
+    }
+    let warnings = still_denied(api, &record)?;
+    let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
+    Answer::json(StatusCode::OK, &Undone { record: view.record(&record), warnings })
+}
+
+/// The same tokens are matched by others.
+fn still_denied(api: &Api, record: &Record) -> Result<Vec<Warning>, Refused> {
+    let denial = &record.denial;
+    let mut selectors = vec![denial.selector.clone()];
+    if denial.selector != Selector::Issuer {
+        selectors.push(Selector::Issuer);
+    }
+    let mut ids = Vec::new();
+    for selector in selectors {
+        let standing = api
+            .store
+            .in_force(&denial.issuer, &selector)
+            .map_err(|fault| store_refused(api, fault))?;
+        ids.extend(standing.iter().map(|standing| standing.denial.id.to_string()));
+    }
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let what = in_words(&denial.selector);
+    let detail = format!("{what} is still matched by {}.", ids.join(", "));
+    Ok(vec![Warning::new("still_denied", None, detail)])
+}

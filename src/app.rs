@@ -3,6 +3,8 @@
 //! ends them in order.
 
 mod control_thread;
+mod explain;
+mod signals;
 mod sockets;
 
 use std::io::Write;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use crate::config::{Config, Listen};
+use crate::control::admin::FirstCredentialSource;
 use crate::control::store::{self, Store};
 use crate::denylist::{Denylist, Fingerprinter};
 use crate::proxy::accept::Acceptor;
@@ -25,6 +28,7 @@ use crate::verify::{Issuer, SignatureCache, Verifier};
 
 use control_thread::{ControlThread, Parts};
 
+pub use signals::wait_for_stop;
 pub use sockets::BindError;
 
 /// Observations that may wait for the control plane.
@@ -35,8 +39,8 @@ pub struct Options {
     pub log_format: Format,
     /// Where access log lines go.
     pub log_sink: Box<dyn Write + Send>,
-    /// The admin credential from the environment, if any.
-    pub admin_token: Option<crate::secret::Secret>,
+    /// The admin credential of the environment, if there is one.
+    pub admin_token: Option<zeroize::Zeroizing<String>>,
 }
 
 /// Why the gateway did not start.
@@ -80,15 +84,14 @@ impl Gateway {
             .map_err(StartError::Store)?;
         let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
         let (observer, observations) = Observer::new(OBSERVATIONS);
-        let (log, log_thread) =
-            AccessLogWriter::spawn(options.log_format, options.log_sink).map_err(StartError::Thread)?;
-        let shared =
-            Shared { published: Arc::clone(&published), observer, log: log.clone() };
+        let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
+            .map_err(StartError::Thread)?;
+        let shared = Shared { published: Arc::clone(&published), observer, log: log.clone() };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         let ready = Arc::new(AtomicBool::new(true));
         let control = ControlThread::start(Parts {
             config: &config,
-            admin_token: options.admin_token,
+            admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
             store: store.clone(),
             denylist,
             published,
@@ -99,7 +102,8 @@ impl Gateway {
             bound.into_iter().map(|bound| (bound.listener, bound.address)).unzip();
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
-        let acceptor = Acceptor::spawn(listeners, targets, connections_max).map_err(StartError::Thread)?;
+        let acceptor =
+            Acceptor::spawn(listeners, targets, connections_max).map_err(StartError::Thread)?;
         Ok(Self {
             listen,
             cores,
@@ -120,6 +124,28 @@ impl Gateway {
     /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         self.control.admin()
+    }
+
+    /// The listening addresses as people type them: `http://127.0.0.1:8080`, `unix:/run/p.sock`.
+    pub fn listen_urls(&self) -> Vec<String> {
+        self.listen.iter().map(url).collect()
+    }
+
+    /// The admin API's addresses as people type them.
+    pub fn admin_urls(&self) -> Vec<String> {
+        self.admin().iter().map(url).collect()
+    }
+
+    /// Waits for SIGTERM or SIGINT, then drains.
+    pub fn run_until_stopped(self) -> std::io::Result<Drained> {
+        wait_for_stop()?;
+        tracing::info!("draining");
+        Ok(self.drain())
+    }
+
+    /// Where the first admin credential came from; `None` where the config names credentials.
+    pub fn first_credential(&self) -> Option<&FirstCredentialSource> {
+        self.control.credential()
     }
 
     /// Finishes what is in flight and ends: readiness goes first, then the sockets, then idle
@@ -150,6 +176,13 @@ impl Gateway {
     }
 }
 
+fn url(address: &Listen) -> String {
+    match address {
+        Listen::Tcp(at) => format!("http://{at}"),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
 fn open(cores: &[CoreHandle]) -> usize {
     cores.iter().map(|core| core.open.load(Ordering::Relaxed)).sum()
 }
@@ -176,7 +209,7 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bind(error) => write!(out, "{error}"),
-            Self::Store(error) => write!(out, "the store cannot be opened: {error:?}"),
+            Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
             Self::AdminToken(text) => out.write_str(text),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
         }

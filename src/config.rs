@@ -116,7 +116,9 @@ impl IpNet {
     pub fn contains(&self, address: std::net::IpAddr) -> bool {
         use std::net::IpAddr::{V4, V6};
         let (ours, theirs, width) = match (self.address, address) {
-            (V4(ours), V4(theirs)) => (u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32),
+            (V4(ours), V4(theirs)) => {
+                (u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
+            }
             (V6(ours), V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
             (V4(_), V6(_)) | (V6(_), V4(_)) => return false,
         };

@@ -8,6 +8,7 @@
 
 pub mod accept;
 pub mod answer;
+pub mod ask;
 mod body;
 mod canonical;
 mod claim_header;

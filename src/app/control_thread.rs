@@ -5,21 +5,27 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Config, Listen};
+use crate::clock::UnixMs;
+use crate::config::{AdminToken, Config, Listen};
+use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
+use crate::control::people::{People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
 use crate::proxy::Published;
-use crate::secret::Secret;
 use crate::telemetry::Observation;
 
 use super::StartError;
+use super::explain::route_explainer;
+use super::sockets::BindError;
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
     pub config: &'c Config,
-    pub admin_token: Option<Secret>,
+    /// The admin credential of the environment, if there is one.
+    pub admin_token: Option<&'c str>,
     pub store: Store,
     pub denylist: Arc<Denylist>,
     pub published: Arc<ArcSwap<Published>>,
@@ -30,38 +36,112 @@ pub struct Parts<'c> {
 /// The running control plane.
 pub struct ControlThread {
     admin: Vec<Listen>,
+    credential: Option<FirstCredentialSource>,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
 }
 
 impl ControlThread {
+    /// Returns when the admin API can be reached.
     pub fn start(parts: Parts<'_>) -> Result<Self, StartError> {
-        let (stop, mut stopped) = watch::channel(false);
-        let mut observations = parts.observations;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
+        let (tokens, credential) = credentials(&parts)?;
+        let (listeners, admin) = bind(&runtime, &parts.config.admin.listen)?;
+        let people = Arc::new(People::new(
+            parts.config.admin.people,
+            parts.denylist.fingerprinter().clone(),
+            UnixMs::now(),
+        ));
+        let refusals = Arc::new(Refusals::default());
+        let published = Arc::clone(&parts.published);
+        let api = Arc::new(Api::new(admin::Parts {
+            store: parts.store,
+            denylist: parts.denylist,
+            verifier: Arc::new(move || Arc::clone(&published.load().verifier)),
+            routes: route_explainer(parts.published),
+            people: Arc::clone(&people),
+            refusals: Arc::clone(&refusals),
+            tokens,
+            hosts: parts.config.admin.hosts.clone(),
+            store_limit: parts.config.store.limit,
+            ready: parts.ready,
+        }));
+        let (stop, stopped) = watch::channel(false);
+        let observations = parts.observations;
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = async { while observations.recv().await.is_some() {} } => {}
-                        _ = stopped.wait_for(|stop| *stop) => {}
-                    }
-                });
+                runtime.spawn(observe(observations, people, refusals));
+                runtime.block_on(admin::serve(listeners, api, until(stopped)));
             })
             .map_err(StartError::Thread)?;
-        Ok(Self { admin: Vec::new(), stop, thread })
+        Ok(Self { admin, credential, stop, thread })
     }
 
+    /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         &self.admin
     }
 
+    pub fn credential(&self) -> Option<&FirstCredentialSource> {
+        self.credential.as_ref()
+    }
+
+    /// Lets the admin requests under way finish.
     pub fn stop(self) {
         self.stop.send_replace(true);
         self.thread.join().ok();
     }
+}
+
+/// Credentials, and the first one's source where none is configured.
+type Credentials = (Vec<AdminToken>, Option<FirstCredentialSource>);
+
+/// The configured credentials, and where the first one comes from when none is configured.
+fn credentials(parts: &Parts<'_>) -> Result<Credentials, StartError> {
+    let mut tokens = parts.config.admin.tokens.clone();
+    if !tokens.is_empty() && parts.admin_token.is_none() {
+        return Ok((tokens, None));
+    }
+    let (token, source) = first_credential(&parts.config.admin.first_token, parts.admin_token)
+        .map_err(|fault| StartError::AdminToken(fault.to_string()))?;
+    tokens.push(token);
+    Ok((tokens, Some(source)))
+}
+
+fn bind(
+    runtime: &Runtime,
+    addresses: &[Listen],
+) -> Result<(Vec<AdminListener>, Vec<Listen>), StartError> {
+    let mut listeners = Vec::new();
+    let mut names = Vec::new();
+    for address in addresses {
+        let listener = runtime
+            .block_on(AdminListener::bind(address))
+            .map_err(|error| StartError::Bind(BindError::new(address, error)))?;
+        names.push(listener.tcp_address().map_or_else(|| address.clone(), Listen::Tcp));
+        listeners.push(listener);
+    }
+    Ok((listeners, names))
+}
+
+async fn observe(
+    mut observations: mpsc::Receiver<Observation>,
+    people: Arc<People>,
+    refusals: Arc<Refusals>,
+) {
+    while let Some(observation) = observations.recv().await {
+        match observation {
+            Observation::Sighting(sighting) => people.sight(&sighting),
+            Observation::Refusal(refusal) => refusals.add(refusal),
+        }
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone means stop as well.
+    stopped.wait_for(|stop| *stop).await.ok();
 }

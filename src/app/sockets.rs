@@ -113,7 +113,10 @@ impl std::fmt::Display for BindError {
                 write!(out, ". Something else listens there; stop it or change `listen`")
             }
             io::ErrorKind::PermissionDenied => {
-                write!(out, ". Ports below 1024 need CAP_NET_BIND_SERVICE; a socket file needs a writable directory")
+                write!(
+                    out,
+                    ". Ports below 1024 need CAP_NET_BIND_SERVICE; a socket file needs a writable directory"
+                )
             }
             io::ErrorKind::AddrNotAvailable => {
                 write!(out, ". This machine has no such address")

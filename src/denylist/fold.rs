@@ -2,7 +2,6 @@
 
 use crate::clock::UnixMs;
 
-use super::canonical::Parts;
 use super::{Condition, ConditionKind, Denial, Fingerprint, Fingerprinter, Marks};
 
 /// A cutoff and the session or token that it spares.
@@ -42,8 +41,7 @@ pub struct Fold {
 impl Fold {
     /// Adds a record of the same selector.
     pub fn add(&mut self, denial: &Denial, by: &Fingerprinter) {
-        let except =
-            denial.except.as_ref().map(|except| by.parts(&denial.issuer, Parts::of_except(except)));
+        let except = denial.except.as_ref().map(|except| by.except(&denial.issuer, except));
         self.add_condition(denial.condition, except);
     }
 

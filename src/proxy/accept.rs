@@ -70,7 +70,11 @@ fn run(
         let full = open(targets) >= connections_max;
         let watched = if full { &[] } else { listeners };
         let mut waits: Vec<PollFd<'_>> = vec![PollFd::new(stopped, PollFlags::IN)];
-        waits.extend(watched.iter().map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)));
+        waits.extend(
+            watched
+                .iter()
+                .map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)),
+        );
         let pause = Timespec::try_from(PAUSE).ok().filter(|_| full);
         match poll(&mut waits, pause.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

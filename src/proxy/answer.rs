@@ -1,9 +1,11 @@
 //! Every answer of our own. One enum says why; one `match` turns it into status, code, challenge
 //! and text. The client learns no more than it may; the log line has the precise reason.
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, Response, StatusCode};
 
 use crate::denylist::Hit;
 use crate::verify::TokenFault;
@@ -23,7 +25,9 @@ pub enum Rejection {
     Denied(Hit),
     ScopeMissing(Vec<String>),
     /// The login is older than the route's `max_age`, or the token does not say how old it is.
-    TooOldLogin { max_age_s: u64 },
+    TooOldLogin {
+        max_age_s: u64,
+    },
     /// A claim that the backend is to get as a header cannot be one.
     ClaimUnfit(String),
     Upstream(UpstreamFault),
@@ -112,7 +116,9 @@ impl Rejection {
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
             Self::ScopeMissing(missing) => format!("scope missing: {}", missing.join(" ")),
-            Self::TooOldLogin { max_age_s } => format!("login older than {max_age_s} s, or unknown"),
+            Self::TooOldLogin { max_age_s } => {
+                format!("login older than {max_age_s} s, or unknown")
+            }
             Self::ClaimUnfit(claim) => format!("claim {claim} cannot be a header"),
             Self::Upstream(fault) => fault.text().to_owned(),
         }
@@ -121,9 +127,11 @@ impl Rejection {
     fn shape(&self, policy: AnswerPolicy) -> Shape {
         match self {
             Self::BadRequest(fault) => {
-                let two = matches!(fault, BadRequest::TwoCredentials | BadRequest::AuthorizationForm);
+                let two =
+                    matches!(fault, BadRequest::TwoCredentials | BadRequest::AuthorizationForm);
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
-                Shape::new(StatusCode::BAD_REQUEST, "bad_request", fault.text()).challenged(challenge)
+                Shape::new(StatusCode::BAD_REQUEST, "bad_request", fault.text())
+                    .challenged(challenge)
             }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
             Self::TokenMissing => {

@@ -90,7 +90,8 @@ impl HttpBody for Body {
                         }
                     }
                     Some(Ok(frame)) => {
-                        if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
+                        if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
+                        {
                             exchange.sent(data.len());
                         }
                     }

@@ -55,7 +55,7 @@ fn host_of(parts: &Parts) -> Result<String, BadRequest> {
 }
 
 /// `host[:port]` without user info, of the characters that host names and addresses are made of.
-fn host_name(text: &str) -> Option<String> {
+pub(super) fn host_name(text: &str) -> Option<String> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (inside, after) = rest.split_once(']')?;
@@ -94,9 +94,8 @@ fn is_websocket(parts: &Parts, body: &Incoming) -> Result<bool, BadRequest> {
     if !named || !headers::nominates(&parts.headers, "upgrade") {
         return Ok(false);
     }
-    let good = parts.method == Method::GET
-        && parts.version == Version::HTTP_11
-        && body.is_end_stream();
+    let good =
+        parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_end_stream();
     if good { Ok(true) } else { Err(BadRequest::Upgrade) }
 }
 
@@ -111,8 +110,21 @@ mod tests {
         }
         assert_eq!(host_name("Example.COM:8080").unwrap(), "example.com");
         for bad in [
-            "", ":80", "example.com.", ".example.com", "a..b", "user@example.com", "a b",
-            "a;b", "example.com:80:80", "example.com:x", "[::1", "[::1]x", "a/b", "a\\b", "[zz]",
+            "",
+            ":80",
+            "example.com.",
+            ".example.com",
+            "a..b",
+            "user@example.com",
+            "a b",
+            "a;b",
+            "example.com:80:80",
+            "example.com:x",
+            "[::1",
+            "[::1]x",
+            "a/b",
+            "a\\b",
+            "[zz]",
         ] {
             assert!(host_name(bad).is_none(), "{bad}");
         }

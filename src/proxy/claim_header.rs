@@ -98,7 +98,13 @@ mod tests {
         assert_eq!(text(json!("100%")).unwrap(), "100%25");
         assert_eq!(text(json!(["a,b", "c"])).unwrap(), "a%2Cb,c");
         assert_eq!(text(json!(" x ")).unwrap(), "%20x%20");
-        for bad in [json!("a\r\nX-Admin: 1"), json!("a\u{0}b"), json!({"a": 1}), json!([["a"]]), json!("x".repeat(5000))] {
+        for bad in [
+            json!("a\r\nX-Admin: 1"),
+            json!("a\u{0}b"),
+            json!({"a": 1}),
+            json!([["a"]]),
+            json!("x".repeat(5000)),
+        ] {
             assert!(value(&bad).is_err(), "{bad}");
         }
     }

@@ -66,7 +66,10 @@ mod tests {
         assert_eq!(strip("session=x"), None);
         assert_eq!(strip("session=x; session=y"), None);
         assert_eq!(strip("a=1;  b=2 ").unwrap(), "a=1;  b=2 ");
-        assert_eq!(strip("xsession=1; Session=2; session2=3").unwrap(), "xsession=1; Session=2; session2=3");
+        assert_eq!(
+            strip("xsession=1; Session=2; session2=3").unwrap(),
+            "xsession=1; Session=2; session2=3"
+        );
         assert_eq!(strip("a=1; session =x").unwrap(), "a=1");
     }
 

@@ -236,7 +236,8 @@ impl Connection {
             self.head_since.set(Some(since));
             now.duration_since(since) >= limits.header_timeout
         };
-        let idle_limit = if self.served.get() { limits.idle_timeout } else { limits.header_timeout };
+        let idle_limit =
+            if self.served.get() { limits.idle_timeout } else { limits.header_timeout };
         let too_idle = now.duration_since(self.idle_since.get()) >= idle_limit;
         if too_slow || too_idle {
             self.close.set(true);
@@ -248,11 +249,12 @@ impl Connection {
 fn serve(core: &Rc<Core>, accepted: Accepted) {
     let published = core.published();
     let (stream, peer) = match accepted {
-        Accepted::Tcp(stream, peer) => (
-            tokio::net::TcpStream::from_std(stream).map(Stream::Tcp),
-            Some(peer.to_canonical()),
-        ),
-        Accepted::Unix(stream) => (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None),
+        Accepted::Tcp(stream, peer) => {
+            (tokio::net::TcpStream::from_std(stream).map(Stream::Tcp), Some(peer.to_canonical()))
+        }
+        Accepted::Unix(stream) => {
+            (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None)
+        }
     };
     let Ok(stream) = stream else {
         core.open.fetch_sub(1, Ordering::Relaxed);
@@ -262,7 +264,8 @@ fn serve(core: &Rc<Core>, accepted: Accepted) {
     let connection = Rc::new(Connection {
         peer,
         peer_text: peer_text(peer),
-        trusted: peer.is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer))),
+        trusted: peer
+            .is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer))),
         reads,
         busy: Cell::new(0),
         idle_since: Cell::new(Instant::now()),

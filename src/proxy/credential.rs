@@ -5,7 +5,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 use crate::clock::UnixMs;
 use crate::config::{Access, Carrier};
 use crate::token::Credential;
-use crate::verify::VerifiedToken;
+use crate::verify::{Signed, VerifiedToken};
 
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
@@ -51,9 +51,8 @@ pub fn present<'r>(
             Some(_) => return Err(BadRequest::TwoCredentials.into()),
         }
     }
-    let too_long = |found: &Presented<'_>| {
-        found.credential.expose().len() > published.token_bytes_max
-    };
+    let too_long =
+        |found: &Presented<'_>| found.credential.expose().len() > published.token_bytes_max;
     if found.as_ref().is_some_and(too_long) {
         return Err(BadRequest::AuthorizationForm.into());
     }
@@ -75,7 +74,10 @@ pub fn verify<'r>(
         };
     };
     let verdict = published.verifier.verify(&credential, now).map_err(Rejection::Token);
-    let verdict = verdict.and_then(|token| issuer_taken(route, token));
+    let verdict = verdict.and_then(|token| {
+        issuer_taken(route, token.signed())?;
+        Ok(token)
+    });
     match verdict {
         Ok(token) => Ok(Some(Verified { token, credential, carrier })),
         Err(_) if is_optional_cookie(route, carrier) => Ok(None),
@@ -88,11 +90,12 @@ pub fn is_optional_cookie(route: &Route, carrier: &Carrier) -> bool {
     route.access != Access::Required && matches!(carrier, Carrier::Cookie(_))
 }
 
-fn issuer_taken(route: &Route, token: VerifiedToken) -> Result<VerifiedToken, Rejection> {
-    let name = &token.signed().policy().name;
+/// The route takes tokens of this issuer.
+pub(super) fn issuer_taken(route: &Route, signed: &Signed) -> Result<(), Rejection> {
+    let name = &signed.policy().name;
     match &route.issuers {
         Some(taken) if !taken.contains(name) => Err(Rejection::IssuerNotTaken(name.clone())),
-        _ => Ok(token),
+        _ => Ok(()),
     }
 }
 
@@ -112,9 +115,8 @@ fn check_authorization(headers: &HeaderMap) -> Result<(), BadRequest> {
     if values.next().is_some() {
         return Err(BadRequest::TwoCredentials);
     }
-    let hidden = || {
-        value.as_bytes().windows(7).skip(1).any(|part| part.eq_ignore_ascii_case(b"bearer "))
-    };
+    let hidden =
+        || value.as_bytes().windows(7).skip(1).any(|part| part.eq_ignore_ascii_case(b"bearer "));
     if !is_bearer(value) && hidden() {
         return Err(BadRequest::TwoCredentials);
     }
@@ -147,5 +149,7 @@ fn cookie_token<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str
     }
     // An empty cookie is what a deleted one looks like to some clients: no credential.
     let found = found.filter(|value| !value.is_empty());
-    found.map(|value| std::str::from_utf8(value).map_err(|_| BadRequest::AuthorizationForm)).transpose()
+    found
+        .map(|value| std::str::from_utf8(value).map_err(|_| BadRequest::AuthorizationForm))
+        .transpose()
 }

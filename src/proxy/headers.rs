@@ -116,8 +116,17 @@ pub fn allowed_in_trailers(name: &HeaderName, guarded: Option<&GuardedNames>) ->
     let text = name.as_str();
     let refused = matches!(
         normal(text).as_str(),
-        "host" | "authorization" | "cookie" | "set-cookie" | "trailer" | "cache-control"
-            | "content-type" | "content-encoding" | "content-range" | "max-forwards" | "range"
+        "host"
+            | "authorization"
+            | "cookie"
+            | "set-cookie"
+            | "trailer"
+            | "cache-control"
+            | "content-type"
+            | "content-encoding"
+            | "content-range"
+            | "max-forwards"
+            | "range"
             | "www-authenticate"
     );
     !(refused
@@ -173,7 +182,8 @@ fn drop_foreign(headers: &mut HeaderMap, trusted: bool, guarded: &GuardedNames) 
             || (!trusted && speaks_of_client(name.as_str()))
             || guarded.guards(name)
     };
-    let mut dropped: Vec<HeaderName> = headers.keys().filter(|name| leaves(name)).cloned().collect();
+    let mut dropped: Vec<HeaderName> =
+        headers.keys().filter(|name| leaves(name)).cloned().collect();
     dropped.extend(nominated);
     for name in dropped {
         headers.remove(name);
@@ -223,8 +233,11 @@ fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Pu
             .filter(|name| Some(*name) != kept_cookie)
             .cloned()
             .collect();
-        let kept: Vec<HeaderValue> =
-            headers.get_all(COOKIE).iter().filter_map(|value| cookie::without(value, &ours)).collect();
+        let kept: Vec<HeaderValue> = headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| cookie::without(value, &ours))
+            .collect();
         headers.remove(COOKIE);
         for value in kept {
             headers.append(COOKIE, value);
@@ -277,8 +290,8 @@ fn add_identity(headers: &mut HeaderMap, permit: &Permit<'_>) -> Result<(), Reje
     let Some(signed) = permit.signed() else { return Ok(()) };
     for (name, path) in &permit.route().identity {
         let Some(claim) = path.find(signed.claims()) else { continue };
-        let value = claim_header::value(claim)
-            .map_err(|()| Rejection::ClaimUnfit(path.to_string()))?;
+        let value =
+            claim_header::value(claim).map_err(|()| Rejection::ClaimUnfit(path.to_string()))?;
         if let Some(value) = value {
             headers.insert(name.clone(), value);
         }
@@ -295,7 +308,8 @@ pub fn clean_response(headers: &mut HeaderMap, bodiless: bool) {
         let kept = bodiless && *name == CONTENT_LENGTH && headers.get_all(name).iter().count() == 1;
         is_hop_by_hop(name.as_str()) && !kept
     };
-    let mut dropped: Vec<HeaderName> = headers.keys().filter(|name| leaves(name)).cloned().collect();
+    let mut dropped: Vec<HeaderName> =
+        headers.keys().filter(|name| leaves(name)).cloned().collect();
     dropped.extend(nominated);
     for name in dropped {
         headers.remove(name);

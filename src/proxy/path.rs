@@ -133,8 +133,20 @@ mod tests {
     #[test]
     fn ordinary_and_signed_paths_pass() {
         for good in [
-            "/", "/a/b.c", "/a%20b", "/group%2Fproject/x", "/@scope%2fname", "/a;v=1/b", "/a//b",
-            "/%C3%A9", "/.well-known/x", "/a..b", "/...", "/100%25", "/~user", "/a:b@c!$&'()*+,=",
+            "/",
+            "/a/b.c",
+            "/a%20b",
+            "/group%2Fproject/x",
+            "/@scope%2fname",
+            "/a;v=1/b",
+            "/a//b",
+            "/%C3%A9",
+            "/.well-known/x",
+            "/a..b",
+            "/...",
+            "/100%25",
+            "/~user",
+            "/a:b@c!$&'()*+,=",
         ] {
             assert!(check(good, None).is_ok(), "{good}");
         }
@@ -143,11 +155,38 @@ mod tests {
     #[test]
     fn paths_with_a_second_meaning_are_refused() {
         for bad in [
-            "/a/../b", "/a/./b", "/..", "/a%2e%2e/b/..", "/%2e%2e/b", "/.%2e/b", "/%2e/b",
-            "/%2e%2e%2fb", "/a/%252e%252e/b", "/a/%25252e%25252e/b", "/..;/b", "/..;x=y/b",
-            "/%2e%2e;x/b", "/a\\b", "/a%5cb", "/a%5Cb", "/a%255cb", "/%00", "/%2500", "/a%0d%0ab",
-            "/%7f", "/%c0%af", "/%c0%ae%c0%ae/", "/%e0%80%af", "/%ff", "/%", "/%2", "/%zz", "/é",
-            "/a;%2f..%2fb", "/a%2f..%2fb", "/;/../b",
+            "/a/../b",
+            "/a/./b",
+            "/..",
+            "/a%2e%2e/b/..",
+            "/%2e%2e/b",
+            "/.%2e/b",
+            "/%2e/b",
+            "/%2e%2e%2fb",
+            "/a/%252e%252e/b",
+            "/a/%25252e%25252e/b",
+            "/..;/b",
+            "/..;x=y/b",
+            "/%2e%2e;x/b",
+            "/a\\b",
+            "/a%5cb",
+            "/a%5Cb",
+            "/a%255cb",
+            "/%00",
+            "/%2500",
+            "/a%0d%0ab",
+            "/%7f",
+            "/%c0%af",
+            "/%c0%ae%c0%ae/",
+            "/%e0%80%af",
+            "/%ff",
+            "/%",
+            "/%2",
+            "/%zz",
+            "/é",
+            "/a;%2f..%2fb",
+            "/a%2f..%2fb",
+            "/;/../b",
         ] {
             assert!(check(bad, None).is_err(), "{bad}");
         }

@@ -2,7 +2,6 @@
 //! and only a permit can be forwarded.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::UnixMs;
 use crate::config::Carrier;
@@ -51,24 +50,28 @@ fn examine(
     if let Some(hit) = published.denylist.check(signed.marks()) {
         return Err(Rejection::Denied(hit));
     }
-    let missing = signed.missing_scopes(&route.require.scopes);
-    if !missing.is_empty() {
-        let missing = missing.into_iter().map(str::to_owned).collect();
-        return Err(Rejection::ScopeMissing(missing));
-    }
-    if let Some(max_age) = route.require.max_age {
-        let fresh = signed
-            .auth_time()
-            .is_some_and(|at| now <= at.plus(max_age + signed.policy().leeway));
-        if !fresh {
-            return Err(too_old(max_age));
-        }
-    }
-    Ok(())
+    scopes(signed, route)?;
+    login_age(signed, route, now)
 }
 
-fn too_old(max_age: Duration) -> Rejection {
-    Rejection::TooOldLogin { max_age_s: max_age.as_secs() }
+/// All scopes that the route asks for (RFC 6750 section 3.1).
+pub(super) fn scopes(signed: &Signed, route: &Route) -> Result<(), Rejection> {
+    let missing = signed.missing_scopes(&route.require.scopes);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Rejection::ScopeMissing(missing.into_iter().map(str::to_owned).collect()))
+}
+
+/// The login is recent enough; a token that does not say when it was is not.
+pub(super) fn login_age(signed: &Signed, route: &Route, now: UnixMs) -> Result<(), Rejection> {
+    let Some(max_age) = route.require.max_age else { return Ok(()) };
+    let until = |at: UnixMs| at.plus(max_age + signed.policy().leeway);
+    if signed.auth_time().is_some_and(|at| now <= until(at)) {
+        Ok(())
+    } else {
+        Err(Rejection::TooOldLogin { max_age_s: max_age.as_secs() })
+    }
 }
 
 impl<'r> Permit<'r> {

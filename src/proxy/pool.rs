@@ -80,7 +80,9 @@ impl Pool {
         let now = Instant::now();
         for (slot, idle) in self.slots.borrow_mut().iter_mut().enumerate() {
             let timeout = timeout_of(slot);
-            idle.retain(|idle| !idle.sender.is_closed() && now.duration_since(idle.since) < timeout);
+            idle.retain(|idle| {
+                !idle.sender.is_closed() && now.duration_since(idle.since) < timeout
+            });
         }
     }
 }

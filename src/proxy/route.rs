@@ -87,9 +87,9 @@ impl RouteTable {
     }
 
     fn first(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
-        self.routes.iter().find(|route| {
-            path_matches(&route.path, path) && host_matches(&route.host, host)
-        })
+        self.routes
+            .iter()
+            .find(|route| path_matches(&route.path, path) && host_matches(&route.host, host))
     }
 }
 
@@ -104,9 +104,7 @@ pub fn host_matches(pattern: &HostPattern, host: &str) -> bool {
     match pattern {
         HostPattern::Any => true,
         HostPattern::Exact(name) => name == host,
-        HostPattern::Suffix(suffix) => {
-            host.len() > suffix.len() && host.ends_with(suffix.as_str())
-        }
+        HostPattern::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
     }
 }
 

@@ -80,14 +80,15 @@ impl AccessLogWriter {
         mut sink: impl Write + Send + 'static,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (buffers, inbox) = mpsc::sync_channel::<Vec<u8>>(BACKLOG);
-        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            while let Ok(buffer) = inbox.recv() {
-                // A log that cannot be written must not stop the gateway.
-                if sink.write_all(&buffer).and_then(|()| sink.flush()).is_err() {
-                    tracing::warn!("the access log cannot be written");
+        let thread =
+            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+                while let Ok(buffer) = inbox.recv() {
+                    // A log that cannot be written must not stop the gateway.
+                    if sink.write_all(&buffer).and_then(|()| sink.flush()).is_err() {
+                        tracing::warn!("the access log cannot be written");
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok((Self { format, buffers, dropped: Arc::default() }, thread))
     }
 

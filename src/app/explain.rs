@@ -1,0 +1,83 @@
+//! Answers the admin API's questions about routes out of the data plane's published state.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::config::Access;
+use crate::control::admin::{RouteExplainer, RouteFound, RouteQuestion, RouteRefusal, RouteReport};
+use crate::proxy::answer::Rejection;
+use crate::proxy::route::Route;
+use crate::proxy::{Published, ask};
+use crate::verify::Check;
+
+/// The explainer of whatever is published when it is asked.
+pub fn route_explainer(published: Arc<ArcSwap<Published>>) -> RouteExplainer {
+    Arc::new(move |question| report(&published.load(), question))
+}
+
+fn report(published: &Published, question: &RouteQuestion<'_>) -> RouteReport {
+    let (number, route) = match ask::route(&published.routes, question.url) {
+        Ok(found) => found,
+        Err(rejection) => {
+            return RouteReport {
+                before: vec![Check::fail("route", rejection.reason())],
+                refused_before: Some(refusal(&rejection)),
+                ..RouteReport::default()
+            };
+        }
+    };
+    let of = published.routes.routes().len();
+    let detail = format!(
+        "{} {}  ({number} of {of}), access {}",
+        route.host.shown(),
+        route.path.shown(),
+        access(route.access)
+    );
+    let mut report = RouteReport {
+        route: Some(RouteFound {
+            name: route.name.to_string(),
+            host: route.host.shown(),
+            path: route.path.shown(),
+            number,
+            of,
+            access: access(route.access),
+        }),
+        before: vec![Check::ok("route", detail)],
+        scopes: route.require.scopes.clone(),
+        ..RouteReport::default()
+    };
+    let Some(signed) = question.token else { return report };
+    for (name, answer) in ask::requirements(route, signed, question.now) {
+        match answer {
+            Ok(()) if is_asked(route, name) => report.after.push(Check::ok(name, "")),
+            Ok(()) => {}
+            Err(rejection) => {
+                report.refused_after = report.refused_after.or(Some(refusal(&rejection)));
+                report.after.push(Check::fail(name, rejection.reason()));
+            }
+        }
+    }
+    report
+}
+
+/// The route has such a requirement at all.
+fn is_asked(route: &Route, name: &str) -> bool {
+    match name {
+        "scopes" => !route.require.scopes.is_empty(),
+        "login" => route.require.max_age.is_some(),
+        _ => route.issuers.is_some(),
+    }
+}
+
+fn refusal(rejection: &Rejection) -> RouteRefusal {
+    RouteRefusal { status: rejection.status().as_u16(), code: rejection.code() }
+}
+
+fn access(access: Access) -> &'static str {
+    match access {
+        Access::Required => "required",
+        Access::Optional => "optional",
+        Access::Public => "public",
+    }
+}

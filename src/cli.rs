@@ -7,11 +7,13 @@ mod address;
 mod arguments;
 mod client;
 mod console;
+mod demo;
 mod denials;
 mod deny;
 mod exit;
 mod explain;
 mod failure;
+mod files;
 mod health;
 mod help;
 mod http;
@@ -22,6 +24,7 @@ mod shapes;
 mod status;
 mod table;
 mod target;
+mod token;
 mod undo;
 mod words;
 
@@ -42,6 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Denials(denials) => denials::run(denials, global, &console),
         Command::Explain(explain) => explain::run(explain, global, &console),
         Command::Status => status::run(global, &console),
+        Command::Token(command) => token::run(command, &console),
         Command::Health => health::run(global, &console),
     }
 }

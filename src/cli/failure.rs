@@ -53,6 +53,8 @@ pub enum Failure {
     Config(String),
     /// Nothing to act on.
     Nothing(String),
+    /// What was given cannot be used.
+    Refused(String),
 }
 
 /// One address that was tried.
@@ -80,7 +82,8 @@ impl Failure {
             | Self::Problem(_)
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
-            | Self::Nothing(_) => Exit::Refused,
+            | Self::Nothing(_)
+            | Self::Refused(_) => Exit::Refused,
         }
     }
 
@@ -100,6 +103,7 @@ impl Failure {
             Self::NotConfirmed(_) => "not_confirmed",
             Self::Config(_) => "config",
             Self::Nothing(_) => "nothing_to_do",
+            Self::Refused(_) => "refused",
         }
     }
 
@@ -125,7 +129,8 @@ impl Failure {
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
             | Self::Config(_)
-            | Self::Nothing(_) => Vec::new(),
+            | Self::Nothing(_)
+            | Self::Refused(_) => Vec::new(),
         }
     }
 
@@ -166,7 +171,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(text) | Self::NotConfirmed(text) | Self::Nothing(text) => {
+            Self::Usage(text)
+            | Self::NotConfirmed(text)
+            | Self::Nothing(text)
+            | Self::Refused(text) => {
                 out.write_str(&words::printable(text))
             }
             Self::Config(text) => out.write_str(text),
@@ -205,7 +213,8 @@ impl Error for Failure {
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
             | Self::Config(_)
-            | Self::Nothing(_) => None,
+            | Self::Nothing(_)
+            | Self::Refused(_) => None,
         }
     }
 }

@@ -97,3 +97,26 @@ Examples:
   HEALTHCHECK CMD [\"portcullis\", \"health\", \"-q\"]
 
 Asks /readyz of the admin listener; needs no credential.";
+
+pub const TOKEN: &str = "\
+Examples:
+  portcullis token decode < token.jwt
+  portcullis token key --out issuer.pem > issuer.jwks.json
+  portcullis token mint --key issuer.pem --issuer https://id.test/ --audience api --user alice";
+
+pub const TOKEN_DECODE: &str = "\
+Examples:
+  portcullis token decode < token.jwt
+  portcullis token decode token.jwt --json";
+
+pub const TOKEN_MINT: &str = "\
+Examples:
+  portcullis token mint --key issuer.pem --issuer https://id.test/ --audience api --user alice
+  portcullis token mint --secret-env JWT_SECRET --user alice --claim roles='[\"admin\"]'
+  portcullis token mint --key issuer.pem --like old.jwt --header | curl -H @- http://127.0.0.1:8080/";
+
+pub const TOKEN_KEY: &str = "\
+Examples:
+  portcullis token key --out issuer.pem > issuer.jwks.json
+
+Then in gateway.toml: keys = { jwks_file = \"issuer.jwks.json\" }";

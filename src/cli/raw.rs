@@ -62,6 +62,9 @@ pub enum RawCommand {
     /// Is everything all right: store, issuers, keys
     #[command(after_help = help::STATUS)]
     Status,
+    /// Decode a token; mint one for tests
+    #[command(subcommand, after_help = help::TOKEN)]
+    Token(RawToken),
     /// Exit 0 when the gateway is ready, else 1
     #[command(after_help = help::HEALTH)]
     Health,
@@ -218,4 +221,65 @@ pub struct RawExplain {
     pub url: Option<String>,
     #[arg(long, value_name = "METHOD", requires = "url")]
     pub method: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum RawToken {
+    /// What a token says: header, claims, times. Not verified
+    #[command(after_help = help::TOKEN_DECODE)]
+    Decode {
+        /// The token in this file instead of stdin
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Sign a token for tests, to stdout
+    #[command(after_help = help::TOKEN_MINT)]
+    Mint(RawMint),
+    /// Make a signing key for tests: private to a file, public as a JWK set to stdout
+    #[command(after_help = help::TOKEN_KEY)]
+    Key {
+        /// Where the private key goes, mode 0600; must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[arg(long, value_name = "ALG", default_value = "ES256")]
+        alg: String,
+    },
+}
+
+#[derive(Args, Debug, Default)]
+pub struct RawMint {
+    /// Private key, PEM (PKCS#8)
+    #[arg(long, value_name = "FILE", group = "signer", required_unless_present_any = ["secret_file", "secret_env"])]
+    pub key: Option<PathBuf>,
+    /// Shared secret, the whole file without the line's end
+    #[arg(long, value_name = "FILE", group = "signer")]
+    pub secret_file: Option<PathBuf>,
+    /// Shared secret from this environment variable
+    #[arg(long, value_name = "NAME", group = "signer")]
+    pub secret_env: Option<String>,
+    /// [default: what the key is for; HS256 for a secret]
+    #[arg(long, value_name = "ALG")]
+    pub alg: Option<String>,
+    /// [default: the key's thumbprint]
+    #[arg(long)]
+    pub kid: Option<String>,
+    /// Start from the claims of the token in this file; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    pub like: Option<PathBuf>,
+    #[arg(long, alias = "iss", value_name = "URL")]
+    pub issuer: Option<String>,
+    #[arg(long, alias = "subject", value_name = "ID")]
+    pub user: Option<String>,
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+    #[arg(long = "audience", alias = "aud", value_name = "NAME")]
+    pub audiences: Vec<String>,
+    /// Any claim; the value is JSON where it can be read as JSON
+    #[arg(long = "claim", value_name = "NAME=VALUE")]
+    pub claims: Vec<String>,
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub lifetime: String,
+    /// As a header line, for `curl -H @-`
+    #[arg(long)]
+    pub header: bool,
 }

@@ -470,3 +470,16 @@ fn every_algorithm_verifies_its_own_signature_and_no_other_keys() {
         }
     }
 }
+
+// C2
+#[test]
+fn a_key_verifies_nothing_under_an_algorithm_it_is_not_bound_to() {
+    let ps256 = SigningKey::generate(Algorithm::PS256).unwrap();
+    let pem = ps256.to_pem().unwrap();
+    let pem = std::str::from_utf8(pem.expose()).unwrap();
+    let rs256 = SigningKey::from_pem(Algorithm::RS256, pem).unwrap();
+    let token = rs256.sign(&json!({})).unwrap();
+    let bound_to = |key: &SigningKey| key.key_set(&Algorithm::ALL).unwrap();
+    assert!(bound_to(&rs256).keys()[0].verifies(&vector(&token), Algorithm::RS256));
+    assert!(!bound_to(&ps256).keys()[0].verifies(&vector(&token), Algorithm::RS256));
+}

@@ -5,11 +5,13 @@
 
 mod address;
 mod arguments;
+mod check;
 mod client;
 mod console;
 mod demo;
 mod denials;
 mod deny;
+mod events;
 mod exit;
 mod explain;
 mod failure;
@@ -17,9 +19,11 @@ mod files;
 mod health;
 mod help;
 mod http;
+mod init;
 mod input;
 mod query;
 mod raw;
+mod run;
 mod shapes;
 mod status;
 mod table;
@@ -35,10 +39,13 @@ pub use failure::{Failure, report};
 use console::Console;
 
 /// Does what the arguments say.
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
     let console = Console::new(&arguments.global);
     let global = &arguments.global;
     match &arguments.command {
+        Command::Init(from) => init::run(from, &console),
+        Command::Check(check) => check::run(check, global, &console),
+        Command::Run(run) => run::run(run, global, &console),
         Command::Revoke(revoke) => deny::revoke(revoke, global, &console),
         Command::Block(block) => deny::block(block, global, &console),
         Command::Undo(undo) => undo::run(undo, global, &console),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::config::Flags;
 use crate::keys::Algorithm;
 
 use super::exit::Exit;
@@ -14,7 +15,7 @@ use super::failure::Failure;
 use super::input::{self, TokenFrom};
 use super::raw::{
     Raw, RawBlock, RawCommand, RawDenials, RawExplain, RawGlobal, RawMint, RawNotes, RawRevoke,
-    RawToken, RawUndo,
+    RawRun, RawToken, RawUndo,
 };
 use super::target::Target;
 use super::words;
@@ -49,6 +50,9 @@ impl Global {
 
 #[derive(Debug)]
 pub enum Command {
+    Init(TokenFrom),
+    Check(Check),
+    Run(Run),
     Revoke(Revoke),
     Block(Block),
     Undo(Undo),
@@ -57,6 +61,17 @@ pub enum Command {
     Status,
     Token(TokenCommand),
     Health,
+}
+
+#[derive(Debug)]
+pub struct Check {
+    pub url: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Run {
+    /// Instead of the config file.
+    pub flags: Option<Flags>,
 }
 
 #[derive(Debug)]
@@ -206,6 +221,9 @@ impl Arguments {
 
     fn compile(raw: Raw, program: &OsStr) -> Result<Self, Failure> {
         let command = match raw.command {
+            RawCommand::Init { file } => Command::Init(TokenFrom::of(file)),
+            RawCommand::Check { url } => Command::Check(Check { url }),
+            RawCommand::Run(raw) => Command::Run(Run { flags: flags(raw) }),
             RawCommand::Revoke(raw) => Command::Revoke(revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(block(raw)?),
             RawCommand::Undo(raw) => Command::Undo(undo(raw)),
@@ -253,6 +271,23 @@ fn shown_program(program: &OsStr) -> String {
         Some(below) => below.display().to_string(),
         None => path.display().to_string(),
     }
+}
+
+fn flags(raw: RawRun) -> Option<Flags> {
+    (!raw.upstream.is_empty()).then(|| Flags {
+        listen: raw.listen,
+        admin_listen: raw.admin_listen,
+        store: raw.store,
+        upstream: raw.upstream,
+        issuer: raw.issuer,
+        audiences: raw.audiences,
+        jwks_url: None,
+        jwks_file: raw.jwks_file,
+        pem_file: raw.pem_file,
+        secret_env: raw.secret_env,
+        secret_file: raw.secret_file,
+        cookie: raw.cookie,
+    })
 }
 
 fn notes(raw: RawNotes) -> Notes {

@@ -6,6 +6,9 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::app::StartError;
+use crate::config::Diagnostics;
+
 use super::arguments::Global;
 use super::console::{Paint, write_stderr};
 use super::exit::Exit;
@@ -49,8 +52,10 @@ pub enum Failure {
     },
     /// The person said no, or could not be asked.
     NotConfirmed(String),
-    /// The config cannot be used; the text is the whole report.
-    Config(String),
+    /// The config cannot be used.
+    Config(Box<Diagnostics>),
+    /// The gateway did not start.
+    Start(Box<StartError>),
     /// Nothing to act on.
     Nothing(String),
     /// What was given cannot be used.
@@ -79,6 +84,7 @@ impl Failure {
             | Self::TooLong { .. }
             | Self::Read { .. }
             | Self::Write { .. }
+            | Self::Start(_)
             | Self::Problem(_)
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
@@ -102,6 +108,7 @@ impl Failure {
             Self::Answer { .. } => "unexpected_answer",
             Self::NotConfirmed(_) => "not_confirmed",
             Self::Config(_) => "config",
+            Self::Start(_) => "not_started",
             Self::Nothing(_) => "nothing_to_do",
             Self::Refused(_) => "refused",
         }
@@ -129,6 +136,7 @@ impl Failure {
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
             | Self::Config(_)
+            | Self::Start(_)
             | Self::Nothing(_)
             | Self::Refused(_) => Vec::new(),
         }
@@ -136,8 +144,8 @@ impl Failure {
 
     /// The whole text for people.
     pub fn render(&self, paint: Paint) -> String {
-        if let Self::Config(report) = self {
-            return format!("{}\n", report.trim_end());
+        if let Self::Config(found) = self {
+            return found.render(paint != Paint::PLAIN);
         }
         let mut text = format!("{} {self}", paint.red("error:"));
         let mut source = self.source();
@@ -155,6 +163,9 @@ impl Failure {
     fn document(&self) -> serde_json::Value {
         if let Self::Problem(problem) = self {
             return problem.document.clone();
+        }
+        if let Self::Config(found) = self {
+            return found.to_json();
         }
         let mut document = json!({ "code": self.code(), "detail": self.to_string() });
         if let (Self::Unreachable { tried, .. }, Some(members)) = (self, document.as_object_mut()) {
@@ -177,7 +188,8 @@ impl fmt::Display for Failure {
             | Self::Refused(text) => {
                 out.write_str(&words::printable(text))
             }
-            Self::Config(text) => out.write_str(text),
+            Self::Config(found) => write!(out, "{found}"),
+            Self::Start(fault) => write!(out, "the gateway did not start: {fault}"),
             Self::TokenAsArgument => out.write_str(
                 "a token as an argument is refused: other users of this machine can read command lines",
             ),
@@ -213,6 +225,7 @@ impl Error for Failure {
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
             | Self::Config(_)
+            | Self::Start(_)
             | Self::Nothing(_)
             | Self::Refused(_) => None,
         }

@@ -43,6 +43,31 @@ Exit codes: 0 done · 1 refused or failed · 2 done in part (see text) · 64 usa
             69 gateway not reachable · 78 config
 ";
 
+pub const INIT: &str = "\
+Examples:
+  portcullis init < token.jwt > gateway.toml
+  portcullis init token.jwt
+
+The token is read, not verified, and not kept.";
+
+pub const CHECK: &str = "\
+Examples:
+  portcullis check
+  portcullis check -c /etc/portcullis
+  portcullis check --url https://app.example.com/api/orders
+  portcullis check --json
+
+Exit code 78: the config has mistakes. All of them are shown.";
+
+pub const RUN: &str = "\
+Examples:
+  portcullis run
+  portcullis run -c /etc/portcullis/gateway.toml
+  portcullis run --upstream http://127.0.0.1:3000 --issuer https://id.example.com/ \\
+      --audience https://api.example.com --jwks-file issuer.jwks.json
+
+SIGTERM or Ctrl+C: finishes what is in flight, then stops.";
+
 pub const REVOKE: &str = "\
 Examples:
   portcullis revoke --user alice --reason \"lost laptop\"

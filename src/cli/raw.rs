@@ -44,6 +44,23 @@ pub struct RawGlobal {
 
 #[derive(Subcommand, Debug)]
 pub enum RawCommand {
+    /// Write a gateway.toml from a sample token
+    #[command(after_help = help::INIT)]
+    Init {
+        /// The token in this file instead of stdin
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Check the config, show the route table; start nothing
+    #[command(after_help = help::CHECK)]
+    Check {
+        /// Say which route this URL gets
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
+    /// Start the gateway
+    #[command(after_help = help::RUN)]
+    Run(RawRun),
     /// End tokens and sessions that exist now; their owner can log in again
     #[command(after_help = help::REVOKE)]
     Revoke(RawRevoke),
@@ -68,6 +85,45 @@ pub enum RawCommand {
     /// Exit 0 when the gateway is ready, else 1
     #[command(after_help = help::HEALTH)]
     Health,
+}
+
+/// Instead of a config file: one upstream, one issuer.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Instead of a config file")]
+pub struct RawRun {
+    /// The backend: http://HOST:PORT; several are balanced
+    #[arg(long, value_name = "URL")]
+    pub upstream: Vec<String>,
+    /// The `iss` of the tokens
+    #[arg(long, value_name = "URL", requires = "upstream")]
+    pub issuer: Option<String>,
+    /// The `aud` of the tokens
+    #[arg(long = "audience", value_name = "NAME", requires = "upstream")]
+    pub audiences: Vec<String>,
+    /// Keys: a JWK set
+    #[arg(long, value_name = "FILE", requires = "upstream", group = "keys")]
+    pub jwks_file: Option<String>,
+    /// Keys: PEM public keys or certificates
+    #[arg(long, value_name = "FILE", requires = "upstream", group = "keys")]
+    pub pem_file: Option<String>,
+    /// Key: a shared secret in this environment variable
+    #[arg(long, value_name = "NAME", requires = "upstream", group = "keys")]
+    pub secret_env: Option<String>,
+    /// Key: a shared secret in this file
+    #[arg(long, value_name = "FILE", requires = "upstream", group = "keys")]
+    pub secret_file: Option<String>,
+    /// A cookie that may carry the token, besides the bearer header
+    #[arg(long, value_name = "NAME", requires = "upstream")]
+    pub cookie: Option<String>,
+    /// Where to listen [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", requires = "upstream")]
+    pub listen: Vec<String>,
+    /// Where the admin API listens [default: 127.0.0.1:9900 and unix:data/admin.sock]
+    #[arg(long, value_name = "ADDR", requires = "upstream")]
+    pub admin_listen: Vec<String>,
+    /// Where revocations are kept [default: data]
+    #[arg(long, value_name = "DIR", requires = "upstream")]
+    pub store: Option<String>,
 }
 
 /// Who or what: exactly one.

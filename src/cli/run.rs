@@ -118,7 +118,15 @@ impl Told {
         text
     }
 
+    /// One line on stdout, before any access line, for whoever started us and chose port 0.
     fn event(&self, gateway: &Gateway) {
+        let ready = serde_json::json!({
+            "event": "ready",
+            "listen": gateway.listen_urls(),
+            "admin": gateway.admin_urls(),
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        write_stdout(&format!("{ready}\n"));
         tracing::info!(
             listen = gateway.listen_urls().join(" "),
             admin = gateway.admin_urls().join(" "),

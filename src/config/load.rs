@@ -7,14 +7,15 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::cursor::{Reader, Table, Text, show};
+use super::cursor::{Reader, Table, show};
 use super::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 use super::environment::Environment;
-use super::routes::{self, Parsed};
+use super::item::{Item, Text};
+use super::route::{self, Parsed};
 use super::source::Source;
 use super::{
     Access, Carrier, Config, HostPattern, Issuer, Listen, Loaded, PathPattern, Route, Upstream,
-    issuer, server, suggest,
+    admin, issuer, server, suggest, upstream,
 };
 
 /// A configuration is written by hand; a larger file is a mistake.
@@ -104,12 +105,12 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     root.unsupported("tracing", later);
     let server = server::server(&root.table("server", "server"));
     let store = server::store(&root.table("store", "store"));
-    let (admin, admin_issuers) = server::admin(&root.table("admin", "admin"), &store);
+    let (admin, admin_issuers) = admin::admin(&root.table("admin", "admin"), &store);
     let log = server::log(&root.table("log", "log"));
     let issuers = named(root.tables("issuer", "issuer"), issuer::issuer);
-    let upstreams = named(root.tables("upstream", "upstream"), routes::upstream);
+    let upstreams = named(root.tables("upstream", "upstream"), upstream::upstream);
     let routes: Vec<Option<Parsed>> =
-        root.tables("route", "route").iter().map(routes::route).collect();
+        root.tables("route", "route").iter().map(route::route).collect();
     root.finish();
     let complete: Vec<&Parsed> = routes.iter().flatten().collect();
     let whole = Whole { root, issuers: &issuers, upstreams: &upstreams, routes: &complete };
@@ -142,7 +143,7 @@ struct Named<T> {
 fn named<'r, T>(tables: Vec<Table<'r>>, read: impl Fn(&Table<'r>) -> Option<T>) -> Vec<Named<T>> {
     let entries = tables.into_iter().map(|table| {
         let value = read(&table);
-        let name = table.get("name").filter(super::cursor::Item::is_string);
+        let name = table.get("name").filter(Item::is_string);
         Named { name: name.and_then(|item| item.quiet_string()), span: table.span, value }
     });
     entries.collect()
@@ -280,7 +281,15 @@ impl Whole<'_, '_> {
             let is_any_port = matches!(listen, Listen::Tcp(address) if address.port() == 0);
             if seen.contains(&listen) && !is_any_port {
                 let message = format!("{} is listened on twice", listen.shown());
-                self.report(&(0..0), Diagnostic::error(Code::Duplicate, message));
+                let diagnostic = Diagnostic::error(Code::Duplicate, message)
+                    .help("[server] and [admin] need addresses of their own");
+                let written = ["server", "admin"]
+                    .into_iter()
+                    .find_map(|key| self.root.table(key, key).get("listen").map(|item| item.span));
+                match written {
+                    Some(span) => self.report(&span, diagnostic),
+                    None => self.root.reader.report_whole(diagnostic),
+                }
             }
             seen.push(listen);
         }

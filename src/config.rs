@@ -25,6 +25,7 @@ mod suggest;
 mod tests;
 mod upstream;
 mod value;
+mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use flags::{Flags, from_flags};

@@ -34,6 +34,10 @@ pub fn admin(table: &Table<'_>, store: &Store) -> (Admin, Vec<Text>) {
                 .reader
                 .report(&entry.span, Diagnostic::error(Code::BadAdminToken, message).help(help));
         }
+        if tokens.iter().any(|other| other.name == token.name) {
+            let message = format!("two admin tokens are named \"{}\"", token.name);
+            entry.reader.report(&entry.span, Diagnostic::error(Code::Duplicate, message));
+        }
         tokens.push(token);
     }
     let admin = Admin {

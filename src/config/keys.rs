@@ -122,7 +122,8 @@ fn read(item: Item<'_>, kid: Option<String>) -> Option<KeySource<'_>> {
 
 fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
     let text = item.string()?;
-    if !text.from_environment {
+    // A default is as public as the rest of the file.
+    if !text.from_environment || text.raw.contains(":-") {
         let message =
             "the secret is written into the config: everyone who reads it can sign tokens";
         item.reader.report(

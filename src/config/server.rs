@@ -79,6 +79,10 @@ fn limits(table: &Table<'_>) -> Limits {
 /// `None`: the key is absent or of no use.
 pub fn listen(table: &Table<'_>) -> Option<Vec<Listen>> {
     let texts = table.string_or_strings("listen")?;
+    if let (true, Some(item)) = (texts.is_empty(), table.get("listen")) {
+        let message = format!("{} listens nowhere", table.title);
+        table.reader.report(&item.span, Diagnostic::error(Code::Empty, message));
+    }
     let found = texts.iter().filter_map(|text| listen_address(table.reader, text)).collect();
     Some(found)
 }

@@ -118,6 +118,14 @@ const GENERAL: &[Case] = &[
 ];
 
 const ISSUERS_AND_ROUTES: &[Case] = &[
+    case(Code::Empty, LISTEN, "listen = []", LISTEN),
+    case(Code::Empty, LISTEN, "[admin]\nlisten = []", "[admin]"),
+    case(
+        Code::Duplicate,
+        LISTEN,
+        "[admin]\ntoken = [{ name = \"a\", role = \"admin\", env = \"JWT_SECRET\" }, { name = \"a\", role = \"viewer\", env = \"OTHER\" }]",
+        "[admin]\ntoken = [{ name = \"a\", role = \"admin\", env = \"JWT_SECRET\" }, { name = \"b\", role = \"viewer\", env = \"OTHER\" }]",
+    ),
     case(
         Code::Duplicate,
         "[[route]]",
@@ -305,6 +313,12 @@ const INLINE: &str = "keys = { secret = \"a-shared-secret-of-at-least-32-bytes\"
 const EXPOSED: &str = "[admin]\nlisten = \"0.0.0.0:9900\"";
 
 const NOTICES: &[Case] = &[
+    case(
+        Code::InlineSecret,
+        KEYS,
+        "keys = { secret = \"${JWT_SECRET:-a-default-that-all-can-read}\" }",
+        "keys = { secret = \"${JWT_SECRET}\" }",
+    ),
     case(Code::MissingClaim, KEYS, MISSING, KEYS),
     case(Code::InlineSecret, KEYS, INLINE, "keys = { secret = \"${JWT_SECRET}\" }"),
     case(
@@ -372,10 +386,11 @@ fn each_notice_is_given_once_and_not_without_its_cause() {
 #[test]
 fn every_code_has_a_case() {
     let cases = [GENERAL, ISSUERS_AND_ROUTES, NOTICES].concat();
+    // The file itself, and the pod: they are no matter of a text.
+    let elsewhere = [Code::Unreadable, Code::OnePerPod];
     for code in Code::ALL {
-        // The file itself: tested below, since it needs no text.
         assert!(
-            *code == Code::Unreadable || cases.iter().any(|case| case.code == *code),
+            elsewhere.contains(code) || cases.iter().any(|case| case.code == *code),
             "{code:?} has no case"
         );
     }

@@ -48,6 +48,7 @@ impl Place {
     fn parse(&self, text: &str) -> Result<Loaded, Diagnostics> {
         let environment = |name: &str| match name {
             "JWT_SECRET" => Some(SECRET.to_owned()),
+            "OTHER" => Some("another-secret-of-a-length".to_owned()),
             "SHORT" => Some("hunter2".to_owned()),
             "LISTEN" => Some("127.0.0.1:1234".to_owned()),
             _ => None,
@@ -237,4 +238,17 @@ fn flags_make_the_same_configuration_as_the_file() {
     let flags = Flags { issuer: Some(hostile.into()), ..flags };
     let loaded = place.good(&super::from_flags(&flags));
     assert_eq!(loaded.config.issuers[0].policy.iss.as_deref(), Some(hostile));
+}
+
+#[test]
+fn a_pod_is_warned_that_its_store_is_its_own() {
+    let place = Place::new();
+    let codes = |pod: bool| -> Vec<Code> {
+        let environment =
+            |name: &str| (pod && name == "KUBERNETES_SERVICE_HOST").then(|| "10.0.0.1".to_owned());
+        let loaded = parse(SMALLEST, &place.path("gateway.toml"), &environment).unwrap();
+        loaded.notes.items.iter().map(|item| item.code).collect()
+    };
+    assert_eq!(codes(true), [Code::OnePerPod]);
+    assert_eq!(codes(false), []);
 }

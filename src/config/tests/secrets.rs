@@ -76,3 +76,48 @@ fn what_the_environment_says_is_not_printed_either() {
     let shown = format!("{}{}{loaded:?}", report(&loaded), report_json(&loaded));
     assert!(shown.contains("secret from env JWT_SECRET") && !shown.contains("a-shared-secret"));
 }
+
+const SEEDED: &str = r#"[server]
+listen = "127.0.0.1:8080"
+[[admin.token]]
+name = "shop"
+value = "hunter2"
+[[issuer]]
+name = "main"
+secret = "hunter2"
+keys = { kid = "a", secret = "hunter2", secrets = { a = "hunter2" } }
+[issuer.keys.secrets]
+client = "hunter2"
+[[upstream]]
+name = "app"
+servers = ["http://dana:hunter2@127.0.0.1"]
+"#;
+
+proptest::proptest! {
+    /// Whatever is put between the lines, or at the end of harmless ones: no panic, no secret.
+    #[test]
+    fn nothing_around_a_secret_makes_it_visible(
+        junk in proptest::collection::vec((0_usize..15, "[\\[\\]{}\"'=#,.a-z\n\\\\ $é]{1,6}"), 1..5)
+    ) {
+        let mut lines: Vec<String> = SEEDED.lines().map(str::to_owned).collect();
+        for (at, junk) in junk {
+            let at = at % lines.len();
+            if lines[at].contains("hunter2") {
+                // A header of its own would move the secret into another table.
+                lines.insert(at, junk.trim_start().replace('[', "("));
+            } else {
+                lines[at] += &junk;
+            }
+        }
+        let found = Place::new().bad(&lines.join("\n"));
+        let shown = format!("{}{}{found:?}", found.render(true), found.to_json());
+        proptest::prop_assert!(!shown.contains("hunter2"), "{}", found);
+    }
+
+    /// Any text at all is answered.
+    #[test]
+    fn any_text_has_an_answer(text in "[\\[\\]{}\"'=#,.a-z0-9\n\\\\ $é:]{0,80}") {
+        let answer = Place::new().parse(&text);
+        let _ = answer.map(|loaded| report(&loaded)).map_err(|found| found.render(true));
+    }
+}

@@ -188,7 +188,7 @@ fn open(cores: &[CoreHandle]) -> usize {
 }
 
 /// Compiles what the data plane is to know.
-fn publish(config: &Config, denylist: &Arc<Denylist>) -> Published {
+pub(crate) fn publish(config: &Config, denylist: &Arc<Denylist>) -> Published {
     let issuers = config
         .issuers
         .iter()

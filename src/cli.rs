@@ -5,23 +5,30 @@
 
 mod address;
 mod arguments;
+mod check;
 mod client;
 mod console;
+mod demo;
 mod denials;
 mod deny;
+mod events;
 mod exit;
 mod explain;
 mod failure;
+mod files;
 mod health;
 mod help;
 mod http;
+mod init;
 mod input;
 mod query;
 mod raw;
+mod run;
 mod shapes;
 mod status;
 mod table;
 mod target;
+mod token;
 mod undo;
 mod words;
 
@@ -32,16 +39,20 @@ pub use failure::{Failure, report};
 use console::Console;
 
 /// Does what the arguments say.
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
     let console = Console::new(&arguments.global);
     let global = &arguments.global;
     match &arguments.command {
+        Command::Init(from) => init::run(from, &console),
+        Command::Check(check) => check::run(check, global, &console),
+        Command::Run(run) => run::run(run, global, &console),
         Command::Revoke(revoke) => deny::revoke(revoke, global, &console),
         Command::Block(block) => deny::block(block, global, &console),
         Command::Undo(undo) => undo::run(undo, global, &console),
         Command::Denials(denials) => denials::run(denials, global, &console),
         Command::Explain(explain) => explain::run(explain, global, &console),
         Command::Status => status::run(global, &console),
+        Command::Token(command) => token::run(command, &console),
         Command::Health => health::run(global, &console),
     }
 }

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(ended) => return ended.report().into(),
     };
-    match portcullis::cli::run(&arguments) {
+    match portcullis::cli::act(&arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => portcullis::cli::report(&failure, &arguments.global).into(),
     }

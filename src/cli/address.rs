@@ -1,8 +1,10 @@
 //! Where the admin API is: `--admin` or PORTCULLIS_ADMIN, else what the config says, else the
-//! defaults. A broken config must not keep an operator from revoking, so only the three values
-//! needed are read here, leniently, and a wrong guess shows as "not reachable".
+//! defaults. A broken config must not keep an operator from revoking: of such a one the three
+//! values needed are read here, leniently, and a wrong guess shows as "not reachable".
 
 use std::path::{Path, PathBuf};
+
+use crate::config::{self, Listen};
 
 use super::arguments::Global;
 use super::failure::Failure;
@@ -19,9 +21,14 @@ pub struct Admin {
 
 impl Admin {
     pub fn find(global: &Global) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(&global.config).unwrap_or_default();
-        let directory = global.config.parent().unwrap_or(Path::new(""));
-        let found = Self::from_config(&text, directory);
+        let found = match crate::config::load(&global.config) {
+            Ok(loaded) => Self::from_valid(&loaded.config.admin),
+            Err(_) => {
+                let text = std::fs::read_to_string(&global.config).unwrap_or_default();
+                let directory = global.config.parent().unwrap_or(Path::new(""));
+                Self::from_broken(&text, directory)
+            }
+        };
         match &global.admin {
             None => Ok(Self { config: Some(global.config.clone()), ..found }),
             Some(given) => {
@@ -32,7 +39,22 @@ impl Admin {
         }
     }
 
-    fn from_config(text: &str, directory: &Path) -> Self {
+    fn from_valid(admin: &config::Admin) -> Self {
+        let addresses = admin.listen.iter().map(|listen| match listen {
+            Listen::Unix(path) => Address::Unix(path.clone()),
+            Listen::Tcp(at) => Address::Tcp(reachable(&at.to_string())),
+        });
+        let first_token = admin.first_token.clone();
+        Self { addresses: addresses.collect(), first_token, config: None }.sockets_first()
+    }
+
+    /// A unix socket needs no credential.
+    fn sockets_first(mut self) -> Self {
+        self.addresses.sort_by_key(|address| matches!(address, Address::Tcp(_)));
+        self
+    }
+
+    fn from_broken(text: &str, directory: &Path) -> Self {
         let table = text.parse::<toml::Table>().unwrap_or_default();
         let member = |section: &str, name: &str| table.get(section).and_then(|s| s.get(name));
         let path = member("store", "path").and_then(toml::Value::as_str).unwrap_or("data");
@@ -57,9 +79,7 @@ impl Admin {
                 Address::Tcp("127.0.0.1:9900".into()),
             ];
         }
-        // A unix socket needs no credential: first.
-        addresses.sort_by_key(|address| matches!(address, Address::Tcp(_)));
-        Self { addresses, first_token: store.join("admin.token"), config: None }
+        Self { addresses, first_token: store.join("admin.token"), config: None }.sockets_first()
     }
 }
 
@@ -122,7 +142,7 @@ mod tests {
     fn the_config_says_where_and_the_unix_socket_comes_first() {
         let text =
             "[store]\npath = \"state\"\n[admin]\nlisten = [\"0.0.0.0:9911\", \"unix:a.sock\"]";
-        let admin = Admin::from_config(text, Path::new("/srv/gw"));
+        let admin = Admin::from_broken(text, Path::new("/srv/gw"));
         assert_eq!(
             admin.addresses,
             [Address::Unix("/srv/gw/a.sock".into()), Address::Tcp("127.0.0.1:9911".into())]
@@ -132,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_broken_or_missing_config_leaves_the_defaults() {
-        let admin = Admin::from_config("[admin\nlisten", Path::new(""));
+        let admin = Admin::from_broken("[admin\nlisten", Path::new(""));
         assert_eq!(
             admin.addresses,
             [Address::Unix("data/admin.sock".into()), Address::Tcp("127.0.0.1:9900".into())]

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::config::Flags;
+use crate::keys::Algorithm;
+
 use super::exit::Exit;
 use super::failure::Failure;
 use super::input::{self, TokenFrom};
 use super::raw::{
-    Raw, RawBlock, RawCommand, RawDenials, RawExplain, RawGlobal, RawNotes, RawRevoke, RawUndo,
+    Raw, RawBlock, RawCommand, RawDenials, RawExplain, RawGlobal, RawMint, RawNotes, RawRevoke,
+    RawRun, RawToken, RawUndo,
 };
 use super::target::Target;
 use super::words;
@@ -46,13 +50,65 @@ impl Global {
 
 #[derive(Debug)]
 pub enum Command {
+    Init(TokenFrom),
+    Check(Check),
+    Run(Run),
     Revoke(Revoke),
     Block(Block),
     Undo(Undo),
     Denials(Denials),
     Explain(Explain),
     Status,
+    Token(TokenCommand),
     Health,
+}
+
+#[derive(Debug)]
+pub struct Check {
+    pub url: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Run {
+    /// Instead of the config file.
+    pub flags: Option<Flags>,
+}
+
+#[derive(Debug)]
+pub enum TokenCommand {
+    Decode(TokenFrom),
+    Mint(Mint),
+    Key(KeyCommand),
+}
+
+#[derive(Debug)]
+pub struct Mint {
+    pub source: SigningSource,
+    pub algorithm: Option<Algorithm>,
+    pub kid: Option<String>,
+    pub like: Option<TokenFrom>,
+    pub issuer: Option<String>,
+    pub user: Option<String>,
+    pub session: Option<String>,
+    pub audiences: Vec<String>,
+    pub claims: Vec<(String, String)>,
+    pub lifetime: Duration,
+    /// Print it as a header line.
+    pub header: bool,
+}
+
+/// What signs.
+#[derive(Debug)]
+pub enum SigningSource {
+    Pem(PathBuf),
+    SecretFile(PathBuf),
+    SecretEnv(String),
+}
+
+#[derive(Debug)]
+pub struct KeyCommand {
+    pub out: PathBuf,
+    pub algorithm: Algorithm,
 }
 
 #[derive(Debug)]
@@ -165,12 +221,16 @@ impl Arguments {
 
     fn compile(raw: Raw, program: &OsStr) -> Result<Self, Failure> {
         let command = match raw.command {
+            RawCommand::Init { file } => Command::Init(TokenFrom::of(file)),
+            RawCommand::Check { url } => Command::Check(Check { url }),
+            RawCommand::Run(raw) => Command::Run(Run { flags: flags(raw) }),
             RawCommand::Revoke(raw) => Command::Revoke(revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(block(raw)?),
             RawCommand::Undo(raw) => Command::Undo(undo(raw)),
             RawCommand::Denials(raw) => Command::Denials(denials(raw)?),
             RawCommand::Explain(raw) => Command::Explain(explain(raw)),
             RawCommand::Status => Command::Status,
+            RawCommand::Token(raw) => Command::Token(token(raw)?),
             RawCommand::Health => Command::Health,
         };
         Ok(Self { global: global(raw.global, program), command })
@@ -211,6 +271,23 @@ fn shown_program(program: &OsStr) -> String {
         Some(below) => below.display().to_string(),
         None => path.display().to_string(),
     }
+}
+
+fn flags(raw: RawRun) -> Option<Flags> {
+    (!raw.upstream.is_empty()).then(|| Flags {
+        listen: raw.listen,
+        admin_listen: raw.admin_listen,
+        store: raw.store,
+        upstream: raw.upstream,
+        issuer: raw.issuer,
+        audiences: raw.audiences,
+        jwks_url: None,
+        jwks_file: raw.jwks_file,
+        pem_file: raw.pem_file,
+        secret_env: raw.secret_env,
+        secret_file: raw.secret_file,
+        cookie: raw.cookie,
+    })
 }
 
 fn notes(raw: RawNotes) -> Notes {
@@ -296,6 +373,46 @@ fn explain(raw: RawExplain) -> Explain {
         None => Explained::Token(TokenFrom::of(raw.file.or(raw.token_file))),
     };
     Explain { what, url: raw.url, method: raw.method }
+}
+
+fn token(raw: RawToken) -> Result<TokenCommand, Failure> {
+    match raw {
+        RawToken::Decode { file } => Ok(TokenCommand::Decode(TokenFrom::of(file))),
+        RawToken::Mint(raw) => mint(raw).map(TokenCommand::Mint),
+        RawToken::Key { out, alg } => {
+            Ok(TokenCommand::Key(KeyCommand { out, algorithm: algorithm(&alg)? }))
+        }
+    }
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, Failure> {
+    Algorithm::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = Algorithm::ALL.into_iter().map(Algorithm::as_str).collect();
+        Failure::usage(format!("--alg: `{text}` is not one of {}.", known.join(", ")))
+    })
+}
+
+fn mint(raw: RawMint) -> Result<Mint, Failure> {
+    let source = match (raw.key, raw.secret_file, raw.secret_env) {
+        (Some(pem), _, _) => SigningSource::Pem(pem),
+        (None, Some(file), _) => SigningSource::SecretFile(file),
+        (None, None, Some(name)) => SigningSource::SecretEnv(name),
+        (None, None, None) => return Err(Failure::usage("Sign with what? --key FILE.")),
+    };
+    let claims = raw.claims.iter().map(|claim| super::target::name_and_value(claim));
+    Ok(Mint {
+        source,
+        algorithm: raw.alg.as_deref().map(algorithm).transpose()?,
+        kid: raw.kid,
+        like: raw.like.map(|path| TokenFrom::of(Some(path))),
+        issuer: raw.issuer,
+        user: raw.user,
+        session: raw.session,
+        audiences: raw.audiences,
+        claims: claims.collect::<Result<_, _>>()?,
+        lifetime: duration("--lifetime", &raw.lifetime)?,
+        header: raw.header,
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::input;
 use super::shapes::{self, Problem};
 
 /// Names the door by which a change came in, for the audit.
-const CLIENT_HEADER: &str = "x-portcullis-client";
+const VIA_HEADER: &str = "x-portcullis-via";
 
 /// A client of one gateway.
 pub struct Client {
@@ -116,7 +116,7 @@ impl Client {
             .uri(path)
             .header(header::HOST, address.authority())
             .header(header::ACCEPT, "application/json")
-            .header(CLIENT_HEADER, "cli");
+            .header(VIA_HEADER, "cli");
         if let (Address::Tcp(_), Some(token)) = (address, &self.token) {
             let bearer = [b"Bearer ", token.expose()].concat();
             match http::HeaderValue::from_bytes(&bearer) {

@@ -9,6 +9,7 @@ use crate::clock::UnixMs;
 
 use super::arguments::Global;
 use super::failure::Failure;
+use super::words;
 
 /// How and where to speak.
 #[derive(Debug)]
@@ -59,6 +60,24 @@ fn write_stdout(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(cause) => Err(Failure::Write { what: "stdout".to_owned(), cause }),
     }
+}
+
+/// A document for programs, one line. What a terminal would obey (see [`words::printable`]) is
+/// escaped, which in JSON says the same.
+pub fn json_text(document: &serde_json::Value) -> String {
+    let mut text = String::new();
+    for c in document.to_string().chars() {
+        if words::drives_terminals(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text.push('\n');
+    text
 }
 
 /// Stderr is the last place to complain; where it is gone there is no other.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::arguments::{Denials, Global, List};
 use super::client::Client;
-use super::console::{Console, Look};
+use super::console::{Console, Look, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::query::{path_segment, query};
@@ -30,7 +30,7 @@ pub fn run(denials: &Denials, global: &Global, console: &Console) -> Result<Exit
 fn one(client: &Client, id: &str, global: &Global, console: &Console) -> Result<(), Failure> {
     let answer = client.read(&format!("/v1/denials/{}", path_segment(id)))?;
     if console.json {
-        return console.say_always(&format!("{}\n", answer.raw));
+        return console.say_always(&json_text(&answer.raw));
     }
     let denial = answer.shown::<Denial>("the gateway")?;
     console.say_always(&render_one(&denial, &global.again(), &console.look))
@@ -39,18 +39,21 @@ fn one(client: &Client, id: &str, global: &Global, console: &Console) -> Result<
 fn all(client: &Client, list: &List, console: &Console) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut cursor: Option<String> = None;
-    let mut left = if list.all { u32::MAX } else { list.limit };
+    let left_first = if list.all { u32::MAX } else { list.limit };
+    let mut left = left_first;
     let mut in_force = None;
     loop {
         let mut members = list.query.clone();
-        members.push(("limit", left.min(PAGE_MAX).to_string()));
+        // The same on every page: a cursor belongs to its query.
+        members.push(("limit", left_first.min(PAGE_MAX).to_string()));
         members.extend(cursor.take().map(|cursor| ("cursor", cursor)));
         let answer = client.read(&format!("/v1/denials?{}", query(&members)))?;
         if console.json {
-            console.say_always(&lines(&answer.raw))?;
+            console.say_always(&lines(&answer.raw, left))?;
         }
-        let page = answer.shown::<Page>("the gateway")?;
+        let mut page = answer.shown::<Page>("the gateway")?;
         in_force = page.in_force.or(in_force);
+        page.items.truncate(left as usize);
         left = left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
         if !console.json {
             rows.extend(page.items);
@@ -66,12 +69,9 @@ fn all(client: &Client, list: &List, console: &Console) -> Result<(), Failure> {
     console.say_always(&render_list(&rows, in_force, &console.look))
 }
 
-fn lines(raw: &Value) -> String {
-    let mut text = String::new();
-    for item in raw.get("items").and_then(Value::as_array).into_iter().flatten() {
-        let _ = writeln!(text, "{item}");
-    }
-    text
+fn lines(raw: &Value, most: u32) -> String {
+    let items = raw.get("items").and_then(Value::as_array).into_iter().flatten();
+    items.take(most as usize).map(json_text).collect()
 }
 
 /// The condition for a column: `blocked`, `tokens before 11:14:02`.
@@ -99,7 +99,8 @@ fn age(at: Option<Time>, look: &Look) -> String {
 fn ends(denial: &Denial, look: &Look) -> String {
     if let Some(at) = denial.undone_at {
         let when = age(Some(at), look);
-        return if look.terminal { format!("undone {when} ago") } else { format!("undone {when}") };
+        let word = if denial.state.as_deref() == Some("ended") { "ended" } else { "undone" };
+        return if look.terminal { format!("{word} {when} ago") } else { format!("{word} {when}") };
     }
     match denial.ends_at {
         Some(at) if look.terminal && at.0 <= look.now => "due".to_owned(),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::arguments::{Block, Global, Notes, Revoke, Spared};
 use super::client::{Answer, Client};
-use super::console::Console;
+use super::console::{Console, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::shapes::Denial;
@@ -109,7 +109,7 @@ fn say(
 ) -> Result<Exit, Failure> {
     let denial = answer.shown::<Denial>("the gateway")?;
     if console.json {
-        console.say_always(&format!("{}\n", answer.raw))?;
+        console.say_always(&json_text(&answer.raw))?;
     } else {
         let flag = target.flag();
         let spoken = words::Spoken { verb, flag: flag.as_deref(), again: &global.again() };

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::arguments::{Explain, Explained, Global};
 use super::client::Client;
-use super::console::{Console, Look};
+use super::console::{Console, Look, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::query::path_segment;
-use super::shapes::{Check, Denial, Explanation, Route};
+use super::shapes::{Check, Denial, Explanation, RequestThen, Route};
 use super::words;
 
 pub fn run(explain: &Explain, global: &Global, console: &Console) -> Result<Exit, Failure> {
@@ -27,7 +27,7 @@ pub fn run(explain: &Explain, global: &Global, console: &Console) -> Result<Exit
     let answer = client.post("/v1/explain", &body)?;
     let explanation = answer.shown::<Explanation>("the gateway")?;
     if console.json {
-        console.say_always(&format!("{}\n", answer.raw))?;
+        console.say_always(&json_text(&answer.raw))?;
     } else {
         let denials = denials(&client, &explanation)?;
         console.say_always(&render(&explanation, &denials, &global.again(), &console.look))?;
@@ -51,14 +51,8 @@ fn denials(client: &Client, explanation: &Explanation) -> Result<Vec<Denial>, Fa
 
 fn render(explanation: &Explanation, denials: &[Denial], again: &str, look: &Look) -> String {
     let mut text = String::new();
-    if let Some(at) = explanation.at {
-        let id = explanation.request_id.as_deref().unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "Request {id}, {} ({})\n",
-            words::clock(at.0, look.now),
-            words::relative(at.0, look.now)
-        );
+    if let Some(request) = &explanation.request {
+        text.push_str(&request_words(request, look));
     }
     let asked = explanation.checks.iter().any(|check| check.check == "route");
     if let Some(route) = explanation.route.as_ref().filter(|_| !asked) {
@@ -66,9 +60,6 @@ fn render(explanation: &Explanation, denials: &[Denial], again: &str, look: &Loo
     }
     for check in &explanation.checks {
         line(&mut text, &check.result, &check.check, &check_words(check, denials, look), look);
-    }
-    for warning in &explanation.warnings {
-        let _ = writeln!(text, "{} {}", look.paint.yellow("warning:"), warning.words());
     }
     let _ = writeln!(text, "\n{}", verdict(explanation, again));
     text
@@ -91,8 +82,34 @@ fn line(text: &mut String, result: &str, name: &str, words: &[String], look: &Lo
 fn route_words(route: &Route) -> String {
     let host = route.host.as_deref().filter(|host| *host != "*").unwrap_or_default();
     let path = route.path.as_deref().or(route.name.as_deref()).unwrap_or_default();
-    let number = route.number.map(|number| format!("  (number {number})")).unwrap_or_default();
-    format!("{host} {path}{number}").trim_start().to_owned()
+    let mut text = format!("{host} {path}").trim_start().to_owned();
+    match (route.number, route.of) {
+        (Some(number), Some(of)) => text.push_str(&format!("  ({number} of {of})")),
+        (Some(number), None) => text.push_str(&format!("  ({number})")),
+        (None, _) => {}
+    }
+    if let Some(access) = &route.access {
+        let _ = write!(text, ", access {access}");
+    }
+    text
+}
+
+fn request_words(request: &RequestThen, look: &Look) -> String {
+    let mut text = format!("Request {}", request.request_id);
+    if let Some(at) = request.at {
+        let (clock, ago) = (words::clock(at.0, look.now), words::relative(at.0, look.now));
+        let _ = write!(text, ", {clock}, {ago}");
+    }
+    if let Some(address) = &request.address {
+        let _ = write!(text, ", from {address}");
+    }
+    let RequestThen { method, host, path, code, detail, .. } = request;
+    let _ = write!(text, "\n  {method} {host}{path}  was answered ");
+    if let Some(status) = request.status {
+        let _ = write!(text, "{status} ");
+    }
+    let _ = writeln!(text, "{code}: {detail}\n\nThat token now:\n");
+    text
 }
 
 /// What stands behind a check: its own words, else made from its members.
@@ -177,6 +194,9 @@ fn verdict(explanation: &Explanation, again: &str) -> String {
     };
     let denials: Vec<&str> =
         explanation.checks.iter().flat_map(|check| &check.denials).map(String::as_str).collect();
+    if let Some(with) = &explanation.would_pass_with {
+        let _ = write!(text, "\nIt would pass with {}.", with.trim_end_matches('.'));
+    }
     if !denials.is_empty() {
         let _ = write!(text, "\nTo take the denial back: {again} undo {}", denials.join(" "));
     }
@@ -197,7 +217,7 @@ mod tests {
     fn refused() -> Explanation {
         serde_json::from_value(json!({
             "pass": false, "status": 401, "code": "token_revoked",
-            "route": { "host": "app.example.com", "path": "/api/", "number": 2 },
+            "route": { "host": "app.example.com", "path": "/api/", "number": 2, "of": 7, "access": "required" },
             "checks": [
                 { "check": "signature", "result": "ok" },
                 { "check": "times", "result": "ok", "issued_at": "2026-11-21T09:12:40Z",
@@ -217,7 +237,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             render(&refused(), &[denial], "portcullis", &look()),
-            r#"  ok    route       app.example.com /api/  (number 2)
+            r#"  ok    route       app.example.com /api/  (2 of 7), access required
   ok    signature
   ok    times       issued 09:12:40 UTC, 2 h 2 min ago; ends 13:12:40 UTC, in 117 min
   FAIL  denylist    dn_4kq7t2m9xa  user alice, tokens issued before 11:14:02 UTC

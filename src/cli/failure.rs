@@ -6,6 +6,9 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::app::StartError;
+use crate::config::Diagnostics;
+
 use super::arguments::Global;
 use super::console::{Paint, write_stderr};
 use super::exit::Exit;
@@ -49,10 +52,14 @@ pub enum Failure {
     },
     /// The person said no, or could not be asked.
     NotConfirmed(String),
-    /// The config cannot be used; the text is the whole report.
-    Config(String),
+    /// The config cannot be used.
+    Config(Box<Diagnostics>),
+    /// The gateway did not start.
+    Start(Box<StartError>),
     /// Nothing to act on.
     Nothing(String),
+    /// What was given cannot be used.
+    Refused(String),
 }
 
 /// One address that was tried.
@@ -77,10 +84,12 @@ impl Failure {
             | Self::TooLong { .. }
             | Self::Read { .. }
             | Self::Write { .. }
+            | Self::Start(_)
             | Self::Problem(_)
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
-            | Self::Nothing(_) => Exit::Refused,
+            | Self::Nothing(_)
+            | Self::Refused(_) => Exit::Refused,
         }
     }
 
@@ -99,7 +108,9 @@ impl Failure {
             Self::Answer { .. } => "unexpected_answer",
             Self::NotConfirmed(_) => "not_confirmed",
             Self::Config(_) => "config",
+            Self::Start(_) => "not_started",
             Self::Nothing(_) => "nothing_to_do",
+            Self::Refused(_) => "refused",
         }
     }
 
@@ -125,14 +136,16 @@ impl Failure {
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
             | Self::Config(_)
-            | Self::Nothing(_) => Vec::new(),
+            | Self::Start(_)
+            | Self::Nothing(_)
+            | Self::Refused(_) => Vec::new(),
         }
     }
 
     /// The whole text for people.
     pub fn render(&self, paint: Paint) -> String {
-        if let Self::Config(report) = self {
-            return format!("{}\n", report.trim_end());
+        if let Self::Config(found) = self {
+            return found.render(paint != Paint::PLAIN);
         }
         let mut text = format!("{} {self}", paint.red("error:"));
         let mut source = self.source();
@@ -151,6 +164,9 @@ impl Failure {
         if let Self::Problem(problem) = self {
             return problem.document.clone();
         }
+        if let Self::Config(found) = self {
+            return found.to_json();
+        }
         let mut document = json!({ "code": self.code(), "detail": self.to_string() });
         if let (Self::Unreachable { tried, .. }, Some(members)) = (self, document.as_object_mut()) {
             let tried: Vec<_> = tried
@@ -166,10 +182,14 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(text) | Self::NotConfirmed(text) | Self::Nothing(text) => {
+            Self::Usage(text)
+            | Self::NotConfirmed(text)
+            | Self::Nothing(text)
+            | Self::Refused(text) => {
                 out.write_str(&words::printable(text))
             }
-            Self::Config(text) => out.write_str(text),
+            Self::Config(found) => write!(out, "{found}"),
+            Self::Start(fault) => write!(out, "the gateway did not start: {fault}"),
             Self::TokenAsArgument => out.write_str(
                 "a token as an argument is refused: other users of this machine can read command lines",
             ),
@@ -205,7 +225,9 @@ impl Error for Failure {
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
             | Self::Config(_)
-            | Self::Nothing(_) => None,
+            | Self::Start(_)
+            | Self::Nothing(_)
+            | Self::Refused(_) => None,
         }
     }
 }

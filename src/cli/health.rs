@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 
 use super::arguments::Global;
 use super::client::Client;
-use super::console::Console;
+use super::console::{Console, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 
@@ -29,7 +29,7 @@ pub fn run(global: &Global, console: &Console) -> Result<Exit, Failure> {
 fn said(console: &Console, ready: bool, text: &str) -> Result<(), Failure> {
     if console.json {
         return console
-            .say_always(&format!("{}\n", serde_json::json!({ "ready": ready, "detail": text })));
+            .say_always(&json_text(&serde_json::json!({ "ready": ready, "detail": text })));
     }
     console.say(&format!("{text}\n"))
 }

@@ -43,6 +43,31 @@ Exit codes: 0 done · 1 refused or failed · 2 done in part (see text) · 64 usa
             69 gateway not reachable · 78 config
 ";
 
+pub const INIT: &str = "\
+Examples:
+  portcullis init < token.jwt > gateway.toml
+  portcullis init token.jwt
+
+The token is read, not verified, and not kept.";
+
+pub const CHECK: &str = "\
+Examples:
+  portcullis check
+  portcullis check -c /etc/portcullis
+  portcullis check --url https://app.example.com/api/orders
+  portcullis check --json
+
+Exit code 78: the config has mistakes. All of them are shown.";
+
+pub const RUN: &str = "\
+Examples:
+  portcullis run
+  portcullis run -c /etc/portcullis/gateway.toml
+  portcullis run --upstream http://127.0.0.1:3000 --issuer https://id.example.com/ \\
+      --audience https://api.example.com --jwks-file issuer.jwks.json
+
+SIGTERM or Ctrl+C: finishes what is in flight, then stops.";
+
 pub const REVOKE: &str = "\
 Examples:
   portcullis revoke --user alice --reason \"lost laptop\"
@@ -97,3 +122,26 @@ Examples:
   HEALTHCHECK CMD [\"portcullis\", \"health\", \"-q\"]
 
 Asks /readyz of the admin listener; needs no credential.";
+
+pub const TOKEN: &str = "\
+Examples:
+  portcullis token decode < token.jwt
+  portcullis token key --out issuer.pem > issuer.jwks.json
+  portcullis token mint --key issuer.pem --issuer https://id.test/ --audience api --user alice";
+
+pub const TOKEN_DECODE: &str = "\
+Examples:
+  portcullis token decode < token.jwt
+  portcullis token decode token.jwt --json";
+
+pub const TOKEN_MINT: &str = "\
+Examples:
+  portcullis token mint --key issuer.pem --issuer https://id.test/ --audience api --user alice
+  portcullis token mint --secret-env JWT_SECRET --user alice --claim roles='[\"admin\"]'
+  portcullis token mint --key issuer.pem --like old.jwt --header | curl -H @- http://127.0.0.1:8080/";
+
+pub const TOKEN_KEY: &str = "\
+Examples:
+  portcullis token key --out issuer.pem > issuer.jwks.json
+
+Then in gateway.toml: keys = { jwks_file = \"issuer.jwks.json\" }";

@@ -44,6 +44,23 @@ pub struct RawGlobal {
 
 #[derive(Subcommand, Debug)]
 pub enum RawCommand {
+    /// Write a gateway.toml from a sample token
+    #[command(after_help = help::INIT)]
+    Init {
+        /// The token in this file instead of stdin
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Check the config, show the route table; start nothing
+    #[command(after_help = help::CHECK)]
+    Check {
+        /// Say which route this URL gets
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
+    /// Start the gateway
+    #[command(after_help = help::RUN)]
+    Run(RawRun),
     /// End tokens and sessions that exist now; their owner can log in again
     #[command(after_help = help::REVOKE)]
     Revoke(RawRevoke),
@@ -62,9 +79,51 @@ pub enum RawCommand {
     /// Is everything all right: store, issuers, keys
     #[command(after_help = help::STATUS)]
     Status,
+    /// Decode a token; mint one for tests
+    #[command(subcommand, after_help = help::TOKEN)]
+    Token(RawToken),
     /// Exit 0 when the gateway is ready, else 1
     #[command(after_help = help::HEALTH)]
     Health,
+}
+
+/// Instead of a config file: one upstream, one issuer.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Instead of a config file")]
+pub struct RawRun {
+    /// The backend: http://HOST:PORT; several are balanced
+    #[arg(long, value_name = "URL")]
+    pub upstream: Vec<String>,
+    /// The `iss` of the tokens
+    #[arg(long, value_name = "URL", requires = "upstream")]
+    pub issuer: Option<String>,
+    /// The `aud` of the tokens
+    #[arg(long = "audience", value_name = "NAME", requires = "upstream")]
+    pub audiences: Vec<String>,
+    /// Keys: a JWK set
+    #[arg(long, value_name = "FILE", requires = "upstream", group = "keys")]
+    pub jwks_file: Option<String>,
+    /// Keys: PEM public keys or certificates
+    #[arg(long, value_name = "FILE", requires = "upstream", group = "keys")]
+    pub pem_file: Option<String>,
+    /// Key: a shared secret in this environment variable
+    #[arg(long, value_name = "NAME", requires = "upstream", group = "keys")]
+    pub secret_env: Option<String>,
+    /// Key: a shared secret in this file
+    #[arg(long, value_name = "FILE", requires = "upstream", group = "keys")]
+    pub secret_file: Option<String>,
+    /// A cookie that may carry the token, besides the bearer header
+    #[arg(long, value_name = "NAME", requires = "upstream")]
+    pub cookie: Option<String>,
+    /// Where to listen [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", requires = "upstream")]
+    pub listen: Vec<String>,
+    /// Where the admin API listens [default: 127.0.0.1:9900 and unix:data/admin.sock]
+    #[arg(long, value_name = "ADDR", requires = "upstream")]
+    pub admin_listen: Vec<String>,
+    /// Where revocations are kept [default: data]
+    #[arg(long, value_name = "DIR", requires = "upstream")]
+    pub store: Option<String>,
 }
 
 /// Who or what: exactly one.
@@ -218,4 +277,65 @@ pub struct RawExplain {
     pub url: Option<String>,
     #[arg(long, value_name = "METHOD", requires = "url")]
     pub method: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum RawToken {
+    /// What a token says: header, claims, times. Not verified
+    #[command(after_help = help::TOKEN_DECODE)]
+    Decode {
+        /// The token in this file instead of stdin
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Sign a token for tests, to stdout
+    #[command(after_help = help::TOKEN_MINT)]
+    Mint(RawMint),
+    /// Make a signing key for tests: private to a file, public as a JWK set to stdout
+    #[command(after_help = help::TOKEN_KEY)]
+    Key {
+        /// Where the private key goes, mode 0600; must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[arg(long, value_name = "ALG", default_value = "ES256")]
+        alg: String,
+    },
+}
+
+#[derive(Args, Debug, Default)]
+pub struct RawMint {
+    /// Private key, PEM (PKCS#8)
+    #[arg(long, value_name = "FILE", group = "signer", required_unless_present_any = ["secret_file", "secret_env"])]
+    pub key: Option<PathBuf>,
+    /// Shared secret, the whole file without the line's end
+    #[arg(long, value_name = "FILE", group = "signer")]
+    pub secret_file: Option<PathBuf>,
+    /// Shared secret from this environment variable
+    #[arg(long, value_name = "NAME", group = "signer")]
+    pub secret_env: Option<String>,
+    /// [default: what the key is for; HS256 for a secret]
+    #[arg(long, value_name = "ALG")]
+    pub alg: Option<String>,
+    /// [default: the key's thumbprint]
+    #[arg(long)]
+    pub kid: Option<String>,
+    /// Start from the claims of the token in this file; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    pub like: Option<PathBuf>,
+    #[arg(long, alias = "iss", value_name = "URL")]
+    pub issuer: Option<String>,
+    #[arg(long, alias = "subject", value_name = "ID")]
+    pub user: Option<String>,
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+    #[arg(long = "audience", alias = "aud", value_name = "NAME")]
+    pub audiences: Vec<String>,
+    /// Any claim; the value is JSON where it can be read as JSON
+    #[arg(long = "claim", value_name = "NAME=VALUE")]
+    pub claims: Vec<String>,
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub lifetime: String,
+    /// As a header line, for `curl -H @-`
+    #[arg(long)]
+    pub header: bool,
 }

@@ -56,7 +56,8 @@ pub struct Denial {
 pub struct Selector {
     pub subject: Option<String>,
     pub session: Option<String>,
-    pub token: Option<String>,
+    /// SHA-256 of the signing input of a token without `jti`.
+    pub token_digest: Option<String>,
     pub jti: Option<String>,
     pub client: Option<String>,
     pub key: Option<String>,
@@ -78,7 +79,7 @@ impl Selector {
             ("user", &self.subject),
             ("session", &self.session),
             ("token", &self.jti),
-            ("token", &self.token),
+            ("token of digest", &self.token_digest),
             ("client", &self.client),
             ("key", &self.key),
         ];
@@ -95,7 +96,7 @@ impl Selector {
     }
 
     pub fn is_one_token(&self) -> bool {
-        self.jti.is_some() || self.token.is_some()
+        self.jti.is_some() || self.token_digest.is_some()
     }
 }
 
@@ -183,10 +184,24 @@ pub struct Explanation {
     pub code: Option<String>,
     pub route: Option<Route>,
     pub checks: Vec<Check>,
-    /// Of a refused request: when it was.
+    pub would_pass_with: Option<String>,
+    /// The refused request, where that was asked about.
+    pub request: Option<RequestThen>,
+}
+
+/// A request as it was answered.
+#[derive(Clone, Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct RequestThen {
+    pub request_id: String,
     pub at: Option<Time>,
-    pub request_id: Option<String>,
-    pub warnings: Vec<Warning>,
+    pub method: String,
+    pub host: String,
+    pub path: String,
+    pub address: Option<String>,
+    pub status: Option<u16>,
+    pub code: String,
+    pub detail: String,
 }
 
 #[derive(Clone, Deserialize, Debug, Default)]
@@ -196,6 +211,8 @@ pub struct Route {
     pub host: Option<String>,
     pub path: Option<String>,
     pub number: Option<u64>,
+    pub of: Option<u64>,
+    pub access: Option<String>,
 }
 
 #[derive(Clone, Deserialize, Debug, Default)]
@@ -223,6 +240,7 @@ pub struct Status {
     pub denials: Option<Room>,
     pub issuers: Vec<Issuer>,
     pub streams: Option<u64>,
+    pub started_at: Option<Time>,
     pub config: Option<ConfigState>,
 }
 
@@ -255,6 +273,8 @@ pub struct Room {
 pub struct Issuer {
     pub name: String,
     pub keys: Option<u64>,
+    /// Tokens looked at since the start.
+    pub sightings: Option<u64>,
     pub last_fetch: Option<Time>,
     pub ok: Option<bool>,
     pub unrevocable: Option<Unrevocable>,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::arguments::Global;
 use super::client::Client;
-use super::console::{Console, Look};
+use super::console::{Console, Look, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::shapes::{Issuer, Status, Store};
@@ -15,7 +15,7 @@ pub fn run(global: &Global, console: &Console) -> Result<Exit, Failure> {
     let answer = client.read("/v1/status")?;
     let status = answer.shown::<Status>("the gateway")?;
     if console.json {
-        console.say_always(&format!("{}\n", answer.raw))?;
+        console.say_always(&json_text(&answer.raw))?;
     } else {
         console.say(&render(&status, &console.look))?;
     }
@@ -61,6 +61,9 @@ fn render(status: &Status, look: &Look) -> String {
     for issuer in &status.issuers {
         line("issuer", &issuer_words(issuer, look));
     }
+    if let Some(started) = status.started_at {
+        line("started", &words::relative(started.0, look.now));
+    }
     if let Some(streams) = status.streams {
         line("streams", &format!("{} open", words::count(streams)));
     }
@@ -98,6 +101,9 @@ fn issuer_words(issuer: &Issuer, look: &Look) -> String {
     let mut text = issuer.name.clone();
     if let Some(keys) = issuer.keys {
         let _ = write!(text, "  {}", words::plural(keys, "key"));
+    }
+    if let Some(sightings) = issuer.sightings {
+        let _ = write!(text, "  {} seen", words::plural(sightings, "token"));
     }
     if let Some(at) = issuer.last_fetch {
         let _ = write!(text, "  read {}", words::relative(at.0, look.now));

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::arguments::{Global, Undo, Which};
 use super::client::Client;
-use super::console::{Console, Look, write_stderr};
+use super::console::{Console, Look, json_text, write_stderr};
 use super::exit::Exit;
 use super::failure::{self, Failure};
 use super::query::path_segment;
@@ -50,22 +50,11 @@ fn one(client: &Client, id: &str, reason: Option<&str>, console: &Console) -> Re
     };
     let answer = client.post(&format!("/v1/denials/{}/undo", path_segment(id)), &body)?;
     if console.json {
-        return console.say_always(&format!("{}\n", answer.raw));
+        return console.say_always(&json_text(&answer.raw));
     }
     let undone = answer.shown::<Denial>("the gateway")?;
-    // The answer may name the id only; what it was makes the sentence.
-    let known = match undone.selector.words(None).as_str() {
-        "everyone" if undone.selector.everyone != Some(true) => details(client, &undone)?,
-        _ => undone.clone(),
-    };
-    let undone = Denial { warnings: undone.warnings, ..known };
     console.remark(&super::deny::warnings(&undone, console.look.paint));
     console.say(&render(&undone, &console.look))
-}
-
-fn details(client: &Client, undone: &Denial) -> Result<Denial, Failure> {
-    let id = undone.id.clone().unwrap_or_default();
-    client.read(&format!("/v1/denials/{}", path_segment(&id)))?.shown("the gateway")
 }
 
 fn last(client: &Client, yes: bool, console: &Console) -> Result<String, Failure> {

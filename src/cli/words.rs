@@ -130,6 +130,12 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// Control characters, and those that turn the direction of what follows.
+pub fn drives_terminals(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// [`printable`] for one line.
 pub fn printable_line(text: &str) -> String {
     printable(text).replace('\n', "\\n")

@@ -181,7 +181,7 @@ impl Store {
         denylist: Arc<Denylist>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        Self::start(open::file_opener(directory), options, writer, denylist, clock)
+        Self::start(open::file_opener(directory, &clock), options, writer, denylist, clock)
     }
 
     fn start(
@@ -207,7 +207,7 @@ impl Store {
             opener,
             writer,
             queue,
-            guarded: GuardedClock::resume(opened.progress.clock, clock.monotonic()),
+            guarded: GuardedClock::resume(opened.progress.clock, clock.read().1),
             clock,
             ids: IdSource::default(),
             limit: options.limit,

@@ -73,12 +73,11 @@ fn check_decoded(decoded: &[u8]) -> Result<(), BadRequest> {
         return Err(BadRequest::PathEscape);
     }
     // Doubly escaped: what a second decoding makes is held to the same rules.
-    if decoded.contains(&b'%') {
-        if let Some(twice) = decode(decoded) {
-            if twice != decoded {
-                return check_decoded(&twice);
-            }
-        }
+    if decoded.contains(&b'%')
+        && let Some(twice) = decode(decoded)
+        && twice != decoded
+    {
+        return check_decoded(&twice);
     }
     Ok(())
 }

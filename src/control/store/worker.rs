@@ -77,7 +77,7 @@ pub(super) struct Worker {
 impl Worker {
     /// Until the queue is closed or somebody says so.
     pub(super) fn run(mut self) {
-        let mut looked = self.clock.monotonic();
+        let mut looked = self.clock.read().1;
         let mut open = true;
         while open {
             let mut group = Vec::new();
@@ -90,7 +90,7 @@ impl Worker {
             if !group.is_empty() {
                 self.write(group);
             }
-            let now = self.clock.monotonic();
+            let now = self.clock.read().1;
             if now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due() {
                 looked = now;
                 if let Err(fault) = self.housekeep(PURGE_MAX) {
@@ -175,7 +175,7 @@ impl Worker {
     }
 
     fn advance_clock(&mut self) {
-        self.guarded.advance(self.clock.wall(), self.clock.monotonic());
+        self.guarded.advance(self.clock.read());
     }
 
     /// Changes on disk, then in the hot table. On an error nothing is in force that was not.

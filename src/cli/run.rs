@@ -1,0 +1,148 @@
+//! `run`: the gateway, until it is told to stop.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::app::{Drained, Gateway, Options};
+use crate::config::{self, Config, Loaded, LogFormat, Severity};
+use crate::control::admin::FirstCredentialSource;
+use crate::telemetry::access::Format;
+
+use super::arguments::{Global, Run};
+use super::console::{Console, write_stderr};
+use super::events;
+use super::exit::Exit;
+use super::failure::Failure;
+
+pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failure> {
+    let Loaded { config, notes } = load(run, global)?;
+    let format = match config.log.format {
+        LogFormat::Auto if std::io::stdout().is_terminal() => Format::Text,
+        LogFormat::Text => Format::Text,
+        LogFormat::Auto | LogFormat::Json => Format::Json,
+    };
+    events::start(format, config.log.level);
+    for item in notes.items.iter().filter(|item| item.severity == Severity::Warning) {
+        let help = item.help.as_deref().unwrap_or_default();
+        tracing::warn!(code = %item.code, help, "{}", item.message);
+    }
+    // Each pod has a disk of its own, and so a denylist of its own.
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        tracing::warn!("under Kubernetes: what one pod revokes the others do not know; run one");
+    }
+    let told = Told::of(&config);
+    let options = Options {
+        log_format: format,
+        log_sink: Box::new(std::io::stdout()),
+        admin_token: std::env::var("PORTCULLIS_ADMIN_TOKEN").ok().map(Zeroizing::new),
+    };
+    let gateway =
+        Gateway::start(config, options).map_err(|fault| Failure::Start(Box::new(fault)))?;
+    match format {
+        Format::Text => write_stderr(&told.screen(&gateway, &global.again(), console)),
+        Format::Json => told.event(&gateway),
+    }
+    match gateway.run_until_stopped() {
+        Ok(Drained::Clean) => Ok(Exit::Done),
+        // The deadline is the operator's choice: cutting what is left is doing as told.
+        Ok(Drained::Cut { connections }) => {
+            tracing::warn!(connections, "the drain's deadline passed; the rest was cut");
+            Ok(Exit::Done)
+        }
+        Err(cause) => Err(Failure::Read { what: "signals".to_owned(), cause }),
+    }
+}
+
+/// The file, or what the flags say in its place.
+fn load(run: &Run, global: &Global) -> Result<Loaded, Failure> {
+    let loaded = match &run.flags {
+        Some(flags) => config::parse(&config::from_flags(flags), Path::new("flags"), &|name| {
+            std::env::var(name).ok()
+        }),
+        None => config::load(&global.config),
+    };
+    loaded.map_err(|found| Failure::Config(Box::new(found)))
+}
+
+/// What the start screen says of the config, which the gateway takes.
+struct Told {
+    store: String,
+    issuers: Vec<String>,
+    upstreams: Vec<String>,
+}
+
+impl Told {
+    fn of(config: &Config) -> Self {
+        let issuers = config.issuers.iter().map(|issuer| {
+            let iss = issuer.policy.iss.as_deref().unwrap_or("(no iss)");
+            format!("{}  {iss}  {}", issuer.policy.name, issuer.keys_source)
+        });
+        let upstreams = config.upstreams.iter().map(|upstream| {
+            let servers: Vec<String> = upstream.servers.iter().map(shown).collect();
+            format!("{}  {}", upstream.name, servers.join(" "))
+        });
+        Self {
+            store: config.store.path.display().to_string(),
+            issuers: issuers.collect(),
+            upstreams: upstreams.collect(),
+        }
+    }
+
+    fn screen(&self, gateway: &Gateway, again: &str, console: &Console) -> String {
+        let mut text = format!(
+            "{} {} is up: Ctrl+C drains and stops it.\n\n",
+            console.look.paint.bold("Portcullis"),
+            env!("CARGO_PKG_VERSION")
+        );
+        let mut line = |name: &str, value: &str| {
+            text.push_str(&format!("  {name:<9} {}\n", super::words::printable_line(value)));
+        };
+        line("gateway", &gateway.listen_urls().join("  and  "));
+        line("admin", &gateway.admin_urls().join("  and  "));
+        line("store", &format!("{}: one gateway only", self.store));
+        self.issuers.iter().for_each(|issuer| line("issuer", issuer));
+        self.upstreams.iter().for_each(|upstream| line("upstream", upstream));
+        match gateway.first_credential() {
+            Some(FirstCredentialSource::Created(path)) => {
+                line("token", &format!("of the admin API: {}, made now", path.display()));
+            }
+            Some(FirstCredentialSource::Found(path)) => {
+                line("token", &format!("of the admin API: {}", path.display()));
+            }
+            Some(FirstCredentialSource::Environment) | None => {}
+        }
+        line("try", &format!("{again} status"));
+        text.push('\n');
+        text
+    }
+
+    /// One line on stdout, before any access line, for whoever started us and chose port 0.
+    fn event(&self, gateway: &Gateway) {
+        let ready = serde_json::json!({
+            "event": "ready",
+            "listen": gateway.listen_urls(),
+            "admin": gateway.admin_urls(),
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        write_stdout(&format!("{ready}\n"));
+        tracing::info!(
+            listen = gateway.listen_urls().join(" "),
+            admin = gateway.admin_urls().join(" "),
+            store = self.store,
+            version = env!("CARGO_PKG_VERSION"),
+            "started"
+        );
+    }
+}
+
+fn shown(server: &config::ServerAddress) -> String {
+    match server {
+        config::ServerAddress::Http { host, port } if host.contains(':') => {
+            format!("http://[{host}]:{port}")
+        }
+        config::ServerAddress::Http { host, port } => format!("http://{host}:{port}"),
+        config::ServerAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}

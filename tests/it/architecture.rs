@@ -34,6 +34,12 @@ fn files(below: &str) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
+/// A file of unit tests beside the code that they test.
+fn is_unit_tests(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| stem == "tests")
+        || path.components().any(|part| part.as_os_str() == "tests")
+}
+
 /// Lines of code, not of comments; what follows `#[cfg(test)]` does not count.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
@@ -46,7 +52,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 #[track_caller]
 fn never(below: &str, words: &[&str]) {
     let mut broken = Vec::new();
-    for (path, text) in files(below) {
+    for (path, text) in files(below).into_iter().filter(|(path, _)| !is_unit_tests(path)) {
         for (number, line) in code(&text) {
             if let Some(word) = words.iter().find(|word| line.contains(*word)) {
                 broken.push(format!("{}:{number}: {word}", path.display()));
@@ -95,7 +101,9 @@ fn the_core_is_pure_and_knows_neither_plane() {
 fn no_file_outgrows_its_name_and_each_says_what_it_is_for() {
     for (path, text) in files("src").into_iter().chain(files("tests")) {
         let lines = text.lines().count();
-        assert!(lines <= 400, "{} has {lines} lines", path.display());
+        // Tables of cases make the tests of one subject long; code has no such excuse.
+        let lines_max = if is_unit_tests(&path) { 500 } else { 400 };
+        assert!(lines <= lines_max, "{} has {lines} lines", path.display());
         assert!(text.starts_with("//!"), "{} does not open with what it is for", path.display());
     }
 }

@@ -4,7 +4,8 @@ use crate::support::{Issuer, Setup, Upstream, program, run_to_end};
 
 #[test]
 fn a_gateway_does_not_start_with_a_config_that_check_refuses() {
-    let setup = Setup::simple(&Issuer::new("HS256"), &Upstream::new()).server("lisen = \"x\"");
+    let setup =
+        Setup::simple(&Issuer::new("HS256"), &Upstream::new()).server("drain_timout = \"5s\"");
     let (dir, path) = setup.write();
     for command in ["check", "run"] {
         let output = run_to_end(program().arg(command).arg("-c").arg(&path));
@@ -14,8 +15,11 @@ fn a_gateway_does_not_start_with_a_config_that_check_refuses() {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        assert!(text.contains("gateway.toml:3:1") && text.contains("lisen"), "{command}: {text}");
-        assert!(text.contains("`listen`"), "{command} suggests the near miss: {text}");
+        assert!(
+            text.contains("gateway.toml:3:1") && text.contains("drain_timout"),
+            "{command}: {text}"
+        );
+        assert!(text.contains("`drain_timeout`"), "{command} suggests the near miss: {text}");
     }
     assert!(!dir.path().join("data").exists(), "nothing was begun");
 }

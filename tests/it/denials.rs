@@ -12,6 +12,7 @@ struct Scene {
     admin: Admin,
 }
 
+/// Two issuers, so that each denial has the other issuer's users as neighbours.
 fn scene() -> Scene {
     let issuer = Issuer::new("HS256");
     let other = Issuer::named("partner", "https://partner.example/", "HS256");
@@ -19,6 +20,14 @@ fn scene() -> Scene {
     let gateway = Setup::simple(&issuer, &upstream).issuer(&other, "").start();
     let admin = gateway.admin();
     Scene { issuer, other, gateway, admin }
+}
+
+/// One issuer, which denials then need not name.
+fn one_issuer() -> Scene {
+    let issuer = Issuer::new("HS256");
+    let gateway = Setup::simple(&issuer, &Upstream::new()).start();
+    let admin = gateway.admin();
+    Scene { other: issuer.clone(), issuer, gateway, admin }
 }
 
 impl Scene {
@@ -163,7 +172,7 @@ fn a_cutoff_spares_the_session_it_excepts() {
 
 #[test]
 fn an_exception_of_one_cutoff_does_not_soften_another() {
-    let scene = scene();
+    let scene = one_issuer();
     let hand = scene.token("alice").claim("sid", "s-hand").mint();
     let except =
         json!({"subject": "alice", "issued_before": "now", "except": {"session": "s-hand"}});
@@ -221,7 +230,7 @@ fn a_key_always_and_by_cutoff_by_kid_and_by_thumbprint() {
 
 #[test]
 fn the_strictest_of_several_denials_wins_and_undo_takes_back_only_its_own() {
-    let scene = scene();
+    let scene = one_issuer();
     let token = scene.token("alice").claim("sid", "s-1").mint();
     let cutoff = scene.admin.revoke(json!({"subject": "alice"}));
     let block = scene.admin.block(json!({"subject": "alice"}));
@@ -235,7 +244,7 @@ fn the_strictest_of_several_denials_wins_and_undo_takes_back_only_its_own() {
 
 #[test]
 fn revoke_ends_what_exists_and_lets_a_new_token_pass_when_the_answer_said_so() {
-    let scene = scene();
+    let scene = one_issuer();
     let old = scene.token("alice").times(0, 600).mint();
     scene.passes(&old, "before");
     let answer =
@@ -250,7 +259,7 @@ fn revoke_ends_what_exists_and_lets_a_new_token_pass_when_the_answer_said_so() {
 
 #[test]
 fn block_holds_for_tokens_that_are_issued_later_until_undone() {
-    let scene = scene();
+    let scene = one_issuer();
     let id = scene.admin.block(json!({"user": "mallory"}));
     scene.denied(&scene.token("mallory").times(10, 600).mint(), "a later token");
     let again = scene.admin.post("/v1/block", &json!({"user": "mallory", "reason": "test"}));
@@ -263,7 +272,7 @@ fn block_holds_for_tokens_that_are_issued_later_until_undone() {
 
 #[test]
 fn a_timed_block_ends_by_itself() {
-    let scene = scene();
+    let scene = one_issuer();
     let token = scene.token("alice").mint();
     scene
         .admin
@@ -274,7 +283,7 @@ fn a_timed_block_ends_by_itself() {
 
 #[test]
 fn a_denial_made_while_a_connection_is_open_counts_for_its_next_request() {
-    let scene = scene();
+    let scene = one_issuer();
     let bearer = format!("Bearer {}", scene.token("alice").mint());
     let headers = [("Authorization", bearer.as_str())];
     let mut connection = scene.gateway.connect();
@@ -289,7 +298,7 @@ fn a_denial_made_while_a_connection_is_open_counts_for_its_next_request() {
 
 #[test]
 fn not_one_request_after_the_acknowledgement_passes() {
-    let scene = scene();
+    let scene = one_issuer();
     for round in 0..100 {
         let subject = format!("user-{round}");
         let token = scene.token(&subject).mint();
@@ -301,7 +310,7 @@ fn not_one_request_after_the_acknowledgement_passes() {
 
 #[test]
 fn the_listing_shows_what_is_in_force_and_pages_are_stable() {
-    let scene = scene();
+    let scene = one_issuer();
     let ids: Vec<String> =
         (0..7).map(|number| scene.admin.block(json!({"user": format!("u{number}")}))).collect();
     scene.admin.undo(&ids[3]);
@@ -329,7 +338,7 @@ fn the_listing_shows_what_is_in_force_and_pages_are_stable() {
 
 #[test]
 fn explain_names_the_denial_that_a_request_met() {
-    let scene = scene();
+    let scene = one_issuer();
     let token = scene.token("alice").mint();
     let id = scene.admin.revoke(json!({"user": "alice", "reason": "lost laptop"}));
     let refused = scene.gateway.get_with("/", &token);
@@ -345,4 +354,15 @@ fn explain_names_the_denial_that_a_request_met() {
     assert_eq!(by_request["code"], "token_revoked");
     let fine = scene.admin.post("/v1/explain", &json!({"token": scene.token("bob").mint()}));
     assert_eq!(fine["pass"], true);
+}
+
+#[test]
+fn with_several_issuers_a_denial_must_say_which() {
+    let scene = scene();
+    let body = json!({"subject": "alice", "always": true, "reason": "x"});
+    let answer = scene.admin.call("POST", "/v1/denials", Some(&body));
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    let text = answer.text();
+    assert!(text.contains("main") && text.contains("partner"), "it lists them: {text}");
+    assert_eq!(scene.gateway.status(&scene.issuer.mint("alice")), 200);
 }

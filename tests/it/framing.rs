@@ -1,7 +1,7 @@
 //! Messages whose end two parsers could see in two places. Each is refused, or reaches the backend
 //! in a form that has one reading only; the second request hidden in it never does.
 
-use crate::support::{Gateway, Issuer, Setup, Upstream};
+use crate::support::{Gateway, Issuer, ReadError, Setup, Upstream};
 
 fn scene() -> (Upstream, Gateway) {
     let upstream = Upstream::new();
@@ -15,15 +15,25 @@ fn scene() -> (Upstream, Gateway) {
 /// What is hidden behind the ambiguous request.
 const HIDDEN: &str = "GET /admin/hidden HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Sends the bytes and checks that no backend ever saw the hidden request as one of its own.
+/// Behind everything: asks to close, so that the answers have an end.
+const LAST: &str = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// Sends the bytes and checks that no backend ever saw the hidden request as one of its own. The
+/// statuses of all answers until the connection closed or was asked to.
 #[track_caller]
 fn nothing_slips(upstream: &Upstream, gateway: &Gateway, bytes: impl AsRef<[u8]>) -> Vec<u16> {
     let mut connection = gateway.connect();
-    connection.send(bytes.as_ref());
-    connection.finish_sending();
+    connection.send([bytes.as_ref(), LAST.as_bytes()].concat());
     let mut statuses = Vec::new();
-    while let Ok(answer) = connection.answer_to("GET") {
-        statuses.push(answer.status);
+    loop {
+        match connection.answer_to("GET") {
+            Ok(answer) if answer.text().contains("\"/last\"") => break,
+            Ok(answer) => statuses.push(answer.status),
+            Err(ReadError::Closed | ReadError::Broken(_)) => break,
+            Err(error @ (ReadError::Late(_) | ReadError::Malformed(_))) => {
+                panic!("{error:?} for {}", bytes.as_ref().escape_ascii())
+            }
+        }
     }
     // A further request on the pooled upstream connections is still in step.
     let check = gateway.get("/in-step", &[]);

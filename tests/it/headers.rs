@@ -249,14 +249,16 @@ fn claim_values_that_are_no_field_value_never_reach_the_backend_raw() {
         assert!(value.is_ascii() && value.len() <= 16 * 1024, "{shown}: {value:?}");
         assert!(value.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{shown}: {value:?}");
     }
-    for email in ["a,b@example.com", "a@b@example.com", "\"quoted\"@example.com", " spaced "] {
+    // What can stand in a field stands there as it is; a blank at either end would be lost.
+    for (email, value) in [
+        ("a,b@example.com", "a,b@example.com"),
+        ("a@b@example.com", "a@b@example.com"),
+        ("\"quoted\"@example.com", "\"quoted\"@example.com"),
+        (" spaced ", "%20spaced%20"),
+    ] {
         let token = scene.issuer.token("alice").claim("email", email).mint();
-        let status = scene.gateway.get_with("/", &token).status;
-        if status == 200
-            && let Some(value) = scene.upstream.last().header("x-auth-email")
-        {
-            assert_eq!(value.trim(), email.trim());
-        }
+        assert_eq!(scene.gateway.get_with("/", &token).status, 200, "{email}");
+        assert_eq!(scene.upstream.last().header("x-auth-email"), Some(value));
     }
 }
 

@@ -50,6 +50,26 @@ fn requests_sent_ahead_are_answered_in_order() {
 }
 
 #[test]
+fn an_answer_does_not_wait_for_the_rest_of_the_next_request() {
+    let gateway = open_gateway(&Upstream::new());
+    let mut connection = gateway.connect();
+    connection.send("GET /one HTTP/1.1\r\nHost: a\r\n\r\nGET /two HTTP/1.1\r\nHo");
+    assert_eq!(connection.answer().json()["target"], "/one");
+    connection.send("st: a\r\n\r\n");
+    assert_eq!(connection.answer().json()["target"], "/two");
+}
+
+#[test]
+fn an_answer_is_not_lost_when_garbage_follows_the_request() {
+    let gateway = open_gateway(&Upstream::new());
+    let mut connection = gateway.connect();
+    connection.send("GET /one HTTP/1.1\r\nHost: a\r\n\r\n\u{1}\u{2}\r\n\r\n");
+    assert_eq!(connection.answer().json()["target"], "/one");
+    assert_eq!(connection.answer().status, 400);
+    connection.assert_closed();
+}
+
+#[test]
 fn http_1_0_and_connection_close_end_the_connection() {
     let gateway = open_gateway(&Upstream::new());
     let mut connection = gateway.connect();
@@ -164,7 +184,8 @@ fn an_upload_streams_before_it_is_whole_and_waits_for_the_backend() {
     });
     let gateway = open_gateway(&upstream);
     let mut connection = gateway.connect();
-    let total = 64 * 1024 * 1024;
+    // Far more than two sockets' buffers hold.
+    let total = 512 * 1024 * 1024;
     connection.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {total}\r\n\r\n"));
     let chunk = vec![7_u8; 256 * 1024];
     connection.send(&chunk);
@@ -210,7 +231,8 @@ fn a_download_streams_before_it_is_whole() {
 
 #[test]
 fn a_download_waits_for_the_client() {
-    let total = 64 * 1024 * 1024;
+    // Far more than two sockets' buffers hold.
+    let total = 512 * 1024 * 1024;
     let (stuck, is_stuck) = mpsc::channel::<usize>();
     let upstream = Upstream::answering(move |exchange| {
         exchange.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n"));

@@ -263,12 +263,21 @@ fn header_members_that_name_keys_or_extensions_are_refused() {
 }
 
 #[test]
-fn an_oversized_token_is_refused_and_the_connection_lives_or_ends_cleanly() {
+fn an_oversized_token_is_refused_and_the_gateway_goes_on() {
     let scene = TokenScene::new("ES256");
-    let huge = scene.good().claim("note", "x".repeat(64 * 1024)).mint();
+    let of_size = |bytes: usize| scene.good().claim("note", "x".repeat(bytes * 3 / 4)).mint();
+    scene.passes(&of_size(8 * 1024));
     let before = scene.upstream.begun();
-    let answer = scene.gateway.get_with("/", &huge);
+    let answer = scene.gateway.get_with("/", &of_size(32 * 1024));
     assert!(matches!(answer.status, 400 | 401 | 431), "{}", answer.status);
+    let mut connection = scene.gateway.connect();
+    let huge = of_size(1024 * 1024);
+    // The gateway may close before it has read all, and then the answer can be lost on the way.
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {huge}\r\n\r\n");
+    let _ = connection.try_send(request);
+    if let Ok(answer) = connection.answer_to("GET") {
+        assert!(matches!(answer.status, 400 | 401 | 431), "{}", answer.status);
+    }
     assert_eq!(scene.upstream.begun(), before);
     scene.passes(&scene.good().mint());
 }

@@ -5,7 +5,11 @@
 //! `table 10000000 readers 1000000 store 1000000`. A plain harness rather than criterion: what is
 //! measured here are states of hundreds of megabytes that are built once.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark that cannot go on should stop"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -43,6 +43,7 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
     let console = Console::new(&arguments.global);
     let global = &arguments.global;
     match &arguments.command {
+        Command::Demo(demo) => demo::run(demo, global, &console),
         Command::Init(from) => init::run(from, &console),
         Command::Check(check) => check::run(check, global, &console),
         Command::Run(run) => run::run(run, global, &console),

@@ -50,6 +50,7 @@ impl Global {
 
 #[derive(Debug)]
 pub enum Command {
+    Demo(Demo),
     Init(TokenFrom),
     Check(Check),
     Run(Run),
@@ -61,6 +62,13 @@ pub enum Command {
     Status,
     Token(TokenCommand),
     Health,
+}
+
+#[derive(Debug)]
+pub struct Demo {
+    /// `None`: `portcullis-demo` here; with `once`, one of its own that is removed.
+    pub directory: Option<PathBuf>,
+    pub once: bool,
 }
 
 #[derive(Debug)]
@@ -221,6 +229,7 @@ impl Arguments {
 
     fn compile(raw: Raw, program: &OsStr) -> Result<Self, Failure> {
         let command = match raw.command {
+            RawCommand::Demo { dir, once } => Command::Demo(Demo { directory: dir, once }),
             RawCommand::Init { file } => Command::Init(TokenFrom::of(file)),
             RawCommand::Check { url } => Command::Check(Check { url }),
             RawCommand::Run(raw) => Command::Run(Run { flags: flags(raw) }),

@@ -80,9 +80,10 @@ fn act(
     console: &Console,
 ) -> Result<Exit, Failure> {
     let client = Client::new(global)?;
+    let timed = body.contains_key("for");
     if notes.dry_run {
         let answer = dry_run(&client, verb, &body)?;
-        return say(verb, target, &answer, global, console);
+        return say(verb, timed, target, &answer, global, console);
     }
     if *target == Target::Everyone && !notes.yes {
         let would = dry_run(&client, verb, &body)?.shown::<Denial>("the gateway")?;
@@ -91,7 +92,7 @@ fn act(
         body.insert("issuer".into(), issuer.into());
     }
     let answer = client.post(verb.path(), &Value::Object(body))?;
-    say(verb, target, &answer, global, console)
+    say(verb, timed, target, &answer, global, console)
 }
 
 fn dry_run(client: &Client, verb: Verb, body: &Map<String, Value>) -> Result<Answer, Failure> {
@@ -102,6 +103,7 @@ fn dry_run(client: &Client, verb: Verb, body: &Map<String, Value>) -> Result<Ans
 
 fn say(
     verb: Verb,
+    timed: bool,
     target: &Target,
     answer: &Answer,
     global: &Global,
@@ -112,7 +114,8 @@ fn say(
         console.say_always(&json_text(&answer.raw))?;
     } else {
         let flag = target.flag();
-        let spoken = words::Spoken { verb, flag: flag.as_deref(), again: &global.again() };
+        let again = global.again();
+        let spoken = words::Spoken { verb, timed, flag: flag.as_deref(), again: &again };
         console.remark(&warnings(&denial, console.look.paint));
         console.say(&spoken.render(&denial, &console.look))?;
     }

@@ -43,6 +43,13 @@ Exit codes: 0 done · 1 refused or failed · 2 done in part (see text) · 64 usa
             69 gateway not reachable · 78 config
 ";
 
+pub const DEMO: &str = "\
+Examples:
+  portcullis demo
+  portcullis demo --once
+
+The sample backend, its login and its tokens are for trying only, on 127.0.0.1.";
+
 pub const INIT: &str = "\
 Examples:
   portcullis init < token.jwt > gateway.toml

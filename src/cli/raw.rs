@@ -44,6 +44,16 @@ pub struct RawGlobal {
 
 #[derive(Subcommand, Debug)]
 pub enum RawCommand {
+    /// Try it in a minute: gateway, backend, issuer and tokens, nothing to set up
+    #[command(after_help = help::DEMO)]
+    Demo {
+        /// Where it lives [default: portcullis-demo]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Run all steps, print the transcript, end
+        #[arg(long)]
+        once: bool,
+    },
     /// Write a gateway.toml from a sample token
     #[command(after_help = help::INIT)]
     Init {

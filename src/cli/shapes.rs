@@ -329,9 +329,6 @@ impl Problem {
     /// The faults with their pointers, then the detail and the request id.
     pub fn details(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        if self.text("title").is_some() {
-            lines.extend(self.text("detail"));
-        }
         for fault in self.document.get("errors").and_then(Value::as_array).into_iter().flatten() {
             let text = |name| fault.get(name).and_then(Value::as_str).map(words::printable_line);
             let detail = text("detail").or_else(|| text("code")).unwrap_or_default();
@@ -339,6 +336,11 @@ impl Problem {
                 Some(pointer) => lines.push(format!("{pointer}: {detail}")),
                 None => lines.push(detail),
             }
+        }
+        // One fault is often the detail over again.
+        let detail = self.text("detail").filter(|_| self.text("title").is_some());
+        if let Some(detail) = detail.filter(|text| !lines.iter().any(|line| line.ends_with(text))) {
+            lines.insert(0, detail);
         }
         lines.extend(self.notes.iter().cloned());
         lines.extend(self.text("request_id").map(|id| format!("request id {id}")));

@@ -102,7 +102,7 @@ fn render(undone: &Denial, look: &Look) -> String {
         let _ = write!(text, ", \"{reason}\"");
     }
     if let (Some(by), Some(at)) = (&undone.created_by, undone.created_at) {
-        let _ = write!(text, ", by {} {}", by.name, words::relative(at.0, look.now));
+        let _ = write!(text, ", by {}, {}", by.name, words::relative(at.0, look.now));
     }
     text.push_str(".\n");
     text
@@ -125,7 +125,7 @@ mod tests {
         let look = Look { paint: Paint::PLAIN, terminal: true, now };
         assert_eq!(
             render(&undone, &look),
-            "Took back dn_4kq7: user alice, tokens before 11:14:02, \"lost laptop\", by dana 6 min ago.\n"
+            "Took back dn_4kq7: user alice, tokens before 11:14:02, \"lost laptop\", by dana, 6 min ago.\n"
         );
     }
 }

@@ -66,7 +66,7 @@ pub fn relative(at: UnixMs, now: UnixMs) -> String {
     if at > now {
         format!("in {}", span(at.since(now)))
     } else if now.since(at) < Duration::from_secs(1) {
-        "now".to_owned()
+        "just now".to_owned()
     } else {
         format!("{} ago", span(now.since(at)))
     }

@@ -27,6 +27,8 @@ pub struct Reader<'s> {
     found: RefCell<Vec<Diagnostic>>,
     /// Keys that exist, by table; `false`: known, not supported by this version.
     asked: RefCell<BTreeMap<(String, String), bool>>,
+    /// Unknown keys without a suggestion: which diagnostic, which key.
+    astray: RefCell<Vec<(usize, String)>>,
 }
 
 impl<'s> Reader<'s> {
@@ -37,6 +39,7 @@ impl<'s> Reader<'s> {
             base: source.path.parent().unwrap_or(Path::new("")).to_owned(),
             found: RefCell::default(),
             asked: RefCell::default(),
+            astray: RefCell::default(),
         }
     }
 
@@ -55,8 +58,19 @@ impl<'s> Reader<'s> {
         self.base.join(path)
     }
 
+    /// Everything found, and the keys that exist. Only now is it known where a key that was
+    /// unknown in its own table would belong.
     pub fn into_found(self) -> (Vec<Diagnostic>, BTreeMap<(String, String), bool>) {
-        (self.found.into_inner(), self.asked.into_inner())
+        let (mut found, asked) = (self.found.into_inner(), self.asked.into_inner());
+        for (index, key) in self.astray.into_inner() {
+            let mut homes = asked.keys().filter(|(_, known)| *known == key).map(|(table, _)| table);
+            if let (Some(home), None, Some(item)) =
+                (homes.next(), homes.next(), found.get_mut(index))
+            {
+                item.suggestion = Some(belongs(&key, home));
+            }
+        }
+        (found, asked)
     }
 }
 
@@ -246,6 +260,10 @@ impl<'r> Table<'r> {
                 diagnostic =
                     diagnostic.help(format!("it is a list: {nearest} = [\"{}\"]", show(text)));
             }
+            if nearest.is_none() {
+                let index = self.reader.found.borrow().len();
+                self.reader.astray.borrow_mut().push((index, item.key.clone()));
+            }
             self.reader.report(&item.key_span, diagnostic);
         }
         for key in self.missing.borrow().iter().filter(|key| !explained.contains(*key)) {
@@ -276,6 +294,20 @@ fn example(key: &str) -> Option<&'static str> {
         "upstream" => "the name of an [[upstream]]",
         _ => return None,
     })
+}
+
+/// Where a key would be known.
+fn belongs(key: &str, table: &str) -> String {
+    match table {
+        "" => format!("it is a table of its own: [{key}]"),
+        "issuer" | "upstream" | "route" | "admin.token" => format!("it belongs to [[{table}]]"),
+        table => match table.rsplit_once('.') {
+            Some((outer @ ("issuer" | "route"), inner)) => {
+                format!("it belongs to `{inner}` of [[{outer}]]")
+            }
+            Some(_) | None => format!("it belongs to [{table}]"),
+        },
+    }
 }
 
 /// A word of the file inside a message: printable, and short.

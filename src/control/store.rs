@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
@@ -214,6 +215,8 @@ impl Store {
             progress: opened.progress,
             next_due,
             unsure: Vec::new(),
+            last_group: 1,
+            last_commit: Duration::ZERO,
         };
         let thread = std::thread::Builder::new()
             .name("store".to_owned())

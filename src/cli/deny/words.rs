@@ -15,6 +15,8 @@ const ID_COLUMN: usize = 70;
 /// What is known besides the answer.
 pub struct Spoken<'s> {
     pub verb: Verb,
+    /// A block that was asked to end by itself.
+    pub timed: bool,
     /// The target as a flag to paste: `--user alice`.
     pub flag: Option<&'s str>,
     /// How the program was called, with the options that find the same gateway.
@@ -79,7 +81,8 @@ impl Spoken<'_> {
             }
             Verb::Block => {
                 let verb = if dry { "Would block" } else { "Blocked" };
-                let until = match denial.ends_at {
+                // Without `--for`, the time is when nothing can match it any more.
+                let until = match denial.ends_at.filter(|_| self.timed) {
                     Some(at) => {
                         format!("until {}, {}", clock(at.0, now), relative(at.0, now))
                     }
@@ -165,7 +168,7 @@ mod tests {
     }
 
     fn spoken<'s>(verb: Verb, flag: Option<&'s str>) -> Spoken<'s> {
-        Spoken { verb, flag, again: "portcullis" }
+        Spoken { verb, timed: true, flag, again: "portcullis" }
     }
 
     #[test]

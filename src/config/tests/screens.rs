@@ -102,3 +102,28 @@ fn the_good_screen_shows_listeners_issuers_and_the_route_table() {
     assert_eq!(json["routes"][0]["path"], "/api/");
     assert_eq!(json["issuers"][0]["max_lifetime"], "24h");
 }
+
+#[test]
+fn a_key_in_the_wrong_table_is_sent_to_the_right_one() {
+    let place = Place::new();
+    let suggestion = |line: &str| {
+        let found = place.bad(&SMALLEST.replacen(LISTEN, line, 1));
+        assert_eq!(found.items.len(), 1, "{found}");
+        found.items[0].suggestion.clone()
+    };
+    assert_eq!(suggestion("leeway = \"1s\"").as_deref(), Some("it belongs to [[issuer]]"));
+    assert_eq!(
+        suggestion("drain_timeuot = \"1s\"").as_deref(),
+        Some("did you mean `drain_timeout`?")
+    );
+    assert_eq!(suggestion("upstream = 7").as_deref(), None);
+    assert_eq!(
+        suggestion("pem_file = \"a\"").as_deref(),
+        Some("it belongs to `keys` of [[issuer]]")
+    );
+    assert_eq!(
+        suggestion("header_timeout = \"1s\"").as_deref(),
+        Some("it belongs to [server.limits]")
+    );
+    assert_eq!(suggestion("colour = \"red\"").as_deref(), None);
+}

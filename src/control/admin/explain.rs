@@ -41,7 +41,7 @@ pub struct RouteReport {
     pub route: Option<RouteFound>,
     /// Checks before the token is looked at: the form of the path, the route.
     pub before: Vec<Check>,
-    /// Checks that need the verified token: issuers of the route, scopes, age of the login.
+    /// Checks that need the verified token: issuers of the route, `scopes`, age of the `login`.
     pub after: Vec<Check>,
     /// What the gateway answers for the first failed check of either list.
     pub refused_before: Option<RouteRefusal>,
@@ -360,6 +360,9 @@ impl Verdict {
         if check.name == "scopes" {
             line.needs.clone_from(&self.report.scopes);
             line.has = self.signed.as_ref().map(|token| token.scopes().to_vec());
+            let has = line.has.as_deref().unwrap_or_default().join(" ");
+            let has = if has.is_empty() { "none" } else { has.as_str() };
+            line.detail = format!("needs {}; token has: {has}", line.needs.join(" "));
         }
         line
     }
@@ -417,7 +420,7 @@ impl Verdict {
                     let missing = token.missing_scopes(&self.report.scopes).join(" ");
                     wants.push(format!("has scope {missing}"));
                 }
-                ("max_age", _) => wants.push("comes from a fresh login".to_owned()),
+                ("login", _) => wants.push("comes from a fresh login".to_owned()),
                 _ => return None,
             }
         }

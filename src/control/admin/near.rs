@@ -48,14 +48,16 @@ pub(crate) fn distance(left: &str, right: &str) -> usize {
     for (number, letter) in left.chars().enumerate() {
         let mut row = vec![number + 1];
         for (place, other) in right.iter().enumerate() {
-            let mut least = at(&above, place) + usize::from(letter != *other);
-            least = least.min(at(&above, place + 1) + 1).min(at(&row, place) + 1);
+            let mut least = at(&above, place).saturating_add(usize::from(letter != *other));
+            least = least
+                .min(at(&above, place + 1).saturating_add(1))
+                .min(at(&row, place).saturating_add(1));
             let before = place.checked_sub(1);
             if let Some(before) = before
                 && last == Some(*other)
                 && right.get(before) == Some(&letter)
             {
-                least = least.min(at(&two_above, before) + 1);
+                least = least.min(at(&two_above, before).saturating_add(1));
             }
             row.push(least);
         }

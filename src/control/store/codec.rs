@@ -323,3 +323,83 @@ impl<'r> Reader<'r> {
         Some(Actor { name, role, via, address: self.optional(Self::text)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::denylist::TokenId;
+
+    fn full() -> Denial {
+        Denial {
+            id: DenialId([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+            issuer: IssuerId::new("https://id.example.com/"),
+            selector: Selector::Claim { name: "tenant".into(), value: "é\0".into() },
+            condition: Condition::IssuedBefore(UnixMs(-1)),
+            except: Some(Except::Token(TokenId::Digest([3; 32]))),
+            created_at: UnixMs(1_795_259_641_211),
+            kept_until: Some(UnixMs(i64::MAX)),
+            ends_at: Some(UnixMs(0)),
+            reason: "lost \u{1f4bb}".into(),
+            reference: Some(String::new()),
+            created_by: Actor {
+                name: "dana".into(),
+                role: "admin".into(),
+                via: Via::Import,
+                address: Some("::1".into()),
+            },
+        }
+    }
+
+    fn bare() -> Denial {
+        Denial {
+            selector: Selector::Issuer,
+            condition: Condition::VersionBelow(u64::MAX),
+            except: None,
+            kept_until: None,
+            ends_at: None,
+            reference: None,
+            ..full()
+        }
+    }
+
+    #[test]
+    fn records_read_back_as_they_were_written() {
+        for denial in [full(), bare(), Denial { condition: Condition::Always, ..bare() }] {
+            let row = encode_denial(u64::MAX, &denial);
+            assert_eq!(decode_denial(denial.id, &row), Ok((u64::MAX, denial.clone())));
+            let hot = decode_hot(denial.id, &row).unwrap();
+            assert_eq!(hot.form, canonical::of_selector(&denial.issuer, &denial.selector));
+            assert_eq!(
+                (hot.condition, hot.except.is_some()),
+                (denial.condition, denial.except.is_some())
+            );
+        }
+        for reason in [None, Some("false alarm".to_owned())] {
+            let lift = Lift { denial: full().id, at: UnixMs(7), reason, by: full().created_by };
+            assert_eq!(decode_lift(lift.denial, &encode_lift(9, &lift)), Ok((9, lift)));
+        }
+    }
+
+    #[test]
+    fn a_damaged_row_a_foreign_one_and_one_of_a_later_format_are_errors() {
+        let denial = full();
+        let row = encode_denial(1, &denial);
+        for place in 0..row.len() {
+            let mut damaged = row.clone();
+            damaged[place] ^= 1;
+            assert_eq!(decode_denial(denial.id, &damaged), Err(CodecError::Damaged));
+            assert_eq!(decode_denial(denial.id, &row[..place]), Err(CodecError::Damaged));
+        }
+        assert_eq!(decode_denial(DenialId([0; 10]), &row), Err(CodecError::Damaged));
+        let mut later = row[..row.len() - CHECK_BYTES].to_vec();
+        later[0] = VERSION + 1;
+        later.extend(check(denial.id, &later));
+        assert_eq!(decode_denial(denial.id, &later), Err(CodecError::Version(VERSION + 1)));
+        assert!(CodecError::Version(2).to_string().contains("format 2"));
+        // Well checked and yet not a record: something follows it.
+        let mut longer = row[..row.len() - CHECK_BYTES].to_vec();
+        longer.push(0);
+        longer.extend(check(denial.id, &longer));
+        assert_eq!(decode_denial(denial.id, &longer), Err(CodecError::Damaged));
+    }
+}

@@ -267,6 +267,10 @@ async fn all_faults_are_reported_at_once_and_a_misspelt_word_gets_one_suggestion
     let text = refused.body.to_string();
     assert!(text.contains("Did you mean reason?") && text.contains("Did you mean main?"));
     assert!(text.contains("Did you mean 1795259641?"));
+    let body = json!({"issuer": "main", "user": "alice", "issued_befor": "now"});
+    let refused = bed.post("/v1/denials", body).await;
+    assert_eq!(refused.faults(), [("unknown_member", "/issued_befor")], "one slip, one fault");
+    assert_eq!(refused.body["detail"], "Did you mean issued_before?");
     let claim = json!({"issuer": "main", "always": true, "claim": {"name": "tenat", "value": "a"}});
     let refused = bed.post("/v1/denials", claim).await;
     assert_eq!(refused.faults(), [("claim_not_indexed", "/claim/name")]);

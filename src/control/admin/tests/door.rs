@@ -182,3 +182,39 @@ async fn a_socket_peer_is_named_by_its_uid() {
     let weaker = bed.send_by_socket(revoke().by("viewer")).await;
     assert_eq!(weaker.code(), "role_too_small");
 }
+
+#[tokio::test]
+async fn connections_are_bounded_and_a_full_tcp_listener_leaves_the_socket_usable() {
+    let bed = Bed::start().await;
+    let mut held = Vec::new();
+    for _ in 0..crate::control::admin::serve::CONNECTIONS_MAX {
+        held.push(tokio::net::TcpStream::connect(bed.address).await.unwrap());
+    }
+    let mut waiting = Box::pin(bed.get("/livez"));
+    // Were it served, it would be before this is.
+    let by_socket = bed.send_by_socket(Ask::get("/livez"));
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("one more than the limit was served"),
+        answer = by_socket => assert!(answer.status.is_success()),
+    }
+    held.pop();
+    assert!(waiting.await.status.is_success());
+}
+
+#[tokio::test]
+async fn a_head_that_is_slow_or_large_hinders_nobody() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let bed = Bed::start().await;
+    let mut slow = tokio::net::TcpStream::connect(bed.address).await.unwrap();
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-A: ").await.unwrap();
+    assert!(bed.get("/livez").await.status.is_success());
+    let mut large = tokio::net::TcpStream::connect(bed.address).await.unwrap();
+    let head = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX-A: {}", "a".repeat(70_000));
+    large.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // The rest of what was sent may turn the end into a reset.
+    let _ = large.read_to_end(&mut answer).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"));
+    drop(slow);
+}

@@ -56,6 +56,7 @@ async fn all_failures_show_with_the_denials_and_what_would_pass() {
         (&scopes["result"], &scopes["needs"], &scopes["has"]),
         (&json!("fail"), &json!(["read"]), &json!(["profile"]))
     );
+    assert_eq!(scopes["detail"], "needs read; token has: profile");
     let cutoff = revoked.body["issued_before"].as_str().unwrap();
     let hint = format!("a token that is issued at {cutoff} or later and has scope read");
     assert_eq!(body["would_pass_with"], hint);

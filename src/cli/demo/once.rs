@@ -27,23 +27,25 @@ use super::steps::{Act, Cli, Curl, Jar, steps};
 
 /// Runs it in `directory`, or in one of its own that is removed afterwards.
 pub fn run(directory: Option<&Path>, global: &Global, console: &Console) -> Result<Exit, Failure> {
-    let temporary = match directory {
-        Some(_) => None,
-        None => Some(Temporary::new()?),
+    let Some(directory) = directory else {
+        let temporary = Temporary::new()?;
+        let place = temporary.0.join(super::DIRECTORY);
+        let stage = Stage::set(&place, Path::new(super::DIRECTORY), (0, 0))?;
+        // Commands run beside the directory, so that what is shown is what is run.
+        return play(&stage, &temporary.0, global, console);
     };
-    let directory = match (directory, &temporary) {
-        (Some(given), _) => given.to_owned(),
-        (None, Some(temporary)) => temporary.0.join(super::DIRECTORY),
-        (None, None) => PathBuf::from(super::DIRECTORY),
-    };
-    let stage = Stage::set(&directory, (0, 0))?;
+    let stage = Stage::set(directory, directory, (0, 0))?;
     if stage.kept {
         return Err(Failure::Refused(format!(
             "{} is a demo that was used before: --once needs a fresh directory",
             directory.display()
         )));
     }
-    let mut play = Play::new(&stage, global, console)?;
+    play(&stage, Path::new("."), global, console)
+}
+
+fn play(stage: &Stage, from: &Path, global: &Global, console: &Console) -> Result<Exit, Failure> {
+    let mut play = Play::new(stage, from, global, console)?;
     let outcome = play.act_all();
     if let Some(gateway) = play.gateway.take() {
         drain(gateway);
@@ -73,6 +75,8 @@ impl Drop for Temporary {
 
 struct Play<'p> {
     stage: &'p Stage,
+    /// The working directory of the second terminal.
+    from: &'p Path,
     console: &'p Console,
     called: Called,
     runtime: tokio::runtime::Runtime,
@@ -85,13 +89,19 @@ struct Play<'p> {
 }
 
 impl<'p> Play<'p> {
-    fn new(stage: &'p Stage, global: &Global, console: &'p Console) -> Result<Self, Failure> {
+    fn new(
+        stage: &'p Stage,
+        from: &'p Path,
+        global: &Global,
+        console: &'p Console,
+    ) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|cause| Failure::Read { what: "the clock and sockets".to_owned(), cause })?;
         Ok(Self {
             stage,
+            from,
             console,
             called: Called::new(stage, global),
             runtime,
@@ -213,8 +223,9 @@ impl<'p> Play<'p> {
         };
         let output = Command::new(program)
             .arg("-c")
-            .arg(self.stage.directory())
+            .arg(self.stage.shown())
             .args(&cli.words)
+            .current_dir(self.from)
             .env_remove("PORTCULLIS_ADMIN")
             .env_remove("PORTCULLIS_CONFIG")
             .env_remove("PORTCULLIS_ADMIN_TOKEN")

@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -18,7 +17,6 @@ use crate::cli::console::Console;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::http::{Address, ExchangeError, exchange};
-use crate::clock::UnixMs;
 
 use super::Called;
 use super::issuer::random_id;
@@ -82,8 +80,6 @@ struct Play<'p> {
     runtime: tokio::runtime::Runtime,
     gateway: Option<Gateway>,
     cookies: HashMap<String, String>,
-    /// From when on a new login passes: a cutoff is a full second.
-    pass_from: UnixMs,
     done: usize,
     wrong: Vec<String>,
 }
@@ -107,7 +103,6 @@ impl<'p> Play<'p> {
             runtime,
             gateway: Some(stage.start(Box::new(std::io::sink()))?),
             cookies: HashMap::new(),
-            pass_from: UnixMs::now(),
             done: 0,
             wrong: Vec::new(),
         })
@@ -170,12 +165,6 @@ impl<'p> Play<'p> {
     }
 
     fn curl(&mut self, curl: &Curl) -> Result<Response<Bytes>, Failure> {
-        if curl.jar == Some(Jar::Fill) {
-            // People take longer than this to type it.
-            while UnixMs::now() < self.pass_from {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
         let address = Address::Tcp(format!("127.0.0.1:{}", self.stage.gateway_port));
         let mut request = Request::builder()
             .method(curl.method)
@@ -232,7 +221,6 @@ impl<'p> Play<'p> {
             .stdin(stdin)
             .output()
             .map_err(failed)?;
-        self.pass_from = UnixMs::now().plus(Duration::from_millis(1)).ceil_to_second();
         let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stdout));
         let code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);

@@ -1,31 +1,38 @@
 //! The configuration, valid. `config::load` turns the text into this or into every diagnostic at
 //! once; nothing after it has to ask whether a value makes sense.
 
+mod admin;
 mod cursor;
 mod diagnostic;
 mod environment;
 mod files;
 mod flags;
+mod identity;
 mod init;
 mod issuer;
+mod item;
 mod keys;
 mod load;
 mod mask;
+mod order;
 mod report;
-mod routes;
+mod route;
+mod secrets;
 mod server;
 mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod value;
+mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use flags::{Flags, from_flags};
 pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
+pub use order::{Specificity, order, specificity};
 pub use report::{report, report_json};
-pub use routes::{Specificity, order, specificity};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

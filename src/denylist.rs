@@ -22,3 +22,6 @@ pub use marks::{Identity, Marks};
 pub use retention::{Retention, kept_until};
 pub use selector::{Condition, ConditionKind, Except, IssuerId, Selector, SelectorKind, TokenId};
 pub use table::{Denylist, Hit, Writer};
+
+#[cfg(test)]
+pub(crate) mod tests;

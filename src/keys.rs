@@ -47,3 +47,6 @@ impl std::str::FromStr for Thumbprint {
         Ok(Self(bytes.try_into().map_err(|_| ())?))
     }
 }
+
+#[cfg(test)]
+mod tests;

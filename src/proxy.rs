@@ -48,7 +48,7 @@ pub async fn handle(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let mut exchange = Exchange::begin(&core, &connection, &request);
-    let wants_html = answer::wants_html(request.headers());
+    let accept = request.headers().get(http::header::ACCEPT).cloned();
     let close = request.headers().contains_key(http::header::TRANSFER_ENCODING);
     let mut response = match pass(&core, &connection, &mut exchange, request).await {
         Ok(Answer::Response(response)) => exchange.attach(response),
@@ -59,7 +59,8 @@ pub async fn handle(
         Err(rejection) => {
             exchange.reject(&rejection);
             let policy = core.published().answers;
-            let response = answer::respond(&rejection, policy, exchange.request_id(), wants_html);
+            let html = answer::wants_html(accept.as_ref());
+            let response = answer::respond(&rejection, policy, exchange.request_id(), html);
             exchange.attach(response)
         }
     };

@@ -9,6 +9,7 @@ mod fault;
 pub(crate) mod json;
 
 pub use claims::{ClaimPath, Claims};
+pub(crate) use compact::check_length;
 pub use compact::{Compact, Header, KID_BYTES_MAX, TOKEN_BYTES_MAX};
 pub use fault::{FormFault, Part};
 
@@ -56,3 +57,6 @@ impl std::fmt::Debug for Credential {
         write!(out, "Credential({} bytes)", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

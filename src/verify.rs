@@ -17,3 +17,6 @@ pub use fault::TokenFault;
 pub use issuer::{ClaimNames, Issuer, Missing, Policy};
 pub use signed::Signed;
 pub use verifier::{VerifiedToken, Verifier};
+
+#[cfg(test)]
+mod tests;

@@ -108,21 +108,17 @@ impl BindError {
 impl std::fmt::Display for BindError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "cannot listen on {}: {}", self.address, self.error)?;
-        match self.error.kind() {
-            io::ErrorKind::AddrInUse => {
-                write!(out, ". Something else listens there; stop it or change `listen`")
+        let help = match self.error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+            Some(rustix::io::Errno::ADDRINUSE) => {
+                ". Something else listens there; stop it or change `listen`"
             }
-            io::ErrorKind::PermissionDenied => {
-                write!(
-                    out,
-                    ". Ports below 1024 need CAP_NET_BIND_SERVICE; a socket file needs a writable directory"
-                )
+            Some(rustix::io::Errno::ACCESS) => {
+                ". Ports below 1024 need CAP_NET_BIND_SERVICE; a socket file needs a writable directory"
             }
-            io::ErrorKind::AddrNotAvailable => {
-                write!(out, ". This machine has no such address")
-            }
-            _ => Ok(()),
-        }
+            Some(rustix::io::Errno::ADDRNOTAVAIL) => ". This machine has no such address",
+            _ => "",
+        };
+        out.write_str(help)
     }
 }
 

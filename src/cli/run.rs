@@ -11,7 +11,7 @@ use crate::control::admin::FirstCredentialSource;
 use crate::telemetry::access::Format;
 
 use super::arguments::{Global, Run};
-use super::console::{Console, write_stderr};
+use super::console::{Console, json_text, write_stderr};
 use super::events;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -42,7 +42,7 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
         Gateway::start(config, options).map_err(|fault| Failure::Start(Box::new(fault)))?;
     match format {
         Format::Text => write_stderr(&told.screen(&gateway, &global.again(), console)),
-        Format::Json => told.event(&gateway),
+        Format::Json => told.event(&gateway, console)?,
     }
     match gateway.run_until_stopped() {
         Ok(Drained::Clean) => Ok(Exit::Done),
@@ -118,7 +118,15 @@ impl Told {
         text
     }
 
-    fn event(&self, gateway: &Gateway) {
+    /// One line on stdout, before any access line, for whoever started us and chose port 0.
+    fn event(&self, gateway: &Gateway, console: &Console) -> Result<(), Failure> {
+        let ready = serde_json::json!({
+            "event": "ready",
+            "listen": gateway.listen_urls(),
+            "admin": gateway.admin_urls(),
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        console.say_always(&json_text(&ready))?;
         tracing::info!(
             listen = gateway.listen_urls().join(" "),
             admin = gateway.admin_urls().join(" "),
@@ -126,6 +134,7 @@ impl Told {
             version = env!("CARGO_PKG_VERSION"),
             "started"
         );
+        Ok(())
     }
 }
 

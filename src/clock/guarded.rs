@@ -4,8 +4,9 @@
 //! what could be forgotten is kept for longer. That side is safe.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::UnixMs;
 
@@ -18,11 +19,8 @@ pub enum Clock {
 }
 
 /// Wall and monotonic time that a test moves.
-#[derive(Debug, Default)]
-pub struct SimulatedClock {
-    wall_ms: AtomicI64,
-    monotonic_ms: AtomicU64,
-}
+#[derive(Debug)]
+pub struct SimulatedClock(Mutex<(UnixMs, Duration)>);
 
 impl Clock {
     pub fn system() -> Self {
@@ -30,38 +28,33 @@ impl Clock {
     }
 
     pub fn wall(&self) -> UnixMs {
-        match self {
-            Self::System(_) => UnixMs::now(),
-            Self::Simulated(clock) => UnixMs(clock.wall_ms.load(Ordering::SeqCst)),
-        }
+        self.read().0
     }
 
-    /// Time since some fixed instant of this process; never runs backwards.
-    pub fn monotonic(&self) -> Duration {
+    /// Wall time, and the time since some fixed instant of this process, which never runs
+    /// backwards.
+    pub fn read(&self) -> (UnixMs, Duration) {
         match self {
-            Self::System(start) => start.elapsed(),
-            Self::Simulated(clock) => {
-                Duration::from_millis(clock.monotonic_ms.load(Ordering::SeqCst))
-            }
+            Self::System(start) => (UnixMs::now(), start.elapsed()),
+            Self::Simulated(clock) => *clock.0.lock(),
         }
     }
 }
 
 impl SimulatedClock {
     pub fn at(wall: UnixMs) -> Arc<Self> {
-        Arc::new(Self { wall_ms: AtomicI64::new(wall.0), monotonic_ms: AtomicU64::new(0) })
+        Arc::new(Self(Mutex::new((wall, Duration::ZERO))))
     }
 
     /// Time passes: both clocks move.
     pub fn pass(&self, by: Duration) {
-        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        self.monotonic_ms.fetch_add(ms, Ordering::SeqCst);
-        self.wall_ms.fetch_add(i64::try_from(ms).unwrap_or(i64::MAX), Ordering::SeqCst);
+        let mut both = self.0.lock();
+        *both = (both.0.plus(by), both.1.saturating_add(by));
     }
 
     /// Somebody sets the wall clock; no time passes.
     pub fn set_wall(&self, to: UnixMs) {
-        self.wall_ms.store(to.0, Ordering::SeqCst);
+        self.0.lock().0 = to;
     }
 }
 
@@ -84,7 +77,7 @@ impl GuardedClock {
     }
 
     /// Follows the wall clock as far as the rule allows.
-    pub fn advance(&mut self, wall: UnixMs, monotonic: Duration) -> UnixMs {
+    pub fn advance(&mut self, (wall, monotonic): (UnixMs, Duration)) -> UnixMs {
         let passed = monotonic.saturating_sub(self.monotonic);
         self.monotonic = self.monotonic.max(monotonic);
         let most = self.reading.plus(passed.saturating_mul(2));
@@ -102,37 +95,37 @@ mod tests {
     #[test]
     fn it_follows_a_wall_clock_that_behaves() {
         let mut clock = GuardedClock::resume(UnixMs(10_000), Duration::ZERO);
-        assert_eq!(clock.advance(UnixMs(11_000), SECOND), UnixMs(11_000));
-        assert_eq!(clock.advance(UnixMs(12_000), SECOND * 2), UnixMs(12_000));
+        assert_eq!(clock.advance((UnixMs(11_000), SECOND)), UnixMs(11_000));
+        assert_eq!(clock.advance((UnixMs(12_000), SECOND * 2)), UnixMs(12_000));
     }
 
     #[test]
     fn a_jump_forward_is_followed_at_twice_monotonic_time_at_the_most() {
         let mut clock = GuardedClock::resume(UnixMs(10_000), Duration::ZERO);
         let year = UnixMs(10_000).plus(Duration::from_secs(31_536_000));
-        assert_eq!(clock.advance(year, Duration::ZERO), UnixMs(10_000));
-        assert_eq!(clock.advance(year, SECOND), UnixMs(12_000));
-        assert_eq!(clock.advance(year, SECOND), UnixMs(12_000), "no time has passed");
+        assert_eq!(clock.advance((year, Duration::ZERO)), UnixMs(10_000));
+        assert_eq!(clock.advance((year, SECOND)), UnixMs(12_000));
+        assert_eq!(clock.advance((year, SECOND)), UnixMs(12_000), "no time has passed");
     }
 
     #[test]
     fn a_jump_back_stops_it_until_the_wall_clock_is_there_again() {
         let mut clock = GuardedClock::resume(UnixMs(10_000), Duration::ZERO);
-        assert_eq!(clock.advance(UnixMs(5_000), SECOND), UnixMs(10_000));
-        assert_eq!(clock.advance(UnixMs(10_500), SECOND * 7), UnixMs(10_500));
+        assert_eq!(clock.advance((UnixMs(5_000), SECOND)), UnixMs(10_000));
+        assert_eq!(clock.advance((UnixMs(10_500), SECOND * 7)), UnixMs(10_500));
     }
 
     #[test]
     fn a_restart_gives_no_credit_for_the_time_between() {
         let clock = SimulatedClock::at(UnixMs(10_000));
         let seam = Clock::Simulated(Arc::clone(&clock));
-        let mut first = GuardedClock::resume(UnixMs(10_000), seam.monotonic());
+        let mut first = GuardedClock::resume(UnixMs(10_000), seam.read().1);
         clock.pass(SECOND);
-        let stored = first.advance(seam.wall(), seam.monotonic());
+        let stored = first.advance(seam.read());
         clock.set_wall(UnixMs(99_000_000));
-        let mut second = GuardedClock::resume(stored, seam.monotonic());
-        assert_eq!(second.advance(seam.wall(), seam.monotonic()), UnixMs(11_000));
+        let mut second = GuardedClock::resume(stored, seam.read().1);
+        assert_eq!(second.advance(seam.read()), UnixMs(11_000));
         clock.pass(SECOND);
-        assert_eq!(second.advance(seam.wall(), seam.monotonic()), UnixMs(13_000));
+        assert_eq!(second.advance(seam.read()), UnixMs(13_000));
     }
 }

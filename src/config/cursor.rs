@@ -12,9 +12,10 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Code, Diagnostic};
-use super::environment::{Environment, VariableFault, expand};
+use super::environment::Environment;
+use super::item::{Item, Text};
 use super::source::Source;
-use super::{suggest, value};
+use super::suggest;
 
 pub type Span = Range<usize>;
 
@@ -26,6 +27,8 @@ pub struct Reader<'s> {
     found: RefCell<Vec<Diagnostic>>,
     /// Keys that exist, by table; `false`: known, not supported by this version.
     asked: RefCell<BTreeMap<(String, String), bool>>,
+    /// Unknown keys without a suggestion: which diagnostic, which key.
+    astray: RefCell<Vec<(usize, String)>>,
 }
 
 impl<'s> Reader<'s> {
@@ -36,6 +39,7 @@ impl<'s> Reader<'s> {
             base: source.path.parent().unwrap_or(Path::new("")).to_owned(),
             found: RefCell::default(),
             asked: RefCell::default(),
+            astray: RefCell::default(),
         }
     }
 
@@ -54,19 +58,20 @@ impl<'s> Reader<'s> {
         self.base.join(path)
     }
 
+    /// Everything found, and the keys that exist. Only now is it known where a key that was
+    /// unknown in its own table would belong.
     pub fn into_found(self) -> (Vec<Diagnostic>, BTreeMap<(String, String), bool>) {
-        (self.found.into_inner(), self.asked.into_inner())
+        let (mut found, asked) = (self.found.into_inner(), self.asked.into_inner());
+        for (index, key) in self.astray.into_inner() {
+            let mut homes = asked.keys().filter(|(_, known)| *known == key).map(|(table, _)| table);
+            if let (Some(home), None, Some(item)) =
+                (homes.next(), homes.next(), found.get_mut(index))
+            {
+                item.suggestion = Some(belongs(&key, home));
+            }
+        }
+        (found, asked)
     }
-}
-
-/// A string with where it stands. Messages quote `raw`, which never holds what the environment
-/// said.
-#[derive(Clone)]
-pub struct Text {
-    pub value: String,
-    pub raw: String,
-    pub from_environment: bool,
-    pub span: Span,
 }
 
 /// A table of the document, or an absent one, which reads as empty.
@@ -81,15 +86,6 @@ pub struct Table<'r> {
     known: RefCell<BTreeSet<&'static str>>,
     lists: RefCell<BTreeSet<&'static str>>,
     missing: RefCell<Vec<&'static str>>,
-}
-
-/// A value with its key.
-pub struct Item<'r> {
-    pub reader: &'r Reader<'r>,
-    pub key: String,
-    pub key_span: Span,
-    pub span: Span,
-    value: &'r DeValue<'r>,
 }
 
 impl<'r> Table<'r> {
@@ -126,6 +122,7 @@ impl<'r> Table<'r> {
             key_span: key.span(),
             span: value.span(),
             value: value.get_ref(),
+            in_list: false,
         })
     }
 
@@ -220,6 +217,11 @@ impl<'r> Table<'r> {
         }
     }
 
+    /// The key is there, and it is no list of tables.
+    pub fn is_no_list(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|item| !item.value.is_array())
+    }
+
     /// `[[name]]`: each with the span of its header.
     pub fn tables(&self, key: &'static str, kind: &str) -> Vec<Table<'r>> {
         let Some(item) = self.get(key) else { return Vec::new() };
@@ -258,12 +260,53 @@ impl<'r> Table<'r> {
                 diagnostic =
                     diagnostic.help(format!("it is a list: {nearest} = [\"{}\"]", show(text)));
             }
+            if nearest.is_none() {
+                let index = self.reader.found.borrow().len();
+                self.reader.astray.borrow_mut().push((index, item.key.clone()));
+            }
             self.reader.report(&item.key_span, diagnostic);
         }
         for key in self.missing.borrow().iter().filter(|key| !explained.contains(*key)) {
             let message = format!("{} needs `{key}`", self.title);
-            self.reader.report(&self.span, Diagnostic::error(Code::MissingKey, message));
+            let mut diagnostic = Diagnostic::error(Code::MissingKey, message);
+            diagnostic.help = example(key).map(str::to_owned);
+            self.reader.report(&self.span, diagnostic);
         }
+    }
+}
+
+/// What to write for a required key.
+fn example(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "audiences" => {
+            "the `aud` of its tokens: audiences = [\"https://api.example.com\"]; missing = [\"aud\"] \
+             if they carry none"
+        }
+        "id" => "a lasting name: what is revoked is stored under it, since there is no `iss`",
+        "issuer" => {
+            "the exact `iss` of its tokens; if they carry none: missing = [\"iss\"] and an `id`"
+        }
+        "keys" => "where its keys are: keys = { jwks_file = \"keys.json\" }",
+        "name" => "what it is called elsewhere: name = \"main\"",
+        "path" => "path = \"/\" for everything below, or path_exact for one path",
+        "role" => "\"viewer\", \"revoker\", \"operator\" or \"admin\"",
+        "servers" => "servers = [\"http://127.0.0.1:3000\"]",
+        "upstream" => "the name of an [[upstream]]",
+        _ => return None,
+    })
+}
+
+/// Where a key would be known.
+fn belongs(key: &str, table: &str) -> String {
+    match table {
+        "" => format!("it is a table of its own: [{key}]"),
+        "issuer" | "upstream" | "route" | "admin.token" => format!("it belongs to [[{table}]]"),
+        table => match table.rsplit_once('.') {
+            Some((outer @ ("issuer" | "route"), inner)) => {
+                format!("it belongs to `{inner}` of [[{outer}]]")
+            }
+            Some(_) | None => format!("it belongs to [{table}]"),
+        },
     }
 }
 
@@ -296,183 +339,4 @@ pub fn choose<T: Copy>(
             .help(format!("it is one of {}", words.join(", "))),
     );
     None
-}
-
-impl<'r> Item<'r> {
-    /// The same item once more.
-    pub fn again(&self) -> Self {
-        Self {
-            reader: self.reader,
-            key: self.key.clone(),
-            key_span: self.key_span.clone(),
-            span: self.span.clone(),
-            value: self.value,
-        }
-    }
-
-    pub fn wrong_type(&self, expected: &str) {
-        let found = self.value.type_str();
-        let message =
-            format!("`{}` is {expected}, not {} {found}", show(&self.key), article(found));
-        self.reader.report(&self.span, Diagnostic::error(Code::WrongType, message));
-    }
-
-    pub fn is_table(&self) -> bool {
-        self.value.is_table()
-    }
-
-    pub fn is_string(&self) -> bool {
-        self.value.is_str()
-    }
-
-    pub fn string(&self) -> Option<Text> {
-        let DeValue::String(raw) = self.value else {
-            self.wrong_type("a string");
-            return None;
-        };
-        let fault = match expand(raw, self.reader.environment) {
-            Ok((value, from_environment)) => {
-                let (raw, span) = (raw.to_string(), self.span.clone());
-                return Some(Text { value, raw, from_environment, span });
-            }
-            Err(fault) => fault,
-        };
-        let diagnostic = match fault {
-            VariableFault::Unset { name } => Diagnostic::error(
-                Code::UnsetVariable,
-                format!("the environment variable {name} is not set"),
-            )
-            .help(format!("set it, or give a default: \"${{{name}:-…}}\"")),
-            VariableFault::Form => Diagnostic::error(
-                Code::BadVariable,
-                format!("`{}` holds a broken ${{…}}", show(&self.key)),
-            )
-            .help("\"${NAME}\" or \"${NAME:-default}\"; for a literal ${ write $${"),
-        };
-        self.reader.report(&self.span, diagnostic);
-        None
-    }
-
-    /// The string of an item that was read before: reports nothing again.
-    pub fn quiet_string(&self) -> Option<Text> {
-        let raw = self.value.as_str()?;
-        let (value, from_environment) = expand(raw, self.reader.environment).ok()?;
-        Some(Text { value, raw: raw.to_owned(), from_environment, span: self.span.clone() })
-    }
-
-    pub fn strings(&self, one_is_enough: bool) -> Option<Vec<Text>> {
-        match self.value {
-            DeValue::Array(array) => {
-                // Entries that cannot be read are reported; the rest is still of use.
-                let items = array.iter().map(|entry| Item {
-                    span: entry.span(),
-                    value: entry.get_ref(),
-                    ..self.again()
-                });
-                Some(items.filter_map(|item| item.string()).collect())
-            }
-            DeValue::String(_) if one_is_enough => Some(vec![self.string()?]),
-            DeValue::String(text) => {
-                let message = format!("`{}` is a list", self.key);
-                self.reader.report(
-                    &self.span,
-                    Diagnostic::error(Code::WrongType, message).help(format!(
-                        "{} = [\"{}\"]",
-                        self.key,
-                        show(text)
-                    )),
-                );
-                None
-            }
-            DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Table(_) => {
-                self.wrong_type("a list of strings");
-                None
-            }
-        }
-    }
-
-    pub fn boolean(&self) -> Option<bool> {
-        let DeValue::Boolean(value) = self.value else {
-            self.wrong_type("true or false");
-            return None;
-        };
-        Some(*value)
-    }
-
-    pub fn integer(&self, range: &RangeInclusive<u64>) -> Option<u64> {
-        let DeValue::Integer(integer) = self.value else {
-            self.wrong_type("a whole number");
-            return None;
-        };
-        let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
-        let number = number.filter(|number| range.contains(number));
-        if number.is_none() {
-            self.out_of_range(&range.start().to_string(), &range.end().to_string());
-        }
-        number
-    }
-
-    pub fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
-        let expected = "a number and a unit: \"250ms\", \"30s\", \"5m\", \"12h\", \"30d\"";
-        if self.value.is_integer() {
-            let message = format!("`{}` is a duration and needs a unit", self.key);
-            let diagnostic = Diagnostic::error(Code::BadDuration, message).help(expected);
-            self.reader.report(&self.span, diagnostic);
-            return None;
-        }
-        let text = self.string()?;
-        let Some(duration) = value::duration(&text.value) else {
-            let message = format!("`{}` is not a duration", self.key);
-            let diagnostic = Diagnostic::error(Code::BadDuration, message).help(expected);
-            self.reader.report(&self.span, diagnostic);
-            return None;
-        };
-        if !range.contains(&duration) {
-            let show = value::show_duration;
-            self.out_of_range(&show(*range.start()), &show(*range.end()));
-            return None;
-        }
-        Some(duration)
-    }
-
-    pub fn size(&self, range: &RangeInclusive<u64>) -> Option<u64> {
-        let expected = "a number and a unit: \"512B\", \"64KiB\", \"1MiB\", \"2GiB\"";
-        let size = match self.value.is_integer() {
-            true => None,
-            false => value::size(&self.string()?.value),
-        };
-        let Some(size) = size else {
-            let message = format!("`{}` is not a size", self.key);
-            let diagnostic = Diagnostic::error(Code::BadSize, message).help(expected);
-            self.reader.report(&self.span, diagnostic);
-            return None;
-        };
-        if !range.contains(&size) {
-            let show = value::show_size;
-            self.out_of_range(&show(*range.start()), &show(*range.end()));
-            return None;
-        }
-        Some(size)
-    }
-
-    fn out_of_range(&self, least: &str, most: &str) {
-        let message = format!("`{}` must be from {least} to {most}", self.key);
-        self.reader.report(&self.span, Diagnostic::error(Code::OutOfRange, message));
-    }
-
-    pub fn table(&self, title: &str, kind: &str) -> Option<Table<'r>> {
-        let DeValue::Table(entries) = self.value else {
-            self.wrong_type("a table");
-            return None;
-        };
-        Some(Table::new(self.reader, title, kind, self.span.clone(), Some(entries)))
-    }
-}
-
-fn article(noun: &str) -> &'static str {
-    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }

@@ -96,6 +96,8 @@ codes! {
     Unused = 65,
     AdminExposed = 66,
     TrustsEveryone = 67,
+    /// Under Kubernetes each pod has a store of its own.
+    OnePerPod = 68,
 }
 
 impl std::fmt::Display for Code {

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cursor::{Item, Span, Table, Text, choose, show};
+use super::cursor::{Span, Table, choose, show};
 use super::diagnostic::{Code, Diagnostic};
+use super::identity::{claim, claim_of};
+use super::item::{Item, Text};
 use super::keys::{self, KeySource};
-use super::routes::{claim, claim_of};
 use super::{Issuer, server, suggest, value};
 use crate::denylist::IssuerId;
 use crate::keys::Algorithm;

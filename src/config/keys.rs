@@ -1,9 +1,11 @@
 //! `keys` of an issuer: exactly one source. Reads the files and variables that it names and turns
 //! them into a key set; no message holds key material.
 
-use super::cursor::{Item, Table, show};
+use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
-use super::{files, server};
+use super::files;
+use super::item::Item;
+use super::secrets::{secret_file, secret_variable};
 use crate::keys::{Algorithm, KeySet};
 use crate::secret::Secret;
 
@@ -94,12 +96,12 @@ fn read(item: Item<'_>, kid: Option<String>) -> Option<KeySource<'_>> {
     let file_name = |item: &Item<'_>| item.string().map(|text| text.raw).unwrap_or_default();
     let (is_secret, shown, material) = match item.key.as_str() {
         "secret_env" => {
-            let material = one(server::secret_variable(&item));
+            let material = one(secret_variable(&item));
             // The name was checked to look like one where there is material.
             let name = material.as_ref().and_then(|_| item.string()).map(|text| text.value);
             (true, format!("secret from env {}", name.unwrap_or_default()), material)
         }
-        "secret_file" => (true, "secret from a file".to_owned(), one(server::secret_file(&item))),
+        "secret_file" => (true, "secret from a file".to_owned(), one(secret_file(&item))),
         "secret" => (true, "secret written inline".to_owned(), one(inline(&item))),
         "secrets" => {
             let secrets = by_kid(&item);
@@ -120,7 +122,8 @@ fn read(item: Item<'_>, kid: Option<String>) -> Option<KeySource<'_>> {
 
 fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
     let text = item.string()?;
-    if !text.from_environment {
+    // A default is as public as the rest of the file.
+    if !text.from_environment || text.raw.contains(":-") {
         let message =
             "the secret is written into the config: everyone who reads it can sign tokens";
         item.reader.report(
@@ -153,8 +156,8 @@ fn by_kid(item: &Item<'_>) -> Option<Vec<(Option<String>, Secret)>> {
             continue;
         };
         let bytes = match (table.get("env"), table.get("file")) {
-            (Some(env), None) => server::secret_variable(&env),
-            (None, Some(file)) => server::secret_file(&file),
+            (Some(env), None) => secret_variable(&env),
+            (None, Some(file)) => secret_file(&file),
             (Some(_), Some(_)) | (None, None) => {
                 let message = "a secret has exactly one of `env` and `file`";
                 entry.reader.report(&entry.span, Diagnostic::error(Code::Exclusive, message));

@@ -19,11 +19,12 @@ const ADMIN_TOKEN_SHOWN: [&str; 3] = ["name", "role", "issuers"];
 /// See the module. The ranges are sorted and cover whole literals.
 pub fn secret_ranges(text: &str) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
-    Scan::new(text, 0).run(&mut ranges);
+    Scan::new(text, 0, Shown::ByName).run(&mut ranges);
     // Once more, line by line: an unclosed quote or bracket above must not hide a secret below.
     let mut start = 0;
+    let mut section = Shown::ByName;
     for line in text.split_inclusive('\n') {
-        Scan::new(line, start).run(&mut ranges);
+        section = Scan::new(line, start, section).run(&mut ranges);
         start += line.len();
     }
     user_parts(text, &mut ranges);
@@ -35,9 +36,9 @@ fn user_parts(text: &str, ranges: &mut Vec<Range<usize>>) {
     for (at, _) in text.match_indices("://") {
         let start = at + 3;
         let rest = text.get(start..).unwrap_or("");
-        let stop = rest
-            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#'))
-            .unwrap_or(rest.len());
+        // A password may hold a slash, so everything up to the last `@` counts.
+        let stop = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','));
+        let stop = stop.unwrap_or(rest.len());
         if let Some(sign) = rest.get(..stop).unwrap_or("").rfind('@') {
             ranges.push(start..start + sign);
         }
@@ -88,20 +89,21 @@ struct Scan<'t> {
 }
 
 impl<'t> Scan<'t> {
-    fn new(text: &'t str, base: usize) -> Self {
+    fn new(text: &'t str, base: usize, section: Shown) -> Self {
         Self {
             text,
             base,
             at: 0,
             stack: Vec::new(),
-            section: Shown::ByName,
+            section,
             key: Some(String::new()),
             value: Shown::ByName,
             direct: false,
         }
     }
 
-    fn run(mut self, ranges: &mut Vec<Range<usize>>) {
+    /// Collects the ranges; the answer is the section at the end.
+    fn run(mut self, ranges: &mut Vec<Range<usize>>) -> Shown {
         while let Some(symbol) = self.rest().chars().next() {
             let start = self.at;
             match symbol {
@@ -141,6 +143,7 @@ impl<'t> Scan<'t> {
                 _ => self.word(ranges),
             }
         }
+        self.section
     }
 
     fn rest(&self) -> &'t str {
@@ -183,15 +186,17 @@ impl<'t> Scan<'t> {
         let key = self.key.take().unwrap_or_default();
         let around = self.stack.last().map_or(self.section, |open| open.shown);
         let last = key.rsplit('.').next().unwrap_or("");
-        let by_name = if key.split('.').any(|part| part != "keys" && is_secret(part)) {
-            Shown::None
-        } else if last == "keys" {
-            Shown::Only(&KEYS_SHOWN)
-        } else if key.split('.').any(|part| part == "keys") && !KEYS_SHOWN.contains(&last) {
-            Shown::None
-        } else {
-            Shown::ByName
-        };
+        // A value whose key is lost may be anything.
+        let by_name =
+            if key.is_empty() || key.split('.').any(|part| part != "keys" && is_secret(part)) {
+                Shown::None
+            } else if last == "keys" {
+                Shown::Only(&KEYS_SHOWN)
+            } else if key.split('.').any(|part| part == "keys") && !KEYS_SHOWN.contains(&last) {
+                Shown::None
+            } else {
+                Shown::ByName
+            };
         self.value = match around {
             Shown::ByName => by_name,
             Shown::None => Shown::None,
@@ -358,6 +363,11 @@ mod tests {
         assert_eq!(masked("a = \"\"\"\nb\nsecret = \"hunter2\""), "a = \"\"\"\nb\nsecret = …");
         assert_eq!(masked("a = [\nsecret = \"hunter2\""), "a = [\nsecret = …");
         assert_eq!(masked("secret = \"\"\"\nhunter2\n\"\"\"\nb = 1"), "secret = …\nb = 1");
+        assert_eq!(masked("= \"hunter2\""), "= …");
+        assert_eq!(
+            masked("a = '''\n[[admin.token]]\nvalue = \"hunter2\""),
+            "a = '''\n[[admin.token]]\nvalue = …"
+        );
         assert_eq!(masked("x = 1 # secret = hunter2"), "x = 1 …");
     }
 
@@ -367,6 +377,7 @@ mod tests {
             masked("servers = [\"http://dana:hunter2@10.0.0.1:80/\"]"),
             "servers = [\"http://…@10.0.0.1:80/\"]"
         );
-        assert_eq!(masked("a = \"http://10.0.0.1/@x\""), "a = \"http://10.0.0.1/@x\"");
+        assert_eq!(masked("a = \"http://dana:a/b@c\""), "a = \"http://…@c\"");
+        assert_eq!(masked("a = \"http://10.0.0.1/x\""), "a = \"http://10.0.0.1/x\"");
     }
 }

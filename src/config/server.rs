@@ -1,20 +1,16 @@
-//! `[server]`, `[admin]`, `[store]`, `[log]`: the process itself.
+//! `[server]`, `[store]`, `[log]`: the process itself.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::cursor::{Item, Reader, Table, Text, choose, show};
+use super::cursor::{Reader, Table, show};
 use super::diagnostic::{Code, Diagnostic};
-use super::{
-    AccessLog, Admin, AdminToken, Forwarded, Limits, Listen, Log, LogFormat, Role, Server, Store,
-    files, value,
-};
-use crate::secret::Secret;
+use super::item::{Item, Text};
+use super::{AccessLog, Forwarded, Limits, Listen, Log, LogFormat, Server, Store, value};
 use crate::token::TOKEN_BYTES_MAX;
 
 /// A path of a unix socket must fit `sockaddr_un` with its closing NUL.
 const UNIX_PATH_BYTES_MAX: usize = 107;
-const ADMIN_SECRET_BYTES_MIN: usize = 16;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -81,21 +77,32 @@ fn limits(table: &Table<'_>) -> Limits {
 }
 
 /// `None`: the key is absent or of no use.
-fn listen(table: &Table<'_>) -> Option<Vec<Listen>> {
+pub fn listen(table: &Table<'_>) -> Option<Vec<Listen>> {
     let texts = table.string_or_strings("listen")?;
+    if let (true, Some(item)) = (texts.is_empty(), table.get("listen")) {
+        let message = format!("{} listens nowhere", table.title);
+        table.reader.report(&item.span, Diagnostic::error(Code::Empty, message));
+    }
     let found = texts.iter().filter_map(|text| listen_address(table.reader, text)).collect();
     Some(found)
 }
 
+/// The path of a unix socket as the process sees it.
+pub fn unix_path(reader: &Reader<'_>, path: &str) -> Result<PathBuf, String> {
+    let resolved = reader.resolve(path);
+    let is_file = !path.is_empty() && !path.ends_with('/') && resolved.file_name().is_some();
+    if is_file && resolved.as_os_str().len() <= UNIX_PATH_BYTES_MAX {
+        return Ok(resolved);
+    }
+    Err(format!("unix: and the path of a socket, at most {UNIX_PATH_BYTES_MAX} bytes in all"))
+}
+
 fn listen_address(reader: &Reader<'_>, text: &Text) -> Option<Listen> {
     let (message, expected) = if let Some(path) = text.value.strip_prefix("unix:") {
-        let path = reader.resolve(path);
-        let length = path.as_os_str().len();
-        if !path.ends_with("/") && path.file_name().is_some() && length <= UNIX_PATH_BYTES_MAX {
-            return Some(Listen::Unix(path));
+        match unix_path(reader, path) {
+            Ok(path) => return Some(Listen::Unix(path)),
+            Err(expected) => ("not the path of a socket", expected),
         }
-        let expected = format!("unix: and a path of at most {UNIX_PATH_BYTES_MAX} bytes");
-        ("not the path of a socket", expected)
     } else {
         match value::socket_address(&text.value) {
             Ok(address) => return Some(Listen::Tcp(address)),
@@ -171,183 +178,6 @@ pub fn log(table: &Table<'_>) -> Log {
     };
     table.finish();
     log
-}
-
-/// The admin listeners and credentials; `store` is where the defaults live. `issuers` of a token
-/// are returned as written, to be compared with the issuers later.
-pub fn admin(table: &Table<'_>, store: &Store) -> (Admin, Vec<Text>) {
-    let default = || {
-        let socket = Listen::Unix(store.path.join("admin.sock"));
-        vec![Listen::Tcp(([127, 0, 0, 1], 9900).into()), socket]
-    };
-    let listen = listen(table);
-    warn_exposed(table, listen.as_deref());
-    let mut references = Vec::new();
-    let mut tokens: Vec<AdminToken> = Vec::new();
-    for entry in table.tables("token", "admin.token") {
-        let Some(token) = admin_token(&entry, &mut references) else { continue };
-        if let Some(twin) = tokens.iter().find(|twin| twin.secret.matches(token.secret.expose())) {
-            let message = format!(
-                "admin tokens \"{}\" and \"{}\" are the same secret",
-                twin.name, token.name
-            );
-            let help = "one credential for each caller: the audit says who did what";
-            entry
-                .reader
-                .report(&entry.span, Diagnostic::error(Code::BadAdminToken, message).help(help));
-        }
-        tokens.push(token);
-    }
-    let admin = Admin {
-        listen: listen.unwrap_or_else(default),
-        tokens,
-        hosts: hosts(table),
-        first_token: store.path.join("admin.token"),
-        people: table.boolean("people", true),
-    };
-    table.finish();
-    (admin, references)
-}
-
-fn warn_exposed(table: &Table<'_>, listen: Option<&[Listen]>) {
-    let Some(item) = table.get("listen") else { return };
-    let is_exposed = |listen: &Listen| match listen {
-        Listen::Tcp(address) => !address.ip().is_loopback(),
-        Listen::Unix(_) => false,
-    };
-    let listen = listen.unwrap_or_default();
-    if listen.iter().any(is_exposed) {
-        let message = "the admin API is reachable from other machines, in plain HTTP";
-        let help = "listen on 127.0.0.1 or on a unix socket, or end TLS in front of it";
-        let diagnostic = Diagnostic::warning(Code::AdminExposed, message).help(help);
-        table.reader.report(&item.span, diagnostic);
-    }
-}
-
-fn hosts(table: &Table<'_>) -> Vec<String> {
-    let mut hosts = Vec::new();
-    for text in table.strings("hosts").unwrap_or_default() {
-        if value::is_host_name(&text.value) {
-            hosts.push(text.value.to_ascii_lowercase());
-        } else {
-            let message = format!("\"{}\" is not a host name", show(&text.raw));
-            let help = "the name alone, without scheme and port: \"gateway.internal\"";
-            let diagnostic = Diagnostic::error(Code::BadHost, message).help(help);
-            table.reader.report(&text.span, diagnostic);
-        }
-    }
-    hosts
-}
-
-fn admin_token(table: &Table<'_>, references: &mut Vec<Text>) -> Option<AdminToken> {
-    let name = name(table.required("name"));
-    let roles = [
-        ("viewer", Role::Viewer),
-        ("revoker", Role::Revoker),
-        ("operator", Role::Operator),
-        ("admin", Role::Admin),
-    ];
-    let role = table
-        .required("role")
-        .and_then(|item| item.string())
-        .and_then(|text| choose(table.reader, &text, "role", &roles));
-    let issuers = table.strings("issuers");
-    references.extend(issuers.iter().flatten().cloned());
-    let secret = admin_secret(table);
-    table.finish();
-    Some(AdminToken {
-        name: name?,
-        role: role?,
-        secret: secret?,
-        issuers: issuers.map(|issuers| issuers.into_iter().map(|text| text.value).collect()),
-    })
-}
-
-fn admin_secret(table: &Table<'_>) -> Option<Secret> {
-    let (file, env) = (table.get("file"), table.get("env"));
-    let (item, bytes) = match (file, env) {
-        (Some(item), None) => {
-            let bytes = secret_file(&item)?;
-            (item, bytes)
-        }
-        (None, Some(item)) => {
-            let bytes = secret_variable(&item)?;
-            (item, bytes)
-        }
-        (None, None) => {
-            let message = "an admin token needs exactly one of `file` and `env`";
-            table.reader.report(&table.span, Diagnostic::error(Code::Exclusive, message));
-            return None;
-        }
-        (Some(_), Some(item)) => {
-            let message = "an admin token has exactly one of `file` and `env`";
-            table.reader.report(&item.key_span, Diagnostic::error(Code::Exclusive, message));
-            return None;
-        }
-    };
-    let fault = if bytes.len() < ADMIN_SECRET_BYTES_MIN {
-        format!("has {} bytes; the least is {ADMIN_SECRET_BYTES_MIN}", bytes.len())
-    } else if !bytes.iter().all(u8::is_ascii_graphic) {
-        "holds bytes that an Authorization header cannot carry".to_owned()
-    } else {
-        return Some(Secret::new(bytes));
-    };
-    let message = format!("the admin token's secret {fault}");
-    table.reader.report(
-        &item.span,
-        Diagnostic::error(Code::BadAdminToken, message).help("make one: openssl rand -hex 32"),
-    );
-    None
-}
-
-/// A secret from a file; reports and notes.
-pub fn secret_file(item: &Item<'_>) -> Option<Vec<u8>> {
-    let path: PathBuf = item.reader.resolve(&item.string()?.value);
-    match files::read_unnamed(&path) {
-        Ok(content) => {
-            if content.mode & 0o077 != 0 {
-                let mode = content.mode;
-                let message = format!("a secret file can be read by others (mode {mode:04o})");
-                let diagnostic = Diagnostic::note(Code::OpenFile, message).help("chmod 600");
-                item.reader.report(&item.span, diagnostic);
-            }
-            Some(files::trim_newline(content.bytes))
-        }
-        Err(why) => {
-            let message = "the secret file cannot be read";
-            item.reader.report(
-                &item.span,
-                Diagnostic::error(Code::FileUnreadable, message)
-                    .detail(why)
-                    .help("relative paths start at the config file's directory"),
-            );
-            None
-        }
-    }
-}
-
-/// A secret from the environment. The name is printed only when it looks like one: people put the
-/// secret itself here.
-pub fn secret_variable(item: &Item<'_>) -> Option<Vec<u8>> {
-    let name = item.string()?.value;
-    if !looks_like_a_variable(&name) {
-        let message = format!("`{}` is the name of an environment variable", show(&item.key));
-        let help = format!("capitals, digits and _: {} = \"JWT_SECRET\"", show(&item.key));
-        item.reader.report(&item.span, Diagnostic::error(Code::BadVariable, message).help(help));
-        return None;
-    }
-    let value = (item.reader.environment)(&name);
-    if value.is_none() {
-        let message = format!("the environment variable {name} is not set");
-        item.reader.report(&item.span, Diagnostic::error(Code::UnsetVariable, message));
-    }
-    value.map(String::into_bytes)
-}
-
-pub fn looks_like_a_variable(name: &str) -> bool {
-    name.len() <= 40
-        && name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// The `name` of a table.

@@ -34,6 +34,11 @@ const MARKS_MAX: u64 = 100_000;
 pub const WINDOW: Duration = Duration::from_secs(24 * 3_600);
 /// Suggestions for a name that nobody has.
 const CLOSE_MAX: usize = 3;
+/// A walk over everybody takes tens of milliseconds when there are many. People who ask by hand
+/// get one whenever they like; a program that makes a thousand denials a second gets this many at
+/// once and then one in each interval.
+const WALKS_AT_ONCE: u32 = 50;
+const WALK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// See the module.
 pub struct People {
@@ -46,6 +51,8 @@ pub struct People {
 struct Seen {
     people: Cache<Name, Arc<Person>>,
     by_mark: Cache<Fingerprint, Name>,
+    /// When the walks made so far are paid off.
+    walks_paid_at: Mutex<UnixMs>,
 }
 
 /// What the tokens of an issuer were seen to carry. Counts sightings: a token that left the
@@ -65,6 +72,8 @@ pub struct Tally {
 pub struct Reach {
     pub subjects: u64,
     pub tokens: u64,
+    /// Tokens that the selector names, also those that condition or exception let pass.
+    pub named: u64,
     /// How far back was looked.
     pub window: Duration,
 }
@@ -82,6 +91,7 @@ impl People {
                 .max_capacity(MARKS_MAX)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
+            walks_paid_at: Mutex::default(),
         });
         Self { seen, tallies: Mutex::default(), by, since: now }
     }
@@ -114,7 +124,8 @@ impl People {
         now.since(self.since).min(WINDOW)
     }
 
-    /// At least this much would be reached; `None` when people are off.
+    /// At least this much would be reached; `None` when people are off, or when so many walks were
+    /// asked for that this one was not made.
     pub fn reach(
         &self,
         issuer: &IssuerId,
@@ -134,9 +145,10 @@ impl People {
             }),
             now,
         };
-        let mut reach = Reach { subjects: 0, tokens: 0, window: self.window(now) };
+        let mut reach = Reach { subjects: 0, tokens: 0, named: 0, window: self.window(now) };
         let mut count = |person: &Person| {
-            let tokens = person.tokens_reached(&denial);
+            let (named, tokens) = person.tokens_reached(&denial);
+            reach.named += named;
             reach.tokens += tokens;
             reach.subjects += u64::from(tokens > 0);
         };
@@ -151,6 +163,9 @@ impl People {
                 person.iter().for_each(|person| count(person));
             }
             Selector::Client(_) | Selector::Key(_) | Selector::Claim { .. } | Selector::Issuer => {
+                if !seen.may_walk(now) {
+                    return None;
+                }
                 seen.people.iter().for_each(|(_, person)| count(&person));
             }
         }
@@ -164,6 +179,9 @@ impl People {
         else {
             return Vec::new();
         };
+        if !seen.may_walk(now) {
+            return Vec::new();
+        }
         let asked = asked.to_lowercase();
         let sessions = matches!(selector, Selector::Session(_));
         let mut found: Vec<(usize, String)> = Vec::new();
@@ -223,6 +241,21 @@ impl People {
     }
 }
 
+impl Seen {
+    fn may_walk(&self, now: UnixMs) -> bool {
+        let most = now.plus(WALK_INTERVAL * WALKS_AT_ONCE);
+        let mut paid_at = self.walks_paid_at.lock();
+        // A clock that jumped back must not stop walks for long.
+        *paid_at = (*paid_at).clamp(now, most);
+        let next = paid_at.plus(WALK_INTERVAL);
+        let may = next <= most;
+        if may {
+            *paid_at = next;
+        }
+        may
+    }
+}
+
 impl Tally {
     fn add(&mut self, token: &crate::verify::Signed) {
         self.sightings += 1;
@@ -263,6 +296,43 @@ pub async fn watch(
         match observation {
             Observation::Sighting(sighting) => people.sight(&sighting),
             Observation::Refusal(refusal) => refusals.add(refusal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_asks_without_end_walks_rarely_and_a_person_whenever_he_likes() {
+        let now = UnixMs::from_secs(1_000_000);
+        let people = People::new(true, Fingerprinter::random(), now);
+        let issuer = IssuerId::new("i");
+        let ask = |at: UnixMs| {
+            people.reach(&issuer, &Selector::Issuer, Condition::Always, None, at).is_some()
+        };
+        let walked = (0..1_000).filter(|_| ask(now)).count();
+        assert_eq!(walked, 50);
+        let later = now.plus(Duration::from_secs(1));
+        assert_eq!((0..1_000).filter(|_| ask(later)).count(), 4);
+        // A name is looked up, not walked to.
+        let alice = Selector::Subject("alice".to_owned());
+        assert!(people.reach(&issuer, &alice, Condition::Always, None, later).is_some());
+        // A clock that jumped back does not stop them for long.
+        assert!(!ask(UnixMs::from_secs(10)));
+        assert!(ask(UnixMs::from_secs(11)));
+    }
+
+    #[test]
+    fn likeness_finds_misspelt_and_partial_names_and_no_others() {
+        for (asked, name) in
+            [("alice", "alice@example.com"), ("alcie", "alice"), ("auth0|alice", "alice")]
+        {
+            assert!(likeness(asked, name).is_some(), "{asked} {name}");
+        }
+        for (asked, name) in [("al", "alice"), ("alice", "bob"), ("alice", "malcolm")] {
+            assert!(likeness(asked, name).is_none(), "{asked} {name}");
         }
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
@@ -181,7 +182,7 @@ impl Store {
         denylist: Arc<Denylist>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        Self::start(open::file_opener(directory), options, writer, denylist, clock)
+        Self::start(open::file_opener(directory, &clock), options, writer, denylist, clock)
     }
 
     fn start(
@@ -207,13 +208,15 @@ impl Store {
             opener,
             writer,
             queue,
-            guarded: GuardedClock::resume(opened.progress.clock, clock.monotonic()),
+            guarded: GuardedClock::resume(opened.progress.clock, clock.read().1),
             clock,
             ids: IdSource::default(),
             limit: options.limit,
             progress: opened.progress,
             next_due,
             unsure: Vec::new(),
+            last_group: 1,
+            last_commit: Duration::ZERO,
         };
         let thread = std::thread::Builder::new()
             .name("store".to_owned())

@@ -59,3 +59,68 @@ pub fn kept_until(
     };
     Some(end.plus(retention.leeway))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::denylist::TokenId;
+    use crate::keys::Thumbprint;
+
+    const NOW: UnixMs = UnixMs(1_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn retention() -> Retention {
+        Retention {
+            max_lifetime: HOUR * 12,
+            session_lifetime_max: DAY * 30,
+            renewed: false,
+            leeway: Duration::from_secs(30),
+            iat_optional: false,
+        }
+    }
+
+    fn after(by: Duration) -> Option<UnixMs> {
+        Some(NOW.plus(by).plus(Duration::from_secs(30)))
+    }
+
+    #[test]
+    fn each_line_of_kept_until_holds() {
+        use Condition::{Always, IssuedBefore, VersionBelow};
+        let token = Selector::Token(TokenId::Jti("t-1".into()));
+        let session = Selector::Session("s-1".into());
+        let alice = Selector::Subject("alice".into());
+        let client = Selector::Client("shop".into());
+        let claim = Selector::Claim { name: "tenant".into(), value: "acme".into() };
+        let key = Selector::Key(Thumbprint([1; 32]));
+        let of = |selector: &Selector, condition, expires, retention: &Retention| {
+            kept_until(selector, condition, NOW, expires, retention)
+        };
+        let plain = retention();
+        let renewed = Retention { renewed: true, ..retention() };
+        let no_iat = Retention { iat_optional: true, ..retention() };
+        let cutoff = IssuedBefore(NOW.plus(HOUR));
+
+        let expires = Some(NOW.plus(HOUR * 3));
+        assert_eq!(of(&token, Always, expires, &plain), after(HOUR * 3));
+        assert_eq!(of(&token, Always, expires, &no_iat), after(HOUR * 3));
+        assert_eq!(of(&token, Always, None, &plain), after(HOUR * 12));
+        assert_eq!(of(&token, Always, None, &no_iat), None, "its life has no bound");
+        assert_eq!(of(&session, Always, None, &plain), after(DAY * 30));
+        for selector in [&session, &alice, &client, &claim] {
+            assert_eq!(of(selector, cutoff, None, &plain), after(HOUR * 13));
+            assert_eq!(of(selector, cutoff, None, &renewed), after(DAY * 30 + HOUR));
+            assert_eq!(of(selector, cutoff, None, &no_iat), None);
+            assert_eq!(of(selector, VersionBelow(3), None, &plain), after(HOUR * 12));
+            assert_eq!(of(selector, VersionBelow(3), None, &renewed), after(DAY * 30));
+            assert_eq!(of(selector, VersionBelow(3), None, &no_iat), None);
+        }
+        for selector in [&alice, &client, &claim, &key, &Selector::Issuer] {
+            assert_eq!(of(selector, Always, None, &plain), None);
+        }
+        for selector in [&key, &Selector::Issuer] {
+            assert_eq!(of(selector, cutoff, None, &plain), None);
+            assert_eq!(of(selector, VersionBelow(3), None, &plain), None);
+        }
+    }
+}

@@ -177,7 +177,7 @@ impl Writer {
                 (shard.is_full(), shard.find(&at).map(|found| found.slot()))
             };
             if needs_room {
-                Self::rebuild(lock);
+                Self::rebuild(lock, 1);
             }
             if before != Some(slot) {
                 table.counts.raise(slot);
@@ -189,14 +189,14 @@ impl Writer {
             return;
         }
         if lock.read().is_wasteful() {
-            Self::rebuild(lock);
+            Self::rebuild(lock, 0);
         }
     }
 
     /// Builds the shard anew beside itself and swaps it in. Sound because there is one writer: no
     /// entry changes between the copy and the swap. Readers wait for the swap alone.
-    fn rebuild(lock: &RwLock<Shard>) {
-        let mut table = lock.read().rebuilt();
+    fn rebuild(lock: &RwLock<Shard>, more: usize) {
+        let mut table = lock.read().rebuilt(more);
         lock.write().swap_table(&mut table);
         // What is dropped here is the old table, outside the lock.
     }

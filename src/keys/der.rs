@@ -33,7 +33,7 @@ impl<'d> Reader<'d> {
         let (&first, rest) = rest.split_first().ok_or(KeyFault::BrokenDer)?;
         let (length, rest) = match first {
             short @ 0..=0x7f => (usize::from(short), rest),
-            0x81 | 0x82 | 0x83 => {
+            0x81..=0x83 => {
                 let (digits, rest) =
                     rest.split_at_checked(usize::from(first & 0x7f)).ok_or(KeyFault::BrokenDer)?;
                 let length = digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit));

@@ -69,7 +69,6 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 impl fmt::Display for KeyFault {
-    #[expect(clippy::too_many_lines, reason = "one line or two for each variant")]
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SecretTooShort { bytes, needed, algorithm } => write!(

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::token::base64url::encode;
 
 use super::public::{Curve, PublicKey};
-use super::{Algorithm, KeyFault, der, secret};
+use super::{Algorithm, KeyFault, KeySet, der, secret};
 
 /// A private key or secret, bound to one algorithm.
 pub struct SigningKey {
@@ -31,7 +31,7 @@ pub struct SigningKey {
 }
 
 enum Signer {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Rsa(&'static dyn RsaEncoding, Box<RsaKeyPair>),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -108,9 +108,9 @@ impl SigningKey {
         let bytes = private.expose();
         let other = || MintError::OtherKey(algorithm);
         let (signer, public) = match algorithm {
-            HS256 => (Signer::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes)), None),
-            HS384 => (Signer::Hmac(hmac::Key::new(hmac::HMAC_SHA384, bytes)), None),
-            HS512 => (Signer::Hmac(hmac::Key::new(hmac::HMAC_SHA512, bytes)), None),
+            HS256 => (Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))), None),
+            HS384 => (Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA384, bytes))), None),
+            HS512 => (Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA512, bytes))), None),
             RS256 => rsa(&RSA_PKCS1_SHA256, bytes).ok_or_else(other)?,
             RS384 => rsa(&RSA_PKCS1_SHA384, bytes).ok_or_else(other)?,
             RS512 => rsa(&RSA_PKCS1_SHA512, bytes).ok_or_else(other)?,
@@ -180,6 +180,16 @@ impl SigningKey {
     /// A JWK set of this one key.
     pub fn jwks(&self) -> Option<Value> {
         self.public_jwk().map(|jwk| json!({ "keys": [jwk] }))
+    }
+
+    /// What verifies its tokens, under its `kid`.
+    pub fn key_set(&self, allowed: &[Algorithm]) -> Result<KeySet, KeyFault> {
+        match self.jwks() {
+            Some(jwks) => {
+                KeySet::from_jwks(jwks.to_string().as_bytes(), allowed).map(|(set, _)| set)
+            }
+            None => KeySet::from_secret(&self.private, Some(&self.kid), allowed),
+        }
     }
 
     /// A token with these claims; the header has `alg`, `kid` and `typ` JWT.

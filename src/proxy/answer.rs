@@ -2,10 +2,8 @@
 //! and text. The client learns no more than it may; the log line has the precise reason.
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
 
 use crate::denylist::Hit;
 use crate::verify::TokenFault;
@@ -138,7 +136,7 @@ impl Rejection {
                 Shape::new(StatusCode::UNAUTHORIZED, "token_missing", "A token is needed")
                     .challenged(Some("Bearer".to_owned()))
             }
-            Self::Token(TokenFault::KeysAbsent { .. }) => {
+            Self::Token(TokenFault::KeysAbsent) => {
                 Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Keys are not loaded yet")
                     .retry(5)
             }
@@ -248,8 +246,8 @@ impl UpstreamFault {
 }
 
 /// The client asks for a page rather than for data.
-pub fn wants_html(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+pub fn wants_html(accept: Option<&HeaderValue>) -> bool {
+    let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or("");
     let html = accept.find("text/html");
     let json = accept.find("json");
     html.is_some_and(|html| json.is_none_or(|json| html < json))

@@ -52,12 +52,11 @@ impl Body {
 
 impl Content {
     fn release_if_ended(&mut self) {
-        if let Self::Upstream(body, lease) = self {
-            if body.is_end_stream() {
-                if let Some(lease) = lease.take() {
-                    lease.release();
-                }
-            }
+        if let Self::Upstream(body, lease) = self
+            && body.is_end_stream()
+            && let Some(lease) = lease.take()
+        {
+            lease.release();
         }
     }
 }
@@ -178,10 +177,10 @@ fn filter_trailers(frame: Frame<Bytes>, guarded: Option<&GuardedNames>) -> Frame
             let mut name = None;
             for (next, value) in trailers {
                 name = next.or(name);
-                if let Some(name) = &name {
-                    if headers::allowed_in_trailers(name, guarded) {
-                        kept.append(name.clone(), value);
-                    }
+                if let Some(name) = &name
+                    && headers::allowed_in_trailers(name, guarded)
+                {
+                    kept.append(name.clone(), value);
                 }
             }
             Frame::trailers(kept)

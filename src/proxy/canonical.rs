@@ -46,10 +46,10 @@ fn host_of(parts: &Parts) -> Result<String, BadRequest> {
     let value = value.ok_or(BadRequest::HostMissing)?;
     let text = value.to_str().map_err(|_| BadRequest::HostInvalid)?;
     let host = host_name(text).ok_or(BadRequest::HostInvalid)?;
-    if let Some(authority) = parts.uri.authority() {
-        if !authority.as_str().eq_ignore_ascii_case(text) {
-            return Err(BadRequest::HostDisagrees);
-        }
+    if let Some(authority) = parts.uri.authority()
+        && !authority.as_str().eq_ignore_ascii_case(text)
+    {
+        return Err(BadRequest::HostDisagrees);
     }
     Ok(host)
 }

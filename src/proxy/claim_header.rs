@@ -22,7 +22,9 @@ pub fn value(claim: &Value) -> Result<Option<HeaderValue>, ()> {
                 scalar(element, true, &mut text)?;
             }
         }
-        other => scalar(other, false, &mut text)?,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            scalar(claim, false, &mut text)?
+        }
     }
     if text.is_empty() {
         return Ok(None);

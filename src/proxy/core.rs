@@ -35,7 +35,7 @@ const TICKS_PER_SWEEP: u32 = 10;
 /// State of one core; never leaves its thread.
 pub struct Core {
     swap: Arc<ArcSwap<Published>>,
-    current: RefCell<Rc<Arc<Published>>>,
+    current: RefCell<Rc<Snapshot>>,
     pub(super) pool: Pool,
     pub(super) log: CoreLog,
     pub(super) observer: Observer,
@@ -43,6 +43,18 @@ pub struct Core {
     draining: Cell<bool>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
+}
+
+/// The published state as one core holds it: counted without touching a line that other cores
+/// write to.
+pub struct Snapshot(Arc<Published>);
+
+impl std::ops::Deref for Snapshot {
+    type Target = Published;
+
+    fn deref(&self) -> &Published {
+        &self.0
+    }
 }
 
 /// A client that was accepted, on its way to a core.
@@ -104,7 +116,7 @@ async fn run(
     open: Arc<AtomicUsize>,
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) {
-    let current = RefCell::new(Rc::new(shared.published.load_full()));
+    let current = RefCell::new(Rc::new(Snapshot(shared.published.load_full())));
     let core = Rc::new(Core {
         swap: shared.published,
         current,
@@ -144,11 +156,11 @@ async fn run(
 
 impl Core {
     /// The published state of this moment. A request takes it once and keeps it.
-    pub fn published(&self) -> Rc<Arc<Published>> {
+    pub fn published(&self) -> Rc<Snapshot> {
         let latest = self.swap.load();
         let mut current = self.current.borrow_mut();
-        if !Arc::ptr_eq(&latest, &current) {
-            *current = Rc::new(Arc::clone(&latest));
+        if !Arc::ptr_eq(&latest, &current.0) {
+            *current = Rc::new(Snapshot(Arc::clone(&latest)));
         }
         Rc::clone(&current)
     }
@@ -290,7 +302,7 @@ async fn drive(
     core: Rc<Core>,
     connection: Rc<Connection>,
     stream: ClientStream,
-    published: Rc<Arc<Published>>,
+    published: Rc<Snapshot>,
 ) {
     let service = {
         let (core, connection) = (Rc::clone(&core), Rc::clone(&connection));

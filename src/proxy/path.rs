@@ -15,17 +15,14 @@ pub fn check(path: &str, query: Option<&str>) -> Result<(), BadRequest> {
         }
     }
     let bytes = path.as_bytes();
-    let mut plain = true;
-    for &byte in bytes {
-        if !byte.is_ascii_graphic() || byte == b'\\' || byte == b'#' {
-            return Err(BadRequest::PathBytes);
-        }
-        plain &= byte != b'%' && byte != b';';
+    let seen = bytes.iter().fold(0, |seen, &byte| seen | class(byte));
+    if seen & REFUSED != 0 {
+        return Err(BadRequest::PathBytes);
     }
-    if has_dot_segment(path) {
+    if seen & DOT != 0 && has_dot_segment(path) {
         return Err(BadRequest::PathDots);
     }
-    if plain {
+    if seen & ODD == 0 {
         return Ok(());
     }
     let decoded = decode(bytes).ok_or(BadRequest::PathEscape)?;
@@ -36,6 +33,31 @@ pub fn check(path: &str, query: Option<&str>) -> Result<(), BadRequest> {
         }
     }
     Ok(())
+}
+
+const REFUSED: u8 = 1;
+const ODD: u8 = 2;
+const DOT: u8 = 4;
+
+/// What a byte of a path asks for. By table: this looks at every byte of every path.
+fn class(byte: u8) -> u8 {
+    const TABLE: [u8; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let letter = byte as u8;
+            table[byte] = match letter {
+                b'\\' | b'#' => REFUSED,
+                b'%' | b';' => ODD,
+                b'.' => DOT,
+                _ if letter.is_ascii_graphic() => 0,
+                _ => REFUSED,
+            };
+            byte += 1;
+        }
+        table
+    };
+    TABLE.get(usize::from(byte)).copied().unwrap_or(REFUSED)
 }
 
 /// Every way in which a backend may read the path, the literal one left out. Empty for all but odd
@@ -73,12 +95,11 @@ fn check_decoded(decoded: &[u8]) -> Result<(), BadRequest> {
         return Err(BadRequest::PathEscape);
     }
     // Doubly escaped: what a second decoding makes is held to the same rules.
-    if decoded.contains(&b'%') {
-        if let Some(twice) = decode(decoded) {
-            if twice != decoded {
-                return check_decoded(&twice);
-            }
-        }
+    if decoded.contains(&b'%')
+        && let Some(twice) = decode(decoded)
+        && twice != decoded
+    {
+        return check_decoded(&twice);
     }
     Ok(())
 }

@@ -68,10 +68,10 @@ impl Pool {
         if slots.len() <= slot {
             slots.resize_with(slot + 1, Vec::new);
         }
-        if let Some(idle) = slots.get_mut(slot) {
-            if idle.len() < IDLE_MAX {
-                idle.push(Idle { sender, since: Instant::now() });
-            }
+        if let Some(idle) = slots.get_mut(slot)
+            && idle.len() < IDLE_MAX
+        {
+            idle.push(Idle { sender, since: Instant::now() });
         }
     }
 

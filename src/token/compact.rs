@@ -22,7 +22,6 @@ pub struct Header {
 }
 
 /// A token in compact form whose spelling is canonical. Not verified.
-#[derive(Debug)]
 pub struct Compact<'t> {
     /// `header.payload`, what the signature covers.
     pub signing_input: &'t str,
@@ -34,9 +33,7 @@ pub struct Compact<'t> {
 
 impl<'t> Compact<'t> {
     pub fn parse(token: &'t str) -> Result<Self, FormFault> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(FormFault::TooLong { bytes: token.len() });
-        }
+        check_length(token)?;
         if token.trim_start().starts_with('{') {
             return Err(FormFault::JsonSerialization);
         }
@@ -61,6 +58,21 @@ impl<'t> Compact<'t> {
     /// of it, since ECDSA has two for each message.
     pub fn signing_digest(&self) -> [u8; 32] {
         super::sha256(self.signing_input.as_bytes())
+    }
+}
+
+/// Whether it is short enough to be looked at.
+pub(crate) fn check_length(token: &str) -> Result<(), FormFault> {
+    match token.len() {
+        0..=TOKEN_BYTES_MAX => Ok(()),
+        bytes => Err(FormFault::TooLong { bytes }),
+    }
+}
+
+/// Without the token itself.
+impl std::fmt::Debug for Compact<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Compact").field("header", &self.header).finish_non_exhaustive()
     }
 }
 

@@ -58,4 +58,10 @@ impl SignatureCache {
     pub fn size_bytes(&self) -> u64 {
         self.entries.weighted_size()
     }
+
+    /// Lets the map finish its housekeeping, so that its figures are exact.
+    #[cfg(test)]
+    pub(super) fn settle(&self) {
+        self.entries.run_pending_tasks();
+    }
 }

@@ -43,6 +43,9 @@ pub enum TokenFault {
     IssuedAtMissing,
     /// `iat` is in the future beyond leeway (RFC 7519 section 4.1.6).
     IssuedInFuture { at: UnixMs, now: UnixMs },
+    /// `auth_time` is in the future beyond leeway (OpenID Connect Core section 2): it would pass
+    /// for a fresh login for too long.
+    AuthenticatedInFuture { at: UnixMs, now: UnixMs },
     /// RFC 7519 section 4.1.5.
     NotYetValid { from: UnixMs, now: UnixMs },
     /// `exp` is before `iat`.
@@ -68,11 +71,12 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
-    /// The stable code that client, log and metric share: `token_expired`, `token_invalid`, or
-    /// `not_ready` where the token could not be judged.
+    /// The stable code that client, log and metric share: `token_expired`, `token_not_yet_valid`,
+    /// `token_invalid`, or `not_ready` where the token could not be judged.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Expired { .. } => "token_expired",
+            Self::NotYetValid { .. } => "token_not_yet_valid",
             Self::KeysAbsent => "not_ready",
             Self::Form(_)
             | Self::IssuerMissing
@@ -88,7 +92,7 @@ impl TokenFault {
             | Self::ExpiryMissing
             | Self::IssuedAtMissing
             | Self::IssuedInFuture { .. }
-            | Self::NotYetValid { .. }
+            | Self::AuthenticatedInFuture { .. }
             | Self::ExpiresBeforeIssued { .. }
             | Self::LifetimeTooLong { .. }
             | Self::TimeType { .. }
@@ -120,6 +124,7 @@ impl TokenFault {
             Self::Expired { .. } => "expired",
             Self::IssuedAtMissing => "iat_missing",
             Self::IssuedInFuture { .. } => "issued_in_future",
+            Self::AuthenticatedInFuture { .. } => "authenticated_in_future",
             Self::NotYetValid { .. } => "not_yet_valid",
             Self::ExpiresBeforeIssued { .. } => "expires_before_issued",
             Self::LifetimeTooLong { .. } => "lifetime_too_long",
@@ -163,7 +168,6 @@ pub(super) fn span(duration: Duration) -> String {
 }
 
 impl fmt::Display for TokenFault {
-    #[expect(clippy::too_many_lines, reason = "one sentence for each variant")]
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Form(fault) => fault.fmt(out),
@@ -202,6 +206,9 @@ impl fmt::Display for TokenFault {
                 at.rfc3339(),
                 span(at.since(*now))
             ),
+            Self::AuthenticatedInFuture { at, now } => {
+                write!(out, "auth_time {} is {} in the future", at.rfc3339(), span(at.since(*now)))
+            }
             Self::NotYetValid { from, now } => {
                 write!(out, "not valid before {}, in {}", from.rfc3339(), span(from.since(*now)))
             }

@@ -63,11 +63,12 @@ pub(super) type TimeRule = fn(&Times, &Policy, UnixMs) -> Result<(), TokenFault>
 
 /// In the order in which they are reported. What is wrong with the token for good comes before
 /// what time will change, so that `token_expired` is only said of a token that was good once.
-pub(super) const TIME_RULES: [TimeRule; 6] = [
+pub(super) const TIME_RULES: [TimeRule; 7] = [
     issued_at_present,
     expires_after_issued,
     lifetime_bounded,
     issued_in_the_past,
+    authenticated_in_the_past,
     already_valid,
     not_expired,
 ];
@@ -105,6 +106,20 @@ fn lifetime_bounded(times: &Times, policy: &Policy, now: UnixMs) -> Result<(), T
 fn issued_in_the_past(times: &Times, policy: &Policy, now: UnixMs) -> Result<(), TokenFault> {
     match times.issued_at {
         Some(at) if at > now.plus(policy.leeway) => Err(TokenFault::IssuedInFuture { at, now }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// OpenID Connect Core section 2: `auth_time` is when it happened.
+fn authenticated_in_the_past(
+    times: &Times,
+    policy: &Policy,
+    now: UnixMs,
+) -> Result<(), TokenFault> {
+    match times.auth_time {
+        Some(at) if at > now.plus(policy.leeway) => {
+            Err(TokenFault::AuthenticatedInFuture { at, now })
+        }
         Some(_) | None => Ok(()),
     }
 }

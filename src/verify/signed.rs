@@ -213,5 +213,7 @@ impl Signed {
             + lists.into_iter().flatten().map(|text| text.len() + 40).sum::<usize>()
             + self.names.indexed.iter().map(|(_, value)| value.len() + 64).sum::<usize>()
             + self.kid.as_ref().map_or(0, String::len)
+            + self.names.jti.as_ref().map_or(0, String::len)
+            + self.marks.claims.len() * size_of::<crate::denylist::Fingerprint>()
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::clock::UnixMs;
 use crate::denylist::Fingerprinter;
-use crate::token::{Compact, Credential};
+use crate::token::{Compact, Credential, check_length};
 
 use super::cache::SignatureCache;
 use super::signer::{Published, Signer};
@@ -85,6 +85,8 @@ impl Verifier {
         credential: &Credential,
         now: UnixMs,
     ) -> Result<VerifiedToken, TokenFault> {
+        // Before it is hashed: nobody buys work by length.
+        check_length(credential.expose()).map_err(TokenFault::Form)?;
         let key = SignatureCache::key(credential);
         let remembered = self.cache.find(&key, self.id).filter(|signed| signed.key_is_published());
         let (signed, fresh) = match remembered {

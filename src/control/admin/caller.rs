@@ -131,7 +131,7 @@ fn find<'t>(tokens: &'t [AdminToken], presented: &[u8]) -> Option<&'t AdminToken
 
 /// The door that our own programs name. Only for the audit: no right depends on it.
 fn via(headers: &HeaderMap) -> Via {
-    match headers.get("x-portcullis-via").map(http::HeaderValue::as_bytes) {
+    match headers.get("x-portcullis-client").map(http::HeaderValue::as_bytes) {
         Some(b"cli") => Via::Cli,
         Some(b"dashboard") => Via::Dashboard,
         Some(_) | None => Via::Api,

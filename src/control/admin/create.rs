@@ -55,7 +55,7 @@ struct Created {
 struct OutcomeJson {
     durable: bool,
     replicas: Replicas,
-    /// At least so many; absent when people are off.
+    /// At least so many; absent when people are off, or were not counted for the many calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens_seen: Option<u64>,
     /// From when on a newly issued token passes; absent where none will.
@@ -80,7 +80,7 @@ struct DryRun {
     condition: ConditionJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     ends_at: Option<String>,
-    /// Absent when people are off.
+    /// Absent when people are off, or were not counted for the many calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     would: Option<Would>,
     warnings: Vec<Warning>,
@@ -252,13 +252,16 @@ fn claim_absent(api: &Api, plan: &Plan) -> Option<Warning> {
         (_, Condition::Always | Condition::IssuedBefore(_)) => return None,
     };
     let pointer = match plan.condition {
-        // Without a version claim a token is denied, not spared.
         Condition::VersionBelow(_) => "/version_below",
         Condition::Always | Condition::IssuedBefore(_) => plan.pointer.as_str(),
     };
     (tally.sightings > 0 && without == tally.sightings).then(|| {
+        let end = match plan.condition {
+            Condition::VersionBelow(_) => " Tokens without it are denied.",
+            Condition::Always | Condition::IssuedBefore(_) => "",
+        };
         let detail = format!(
-            "Issuer {}'s tokens carry no {claim}: 0 of {} seen.",
+            "Issuer {}'s tokens carry no {claim}: 0 of {} seen.{end}",
             policy.name, tally.sightings
         );
         Warning::new("claim_absent", Some(pointer), detail)
@@ -267,13 +270,13 @@ fn claim_absent(api: &Api, plan: &Plan) -> Option<Warning> {
 
 fn never_seen(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs) -> Option<Warning> {
     // Only names that a person types can be mistyped; a token that was handed in is genuine.
-    if reach?.tokens > 0 || plan.token.is_some() || plan.selector == Selector::Issuer {
+    // Seen, but not reached, is not "never seen".
+    if reach?.named > 0 || plan.token.is_some() || plan.selector == Selector::Issuer {
         return None;
     }
     let policy = &plan.issuer.policy;
-    // The same selector without its condition: seen, but not reached, is not "never seen".
-    let any = api.people.reach(&policy.id, &plan.selector, Condition::Always, None, now)?;
-    if any.tokens > 0 {
+    // Right after the start nobody was seen: that says nothing.
+    if api.people.tally(&policy.id).sightings == 0 {
         return None;
     }
     let what = match &plan.selector {

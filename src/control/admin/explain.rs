@@ -41,7 +41,7 @@ pub struct RouteReport {
     pub route: Option<RouteFound>,
     /// Checks before the token is looked at: the form of the path, the route.
     pub before: Vec<Check>,
-    /// Checks that need the verified token: issuers of the route, scopes, age of the login.
+    /// Checks that need the verified token: issuers of the route, `scopes`, age of the `login`.
     pub after: Vec<Check>,
     /// What the gateway answers for the first failed check of either list.
     pub refused_before: Option<RouteRefusal>,
@@ -84,7 +84,11 @@ struct Explained {
     checks: Vec<Line>,
     #[serde(skip_serializing_if = "Option::is_none")]
     would_pass_with: Option<String>,
-    /// The refused request, where it was asked for by its id.
+    /// The refused request, where it was asked for by its id: when it was, and what was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestThen>,
 }
@@ -109,8 +113,6 @@ struct Line {
 /// What the gateway knew and answered then.
 #[derive(Serialize)]
 struct RequestThen {
-    request_id: String,
-    at: String,
     method: String,
     host: String,
     path: String,
@@ -146,6 +148,10 @@ pub(super) fn explain(
         (None, Some(then)) => remembered(then, now),
         (None, None) => (Vec::new(), None),
     };
+    let token_refused = token_checks
+        .iter()
+        .find(|check| check.outcome == Outcome::Fail)
+        .map(|check| token_refusal(api, question.token.as_ref(), check, now));
     if let Some(signed) = &signed
         && !caller.may_act_on(&signed.policy().name)
     {
@@ -167,7 +173,7 @@ pub(super) fn explain(
         None => Vec::new(),
     };
     let denied = signed.as_ref().is_some_and(|signed| api.denylist.check(signed.marks()).is_some());
-    let verdict = Verdict { token_checks, signed, report, denials, denied, now };
+    let verdict = Verdict { token_checks, token_refused, signed, report, denials, denied, now };
     Answer::json(StatusCode::OK, &verdict.explained(then.as_deref()))
 }
 
@@ -230,6 +236,23 @@ fn remembered(then: &Refusal, now: UnixMs) -> (Vec<Check>, Option<Arc<Signed>>) 
     (checks, Some(Arc::clone(signed)))
 }
 
+/// What the gateway answers to a token with a failed check. Verifying it again is asked for the
+/// code: a token that fails is not counted as seen by that.
+fn token_refusal(
+    api: &Api,
+    credential: Option<&Credential>,
+    failed: &Check,
+    now: UnixMs,
+) -> RouteRefusal {
+    let code = match credential.map(|credential| api.verifier().verify(credential, now)) {
+        Some(Err(fault)) => fault.code(),
+        // Remembered from a request: only its times and its key are asked again.
+        None if failed.name == "times" => "token_expired",
+        None | Some(Ok(_)) => "token_invalid",
+    };
+    RouteRefusal { status: if code == "not_ready" { 503 } else { 401 }, code }
+}
+
 /// Everything that names the token: its denials in force.
 fn matching(api: &Api, token: &Signed) -> Result<Vec<Record>, Refused> {
     let owned = |text: &str| text.to_owned();
@@ -275,6 +298,8 @@ fn is_hit(record: &Record, token: &Signed) -> bool {
 /// All that was found out, before it is put in words.
 struct Verdict {
     token_checks: Vec<Check>,
+    /// What the gateway answers for the first of them that failed.
+    token_refused: Option<RouteRefusal>,
     signed: Option<Arc<Signed>>,
     report: RouteReport,
     denials: Vec<Record>,
@@ -304,23 +329,16 @@ impl Verdict {
             would_pass_with: self.would_pass_with(),
             route: self.report.route.clone(),
             checks,
+            request_id: then.map(|then| then.request_id.clone()),
+            at: then.map(|then| then.at.rfc3339()),
             request: then.map(RequestThen::of),
         }
     }
 
     /// What the gateway answers: the first failure in the order of the request.
     fn refusal(&self) -> Option<RouteRefusal> {
-        let token = self.token_checks.iter().find(|check| check.outcome == Outcome::Fail);
-        let token = token.map(|check| RouteRefusal {
-            status: 401,
-            code: if check.name == "times" && self.is_expired() {
-                "token_expired"
-            } else {
-                "token_invalid"
-            },
-        });
         let denied = self.denied.then_some(RouteRefusal { status: 401, code: "token_revoked" });
-        self.report.refused_before.or(token).or(denied).or(self.report.refused_after)
+        self.report.refused_before.or(self.token_refused).or(denied).or(self.report.refused_after)
     }
 
     fn is_expired(&self) -> bool {
@@ -342,6 +360,9 @@ impl Verdict {
         if check.name == "scopes" {
             line.needs.clone_from(&self.report.scopes);
             line.has = self.signed.as_ref().map(|token| token.scopes().to_vec());
+            let has = line.has.as_deref().unwrap_or_default().join(" ");
+            let has = if has.is_empty() { "none" } else { has.as_str() };
+            line.detail = format!("needs {}; token has: {has}", line.needs.join(" "));
         }
         line
     }
@@ -399,7 +420,7 @@ impl Verdict {
                     let missing = token.missing_scopes(&self.report.scopes).join(" ");
                     wants.push(format!("has scope {missing}"));
                 }
-                ("max_age", _) => wants.push("comes from a fresh login".to_owned()),
+                ("login", _) => wants.push("comes from a fresh login".to_owned()),
                 _ => return None,
             }
         }
@@ -469,8 +490,6 @@ impl Line {
 impl RequestThen {
     fn of(then: &Refusal) -> Self {
         Self {
-            request_id: then.request_id.clone(),
-            at: then.at.rfc3339(),
             method: then.method.to_string(),
             host: then.host.clone(),
             path: then.path.clone(),

@@ -116,15 +116,8 @@ impl Members {
         let names: Vec<String> = self.left.keys().take(8).cloned().collect();
         for name in names {
             let shown: String = name.chars().take(64).collect();
-            let detail = match nearest(&shown, known) {
-                Some(meant) => format!("Did you mean {meant}?"),
-                None => format!("No member is called {shown:?} here."),
-            };
-            self.faults.push(Fault::new(
-                format!("{}/{}", self.at, escaped(&shown)),
-                "unknown_member",
-                detail,
-            ));
+            let pointer = format!("{}/{}", self.at, escaped(&shown));
+            self.faults.push(Fault::unknown_member(pointer, &shown, nearest(&shown, known)));
         }
         self.faults
     }

@@ -37,24 +37,34 @@ pub(super) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str>
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance in characters.
+/// Edits from one word to the other: a letter put in, left out or changed, or two neighbours swapped
+/// (optimal string alignment).
 pub(crate) fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (above, letter) in left.chars().enumerate() {
-        let mut diagonal = above;
-        let mut before = above + 1;
-        for (cell, other) in row.iter_mut().skip(1).zip(&right) {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = *cell;
-            *cell = replaced.min(*cell + 1).min(before + 1);
-            before = *cell;
+    let at = |row: &[usize], place: usize| row.get(place).copied().unwrap_or(usize::MAX);
+    let mut two_above: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=right.len()).collect();
+    let mut last = None;
+    for (number, letter) in left.chars().enumerate() {
+        let mut row = vec![number + 1];
+        for (place, other) in right.iter().enumerate() {
+            let mut least = at(&above, place).saturating_add(usize::from(letter != *other));
+            least = least
+                .min(at(&above, place + 1).saturating_add(1))
+                .min(at(&row, place).saturating_add(1));
+            let before = place.checked_sub(1);
+            if let Some(before) = before
+                && last == Some(*other)
+                && right.get(before) == Some(&letter)
+            {
+                least = least.min(at(&two_above, before).saturating_add(1));
+            }
+            row.push(least);
         }
-        if let Some(first) = row.first_mut() {
-            *first = above + 1;
-        }
+        two_above = std::mem::replace(&mut above, row);
+        last = Some(letter);
     }
-    row.last().copied().unwrap_or_default()
+    above.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -65,7 +75,9 @@ mod tests {
     fn a_distance_counts_edits() {
         assert_eq!(distance("", ""), 0);
         assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("main", "mian"), 2);
+        assert_eq!(distance("main", "mian"), 1);
+        assert_eq!(distance("ab", "ba"), 1);
+        assert_eq!(distance("ca", "abc"), 3);
         assert_eq!(distance("abc", ""), 3);
     }
 

@@ -95,7 +95,11 @@ impl Plan {
         let reference = body.take_prose("reference", REFERENCE_CHARS_MAX);
         let dry_run = body.take_bool("dry_run").unwrap_or_default();
         let known = [verb.members(), &selecting::MEMBERS].concat();
-        let faults = body.finish(&known);
+        let mut faults = body.finish(&known);
+        // Whoever wrote `issued_befor` gave a condition: one fault, not two.
+        if faults.iter().any(Fault::is_misspelling) {
+            faults.retain(|fault| !matches!(fault.code, "condition_missing" | "selector_missing"));
+        }
         match (issuer, selected, condition) {
             (Some(issuer), Some(selected), Some(condition)) if faults.is_empty() => {
                 let kept_until = kept_until(

@@ -55,8 +55,8 @@ pub(super) struct RecordJson {
 #[serde(rename_all = "snake_case")]
 pub(super) enum SelectorJson {
     Jti(String),
-    /// SHA-256 of the signing input, base64url: a token without `jti`.
-    TokenDigest(String),
+    /// A token without `jti`, by the SHA-256 of its signing input: `sha256:…` in base64url.
+    Token(String),
     Session(String),
     Subject(String),
     Client(String),
@@ -81,7 +81,7 @@ pub(super) enum ConditionJson {
 pub(super) enum ExceptJson {
     Session(String),
     Jti(String),
-    TokenDigest(String),
+    Token(String),
 }
 
 #[derive(Serialize)]
@@ -145,7 +145,7 @@ impl SelectorJson {
     pub fn of(selector: &Selector) -> Self {
         match selector {
             Selector::Token(TokenId::Jti(id)) => Self::Jti(id.clone()),
-            Selector::Token(TokenId::Digest(digest)) => Self::TokenDigest(encoded(digest)),
+            Selector::Token(TokenId::Digest(digest)) => Self::Token(encoded(digest)),
             Selector::Session(id) => Self::Session(id.clone()),
             Selector::Subject(id) => Self::Subject(id.clone()),
             Selector::Client(id) => Self::Client(id.clone()),
@@ -173,7 +173,7 @@ impl ExceptJson {
         match except {
             Except::Session(id) => Self::Session(id.clone()),
             Except::Token(TokenId::Jti(id)) => Self::Jti(id.clone()),
-            Except::Token(TokenId::Digest(digest)) => Self::TokenDigest(encoded(digest)),
+            Except::Token(TokenId::Digest(digest)) => Self::Token(encoded(digest)),
         }
     }
 }
@@ -196,7 +196,7 @@ impl ActorJson {
 }
 
 fn encoded(digest: &[u8; 32]) -> String {
-    URL_SAFE_NO_PAD.encode(digest)
+    format!("sha256:{}", URL_SAFE_NO_PAD.encode(digest))
 }
 
 /// A selector in words: `user alice`, `session s-81f3`, `tenant=acme`.

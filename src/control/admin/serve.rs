@@ -17,11 +17,14 @@ use super::handle::handle;
 use super::listener::AdminListener;
 
 /// Connections at once, per listener: a full TCP listener leaves the unix socket usable.
-const CONNECTIONS_MAX: u32 = 256;
+pub(super) const CONNECTIONS_MAX: u32 = 256;
 /// A head must be complete in this time; an idle connection ends with it too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection is closed after the request under way at this age: a client that does not read its
+/// answer holds its slot no longer. Others connect anew.
+const AGE_MAX: Duration = Duration::from_secs(300);
 /// Requests under way at the end get this long.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until `shutdown` ends, then lets requests under way finish. Runs on the control plane's
 /// own runtime.
@@ -125,10 +128,11 @@ async fn connection<S>(
     let stop = tokio::select! {
         _ = connection.as_mut() => false,
         () = is_set(&mut stopped) => true,
+        () = tokio::time::sleep(AGE_MAX) => true,
     };
     if stop {
         connection.as_mut().graceful_shutdown();
-        let _ = connection.as_mut().await;
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, connection.as_mut()).await;
     }
     drop(slot);
 }

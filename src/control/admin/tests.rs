@@ -1,1 +1,9 @@
-//! The API over real sockets, with a real store.
+//! The API over real sockets, with a real store in a temporary directory.
+
+mod bed;
+mod creating;
+mod door;
+mod explaining;
+mod listing;
+mod looking;
+mod roles;

@@ -165,9 +165,12 @@ impl Person {
         std::iter::once((subject, subject)).chain(display).collect()
     }
 
-    pub(super) fn tokens_reached(&self, denial: &Reached) -> u64 {
-        let reached = self.tokens.iter().filter(|token| token.is_reached(denial)).count();
-        u64::try_from(reached).unwrap_or(u64::MAX)
+    /// How many tokens the denial's selector names, and how many of them it reaches.
+    pub(super) fn tokens_reached(&self, denial: &Reached) -> (u64, u64) {
+        let named = self.tokens.iter().filter(|token| token.is_named(denial));
+        named.fold((0, 0), |(named, reached), token| {
+            (named + 1, reached + u64::from(token.is_reached(denial)))
+        })
     }
 }
 
@@ -177,7 +180,7 @@ impl SeenToken {
         live.map_or(self.sighted_at, |live| live.max(self.sighted_at))
     }
 
-    fn is_reached(&self, denial: &Reached) -> bool {
+    fn is_named(&self, denial: &Reached) -> bool {
         let marks = &self.marks;
         let named = match denial.kind {
             SelectorKind::Token => marks.token == denial.mark,
@@ -188,18 +191,23 @@ impl SeenToken {
             SelectorKind::Claim => marks.claims.contains(&denial.mark),
             SelectorKind::Issuer => marks.issuer == denial.mark,
         };
+        named && self.expires_at > denial.now
+    }
+
+    /// Of a token that is named.
+    fn is_reached(&self, denial: &Reached) -> bool {
+        let marks = &self.marks;
         let spared = denial
             .spared
             .is_some_and(|spared| marks.token == spared || marks.session == Some(spared));
-        named && !spared && self.expires_at > denial.now && {
-            match denial.condition {
+        !spared
+            && match denial.condition {
                 Condition::Always => true,
                 Condition::IssuedBefore(at) => marks.issued_at.is_none_or(|issued| issued < at),
                 Condition::VersionBelow(number) => {
                     marks.version.is_none_or(|version| version < number)
                 }
             }
-        }
     }
 }
 

@@ -233,7 +233,7 @@ impl<'t> Batch<'t> {
         let sequence = self.next_sequence(Logged::Lifted(id))?;
         self.lifts.insert(&id.0, codec::encode_lift(sequence, lift).as_slice())?;
         let form = match self.records.get(&id.0)? {
-            Some(row) => codec::decode_hot(row.value())?.form.to_vec(),
+            Some(row) => codec::decode_hot(id, row.value())?.form.to_vec(),
             None => return Ok(Applied::New),
         };
         let hash = self.hash(&form);

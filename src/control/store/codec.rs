@@ -1,7 +1,7 @@
 //! The binary form of records on disk. A version byte first, a check of the whole at the end: a
 //! row that was written by a later format or damaged is an error that says so, never a guess.
 
-use siphasher::sip128::SipHasher24;
+use siphasher::sip::SipHasher24;
 
 use crate::clock::UnixMs;
 use crate::denylist::{
@@ -58,11 +58,11 @@ pub(super) fn encode_denial(sequence: u64, denial: &Denial) -> Vec<u8> {
     row.bytes(denial.reason.as_bytes());
     row.optional(denial.reference.as_deref(), |row, text| row.bytes(text.as_bytes()));
     row.actor(&denial.created_by);
-    row.finish()
+    row.finish(denial.id)
 }
 
 pub(super) fn decode_denial(id: DenialId, row: &[u8]) -> Result<(u64, Denial), CodecError> {
-    let mut row = Reader::open(row)?;
+    let mut row = Reader::open(id, row)?;
     read_denial(id, &mut row).filter(|_| row.rest.is_empty()).ok_or(CodecError::Damaged)
 }
 
@@ -73,8 +73,8 @@ pub(super) struct Hot<'r> {
     pub(super) except: Option<&'r [u8]>,
 }
 
-pub(super) fn decode_hot(row: &[u8]) -> Result<Hot<'_>, CodecError> {
-    let mut row = Reader::open(row)?;
+pub(super) fn decode_hot(id: DenialId, row: &[u8]) -> Result<Hot<'_>, CodecError> {
+    let mut row = Reader::open(id, row)?;
     let mut read = || {
         row.number()?;
         let form = row.bytes()?;
@@ -115,15 +115,19 @@ pub(super) fn encode_lift(sequence: u64, lift: &Lift) -> Vec<u8> {
     row.time(lift.at);
     row.optional(lift.reason.as_deref(), |row, text| row.bytes(text.as_bytes()));
     row.actor(&lift.by);
-    row.finish()
+    row.finish(lift.denial)
 }
 
-pub(super) fn decode_lift(denial: DenialId, row: &[u8]) -> Result<(u64, Lift), CodecError> {
-    let mut row = Reader::open(row)?;
+pub(super) fn decode_lift(id: DenialId, row: &[u8]) -> Result<(u64, Lift), CodecError> {
+    let mut row = Reader::open(id, row)?;
     let mut read = || {
         let sequence = row.number()?;
-        let lift =
-            Lift { denial, at: row.time()?, reason: row.optional(Reader::text)?, by: row.actor()? };
+        let lift = Lift {
+            denial: id,
+            at: row.time()?,
+            reason: row.optional(Reader::text)?,
+            by: row.actor()?,
+        };
         row.rest.is_empty().then_some((sequence, lift))
     };
     read().ok_or(CodecError::Damaged)
@@ -152,10 +156,15 @@ fn read_except(issuer: &IssuerId, form: &[u8]) -> Option<Except> {
     }
 }
 
-/// Damage is found, an attacker is not kept out: who can write the file owns it.
-fn check(row: &[u8]) -> [u8; CHECK_BYTES] {
-    let [check @ .., _, _, _, _, _, _, _, _, _, _, _, _] =
-        SipHasher24::new_with_keys(0, 0).hash(row).as_bytes();
+/// Damage is found, a row under the id of another too. An attacker is not kept out: who can write
+/// the file owns it.
+fn check(id: DenialId, row: &[u8]) -> [u8; CHECK_BYTES] {
+    let [a, b, c, d, e, f, g, h, i, j] = id.0;
+    let key = (
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        u64::from_le_bytes([i, j, 0, 0, 0, 0, 0, 0]),
+    );
+    let [check @ .., _, _, _, _] = SipHasher24::new_with_keys(key.0, key.1).hash(row).to_le_bytes();
     check
 }
 
@@ -169,8 +178,8 @@ impl Row {
         Self(row)
     }
 
-    fn finish(mut self) -> Vec<u8> {
-        let check = check(&self.0);
+    fn finish(mut self, id: DenialId) -> Vec<u8> {
+        let check = check(id, &self.0);
         self.0.extend_from_slice(&check);
         self.0
     }
@@ -229,9 +238,9 @@ struct Reader<'r> {
 
 impl<'r> Reader<'r> {
     /// Checks version and check sum.
-    fn open(row: &'r [u8]) -> Result<Self, CodecError> {
+    fn open(id: DenialId, row: &'r [u8]) -> Result<Self, CodecError> {
         let (body, sum) = row.split_last_chunk::<CHECK_BYTES>().ok_or(CodecError::Damaged)?;
-        if check(body) != *sum {
+        if check(id, body) != *sum {
             return Err(CodecError::Damaged);
         }
         match body.split_first() {
@@ -312,5 +321,85 @@ impl<'r> Reader<'r> {
             _ => return None,
         };
         Some(Actor { name, role, via, address: self.optional(Self::text)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::denylist::TokenId;
+
+    fn full() -> Denial {
+        Denial {
+            id: DenialId([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+            issuer: IssuerId::new("https://id.example.com/"),
+            selector: Selector::Claim { name: "tenant".into(), value: "é\0".into() },
+            condition: Condition::IssuedBefore(UnixMs(-1)),
+            except: Some(Except::Token(TokenId::Digest([3; 32]))),
+            created_at: UnixMs(1_795_259_641_211),
+            kept_until: Some(UnixMs(i64::MAX)),
+            ends_at: Some(UnixMs(0)),
+            reason: "lost \u{1f4bb}".into(),
+            reference: Some(String::new()),
+            created_by: Actor {
+                name: "dana".into(),
+                role: "admin".into(),
+                via: Via::Import,
+                address: Some("::1".into()),
+            },
+        }
+    }
+
+    fn bare() -> Denial {
+        Denial {
+            selector: Selector::Issuer,
+            condition: Condition::VersionBelow(u64::MAX),
+            except: None,
+            kept_until: None,
+            ends_at: None,
+            reference: None,
+            ..full()
+        }
+    }
+
+    #[test]
+    fn records_read_back_as_they_were_written() {
+        for denial in [full(), bare(), Denial { condition: Condition::Always, ..bare() }] {
+            let row = encode_denial(u64::MAX, &denial);
+            assert_eq!(decode_denial(denial.id, &row), Ok((u64::MAX, denial.clone())));
+            let hot = decode_hot(denial.id, &row).unwrap();
+            assert_eq!(hot.form, canonical::of_selector(&denial.issuer, &denial.selector));
+            assert_eq!(
+                (hot.condition, hot.except.is_some()),
+                (denial.condition, denial.except.is_some())
+            );
+        }
+        for reason in [None, Some("false alarm".to_owned())] {
+            let lift = Lift { denial: full().id, at: UnixMs(7), reason, by: full().created_by };
+            assert_eq!(decode_lift(lift.denial, &encode_lift(9, &lift)), Ok((9, lift)));
+        }
+    }
+
+    #[test]
+    fn a_damaged_row_a_foreign_one_and_one_of_a_later_format_are_errors() {
+        let denial = full();
+        let row = encode_denial(1, &denial);
+        for place in 0..row.len() {
+            let mut damaged = row.clone();
+            damaged[place] ^= 1;
+            assert_eq!(decode_denial(denial.id, &damaged), Err(CodecError::Damaged));
+            assert_eq!(decode_denial(denial.id, &row[..place]), Err(CodecError::Damaged));
+        }
+        assert_eq!(decode_denial(DenialId([0; 10]), &row), Err(CodecError::Damaged));
+        let mut later = row[..row.len() - CHECK_BYTES].to_vec();
+        later[0] = VERSION + 1;
+        later.extend(check(denial.id, &later));
+        assert_eq!(decode_denial(denial.id, &later), Err(CodecError::Version(VERSION + 1)));
+        assert!(CodecError::Version(2).to_string().contains("format 2"));
+        // Well checked and yet not a record: something follows it.
+        let mut longer = row[..row.len() - CHECK_BYTES].to_vec();
+        longer.push(0);
+        longer.extend(check(denial.id, &longer));
+        assert_eq!(decode_denial(denial.id, &longer), Err(CodecError::Damaged));
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _};
 
-use crate::clock::UnixMs;
-use crate::denylist::{Writer, canonical};
+use crate::clock::{Clock, UnixMs};
+use crate::denylist::{DenialId, Writer, canonical};
 
 use super::codec;
 use super::rows::Fault;
@@ -29,9 +29,9 @@ pub(super) struct Opened {
     pub(super) progress: Progress,
 }
 
-pub(super) fn file_opener(directory: &Path) -> Opener {
-    let directory = directory.to_owned();
-    Box::new(move || open_file(&directory))
+pub(super) fn file_opener(directory: &Path, clock: &Clock) -> Opener {
+    let (directory, clock) = (directory.to_owned(), clock.clone());
+    Box::new(move || open_file(&directory, clock.wall()))
 }
 
 pub(super) fn builder() -> redb::Builder {
@@ -40,7 +40,7 @@ pub(super) fn builder() -> redb::Builder {
     builder
 }
 
-fn open_file(directory: &Path) -> Result<Database, StoreError> {
+fn open_file(directory: &Path, now: UnixMs) -> Result<Database, StoreError> {
     let path = directory.join(FILE);
     let cannot = |what: &str, error: &dyn std::fmt::Display| {
         StoreError::Open(format!("cannot {what} {}: {error}", path.display()))
@@ -57,19 +57,38 @@ fn open_file(directory: &Path) -> Result<Database, StoreError> {
             .map_or(Ok(()), sync_directory)
             .map_err(|error| cannot("sync the parent directory of", &error))?;
     }
-    let new = !path.exists();
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| cannot("open", &error))?;
-    if new {
-        sync_directory(directory).map_err(|error| cannot("sync the directory of", &error))?;
+    let exists = path.try_exists().map_err(|error| cannot("look for", &error))?;
+    if !exists {
+        create_file(directory, &path, now)?;
+    }
+    let file = OpenOptions::new().read(true).write(true).open(&path);
+    let file = file.map_err(|error| cannot("open", &error))?;
+    // A file gets its name when it is whole: an empty one has lost what it held.
+    if file.metadata().map_err(|error| cannot("look at", &error))?.len() == 0 {
+        return Err(unusable(&path, &"it is empty"));
     }
     open_guarded(&path, || builder().create_file(file))
+}
+
+/// Makes the file under another name, and gives it its own when it is whole and on disk.
+fn create_file(directory: &Path, path: &Path, now: UnixMs) -> Result<(), StoreError> {
+    let cannot = |error: &dyn std::fmt::Display| {
+        StoreError::Open(format!("cannot create {}: {error}", path.display()))
+    };
+    let unfinished = path.with_extension("redb.new");
+    match std::fs::remove_file(&unfinished) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(cannot(&error)),
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let file = options.open(&unfinished).map_err(|error| cannot(&error))?;
+    let database = open_guarded(&unfinished, || builder().create_file(file))?;
+    prepare(&database, now)?;
+    drop(database);
+    std::fs::rename(&unfinished, path).map_err(|error| cannot(&error))?;
+    sync_directory(directory).map_err(|error| cannot(&error))
 }
 
 /// An empty path is the current directory.
@@ -192,10 +211,14 @@ pub(super) fn fill(
     now: UnixMs,
 ) -> Result<(Opened, Option<UnixMs>), StoreError> {
     let filling = || {
-        let mut opened = prepare(database, now)?;
+        let opened = prepare(database, now)?;
         let read = load(database, writer).and_then(|count| Ok((count, next_due(database)?)));
         let (in_force, due) = read.map_err(|fault| unusable(Path::new(FILE), &fault))?;
-        opened.progress.in_force = in_force;
+        if in_force != opened.progress.in_force {
+            let said = opened.progress.in_force;
+            let why = format!("it should hold {said} denials in force and has {in_force}");
+            return Err(unusable(Path::new(FILE), &why));
+        }
         Ok((opened, due))
     };
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(filling))
@@ -220,7 +243,7 @@ pub(super) fn load(database: &Database, writer: &mut Writer) -> Result<u64, Faul
         while lift.is_some_and(|lift| lift < *id.value()) {
             lift = next_lifted()?;
         }
-        let hot = codec::decode_hot(row.value())?;
+        let hot = codec::decode_hot(DenialId(*id.value()), row.value())?;
         if lift == Some(*id.value()) {
             continue;
         }

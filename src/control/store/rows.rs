@@ -120,7 +120,7 @@ pub(super) fn fold_of(
     let mut fold = Fold::default();
     for id in indexed(by_selector, hash.in_force())? {
         let row = records.get(&id.0)?.ok_or(Fault::Missing(id))?;
-        let hot = codec::decode_hot(row.value())?;
+        let hot = codec::decode_hot(id, row.value())?;
         if hot.form == form {
             fold.add_condition(hot.condition, hot.except.map(|except| by.form(except)));
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase as _};
 use tokio::sync::oneshot;
@@ -19,6 +19,8 @@ use super::{Accepted, Applied, Change, NewDenial, Record, Shared, StoreError};
 
 /// Changes in one transaction: bounds the time that its first waits for its last.
 const GROUP_MAX: usize = 4096;
+/// How long a group may wait for its last member.
+const PATIENCE_MAX: Duration = Duration::from_millis(2);
 /// Records forgotten in one transaction: bounds the time that a denial waits for it.
 const PURGE_MAX: usize = 4096;
 /// How often housekeeping looks whether something is due.
@@ -72,12 +74,15 @@ pub(super) struct Worker {
     pub(super) next_due: Option<UnixMs>,
     /// Selectors of a commit that failed: what the disk says of them is asked once it can be.
     pub(super) unsure: Vec<Vec<u8>>,
+    /// How many callers the last group had, and how long it took.
+    pub(super) last_group: usize,
+    pub(super) last_commit: Duration,
 }
 
 impl Worker {
     /// Until the queue is closed or somebody says so.
     pub(super) fn run(mut self) {
-        let mut looked = self.clock.monotonic();
+        let mut looked = self.clock.read().1;
         let mut open = true;
         while open {
             let mut group = Vec::new();
@@ -90,7 +95,7 @@ impl Worker {
             if !group.is_empty() {
                 self.write(group);
             }
-            let now = self.clock.monotonic();
+            let now = self.clock.read().1;
             if now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due() {
                 looked = now;
                 if let Err(fault) = self.housekeep(PURGE_MAX) {
@@ -106,8 +111,12 @@ impl Worker {
         *self.shared.database.write() = None;
     }
 
-    /// What waits in the queue, up to a limit. `false`: this was the last.
+    /// What waits in the queue, up to a limit. After a group of many its callers are about to ask
+    /// again, all but together: they are waited for, a fraction of what the commit will take.
+    /// `false`: this was the last.
     fn gather(&mut self, first: Command, group: &mut Vec<Command>) -> bool {
+        let start = Instant::now();
+        let patience = (self.last_commit / 8).min(PATIENCE_MAX);
         let mut next = Some(first);
         let mut size = 0;
         while let Some(command) = next.take() {
@@ -122,7 +131,11 @@ impl Worker {
             if size < GROUP_MAX {
                 next = self.queue.try_recv().ok();
             }
+            if next.is_none() && size < GROUP_MAX && group.len() < self.last_group {
+                next = self.queue.recv_timeout(patience.saturating_sub(start.elapsed())).ok();
+            }
         }
+        self.last_group = group.len();
         true
     }
 
@@ -131,10 +144,12 @@ impl Worker {
         let now = self.clock.wall();
         let clock = self.guarded.reading();
         let mut ids = std::mem::take(&mut self.ids);
+        let start = Instant::now();
         let done = self.transact(|batch| {
             group.iter_mut().try_for_each(|command| command.work(batch, &mut ids, now, clock))
         });
         self.ids = ids;
+        self.last_commit = start.elapsed();
         if let Err(fault) = &done {
             tracing::error!(%fault, "the store could not write; nothing of this is in force");
         }
@@ -175,7 +190,7 @@ impl Worker {
     }
 
     fn advance_clock(&mut self) {
-        self.guarded.advance(self.clock.wall(), self.clock.monotonic());
+        self.guarded.advance(self.clock.read());
     }
 
     /// Changes on disk, then in the hot table. On an error nothing is in force that was not.

@@ -45,15 +45,17 @@ impl Shard {
         self.table.len() == self.table.capacity()
     }
 
-    /// The table could be a quarter of its size.
+    /// The table takes far more than its entries need.
     pub(super) fn is_wasteful(&self) -> bool {
-        self.table.num_buckets() > 64 && self.table.len() < self.table.num_buckets() / 8
+        let (length, buckets) = (self.table.len(), self.table.num_buckets());
+        (length == 0 && self.table.capacity() > 0) || (buckets > 16 && length < buckets / 8)
     }
 
-    /// A copy of the table with room for an eighth more, and without the marks of removed entries.
-    pub(super) fn rebuilt(&self) -> HashTable<Entry> {
+    /// A copy of the table with room for `more` and an eighth, without the marks of removed
+    /// entries.
+    pub(super) fn rebuilt(&self, more: usize) -> HashTable<Entry> {
         let length = self.table.len();
-        let mut table = HashTable::with_capacity(length + length / 8 + 1);
+        let mut table = HashTable::with_capacity(length + length / 8 + more);
         for entry in &self.table {
             table.insert_unique(hash(&entry.at), *entry, |entry| hash(&entry.at));
         }

@@ -1,0 +1,153 @@
+//! What a token costs: cold (form, signature, claims) for each algorithm, hot (remembered
+//! signature) by the number of remembered tokens, and refused.
+//!
+//! `cargo bench --bench verify`. The tokens have about 800 bytes, as those of PERFORMANCE's table.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use portcullis::clock::UnixMs;
+use portcullis::denylist::{Fingerprinter, IssuerId};
+use portcullis::keys::{Algorithm, SigningKey};
+use portcullis::token::{ClaimPath, Compact, Credential};
+use portcullis::verify::{ClaimNames, Issuer, Missing, Policy, SignatureCache, Verifier};
+use serde_json::{Value, json};
+
+const ISS: &str = "https://id.example.com/";
+const NOW_SECS: i64 = 1_800_000_000;
+const NOW: UnixMs = UnixMs(NOW_SECS * 1000);
+
+fn name(text: &str) -> ClaimPath {
+    ClaimPath::Name(text.to_owned())
+}
+
+fn policy() -> Policy {
+    Policy {
+        name: "main".into(),
+        id: IssuerId::new(ISS),
+        iss: Some(ISS.into()),
+        audiences: vec!["https://api.example.com".into()],
+        algorithms: Algorithm::ALL.to_vec(),
+        types: vec![],
+        max_lifetime: Duration::from_secs(24 * 3600),
+        session_lifetime_max: Duration::from_secs(30 * 86_400),
+        leeway: Duration::from_secs(30),
+        cutoff_skew: Duration::ZERO,
+        missing: Missing::default(),
+        claims: ClaimNames {
+            subject: name("sub"),
+            session: name("sid"),
+            client: vec![name("client_id"), name("azp")],
+            version: name("ver"),
+            indexed: vec![],
+        },
+        required: vec![],
+        display: None,
+    }
+}
+
+fn verifier(key: &SigningKey, cache_bytes: u64) -> Verifier {
+    let keys = key.key_set(&Algorithm::ALL).expect("the key is good");
+    let issuer = Arc::new(Issuer::new(policy(), Arc::new(keys)));
+    let cache = Arc::new(SignatureCache::new(cache_bytes));
+    Verifier::new(vec![issuer], Fingerprinter::random(), cache)
+}
+
+fn claims(number: usize) -> Value {
+    json!({
+        "iss": ISS, "aud": ["https://api.example.com", "account"], "sub": format!("user-{number}"),
+        "jti": format!("5f0c2d1e-{number:012}"), "sid": format!("s-{number}"), "azp": "web",
+        "iat": NOW_SECS - 60, "exp": NOW_SECS + 3600, "typ": "Bearer", "email_verified": true,
+        "name": "Alice Example", "preferred_username": "alice", "email": "alice@example.com",
+        "realm_access": { "roles": ["offline_access", "default-roles", "user", "editor"] },
+        "scope": "openid profile email",
+    })
+}
+
+fn token(key: &SigningKey, number: usize) -> Credential {
+    Credential::new(&key.sign(&claims(number)).expect("it signs"))
+}
+
+fn cold(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("cold");
+    for algorithm in [
+        Algorithm::HS256,
+        Algorithm::RS256,
+        Algorithm::PS256,
+        Algorithm::ES256,
+        Algorithm::ES384,
+        Algorithm::EdDSA,
+    ] {
+        let key = SigningKey::generate(algorithm).expect("a key");
+        let (verifier, token) = (verifier(&key, 0), token(&key, 0));
+        group.bench_function(algorithm.as_str(), |bencher| {
+            bencher.iter(|| verifier.verify(black_box(&token), NOW).is_ok());
+        });
+    }
+    let key = SigningKey::generate(Algorithm::ES256).expect("a key");
+    let token = token(&key, 0);
+    group.bench_function(format!("form only, {} bytes", token.expose().len()), |bencher| {
+        bencher.iter(|| Compact::parse(black_box(token.expose())).is_ok());
+    });
+}
+
+fn hot(criterion: &mut Criterion) {
+    let key = SigningKey::generate(Algorithm::EdDSA).expect("a key");
+    let mut group = criterion.benchmark_group("hot");
+    for count in [1, 1_000, 100_000] {
+        let verifier = verifier(&key, 1 << 30);
+        let tokens: Vec<_> = (0..count).map(|number| token(&key, number)).collect();
+        for token in &tokens {
+            assert!(verifier.verify(token, NOW).is_ok());
+        }
+        let mut random = 1_u64;
+        group.bench_function(format!("{count} tokens"), |bencher| {
+            bencher.iter_batched(
+                || {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    &tokens[usize::try_from(random % count as u64).unwrap_or(0)]
+                },
+                |token| verifier.verify(token, NOW).is_ok(),
+                BatchSize::SmallInput,
+            );
+        });
+        let cache = verifier.cache();
+        println!(
+            "{} remembered, {} bytes each by our estimate",
+            cache.len(),
+            cache.size_bytes() / cache.len().max(1)
+        );
+    }
+}
+
+fn refused(criterion: &mut Criterion) {
+    let key = SigningKey::generate(Algorithm::ES256).expect("a key");
+    let verifier = verifier(&key, 1 << 20);
+    let other = SigningKey::generate(Algorithm::ES256).expect("a key");
+    let forged = token(&other, 0);
+    let mut old = claims(0);
+    old["exp"] = (NOW_SECS - 3600).into();
+    old["iat"] = (NOW_SECS - 7200).into();
+    let cases = [
+        ("garbage", Credential::new(&"x".repeat(800))),
+        ("unknown kid", forged),
+        (
+            "bad signature",
+            Credential::new(&other.with_kid(key.kid()).sign(&claims(0)).expect("it signs")),
+        ),
+        ("expired, again", Credential::new(&key.sign(&old).expect("it signs"))),
+    ];
+    let mut group = criterion.benchmark_group("refused");
+    for (name, token) in &cases {
+        group.bench_function(*name, |bencher| {
+            bencher.iter(|| verifier.verify(black_box(token), NOW).is_err());
+        });
+    }
+}
+
+criterion_group!(benches, cold, hot, refused);
+criterion_main!(benches);

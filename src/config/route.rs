@@ -1,0 +1,215 @@
+//! `[[route]]`: which requests go where, and what they need. Keys that contradict each other are
+//! errors here; references to other tables are checked when all are read.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::cursor::{Table, show};
+use super::diagnostic::{Code, Diagnostic};
+use super::identity::identity;
+use super::item::{Item, Text};
+use super::server::name;
+use super::{Access, Carrier, Forward, HostPattern, PathPattern, Requirements, Route, value};
+use crate::token::ClaimPath;
+
+/// A route with where its references stand.
+pub struct Parsed {
+    pub route: Route,
+    pub upstream: Text,
+    pub issuers: Vec<Text>,
+    /// Of the host or path, or the header where neither is written.
+    pub span: std::ops::Range<usize>,
+    pub access_span: std::ops::Range<usize>,
+}
+
+pub fn route(table: &Table<'_>) -> Option<Parsed> {
+    unsupported(table);
+    let host_item = table.get("host");
+    let host = match &host_item {
+        Some(item) => host(item),
+        None => Some(HostPattern::Any),
+    };
+    let path = path(table);
+    let given = table.get("name");
+    let named = name(given);
+    let access = table.choice(
+        "access",
+        Access::Required,
+        &[
+            ("required", Access::Required),
+            ("optional", Access::Optional),
+            ("public", Access::Public),
+        ],
+    );
+    let credentials = credentials(table, access);
+    let identity = identity(table);
+    let require = require(&table.table("require", "route.require"));
+    without_effect(table, access, &credentials, &identity);
+    let issuers = table.strings("issuers");
+    let forward = table.choice(
+        "forward",
+        Forward::Strip,
+        &[("strip", Forward::Strip), ("pass", Forward::Pass), ("bearer", Forward::Bearer)],
+    );
+    let upstream = table.required("upstream").and_then(|item| item.string());
+    table.finish();
+    let (host, path, upstream) = (host?, path?, upstream?);
+    let span = ["path", "path_exact"].into_iter().find_map(|key| table.get(key));
+    let route = Route {
+        name: named.unwrap_or_else(|| format!("{} {}", host.shown(), path.shown())),
+        host,
+        path,
+        access,
+        credentials,
+        forward,
+        identity,
+        require,
+        issuers: issuers.as_ref().map(|list| list.iter().map(|t| t.value.clone()).collect()),
+        upstream: upstream.value.clone(),
+        line: table.reader.source.line(table.span.start),
+    };
+    Some(Parsed {
+        route,
+        upstream,
+        issuers: issuers.unwrap_or_default(),
+        span: span.map_or_else(|| table.span.clone(), |item| item.span),
+        access_span: table.get("access").map_or_else(|| table.span.clone(), |item| item.span),
+    })
+}
+
+fn unsupported(table: &Table<'_>) {
+    let one = "a single gateway is never stale";
+    table.unsupported("max_staleness", one);
+    table.unsupported("when_stale", one);
+    table.unsupported("capture", "let the backend set the cookie, and name it in `credentials`");
+    table.unsupported("login_url", "requests without a token are answered with 401");
+    table.unsupported("assertion", "send claims as headers with `identity`");
+    table.unsupported("methods", "routes select by host and path");
+    table.unsupported("timeout", "set `response_timeout` on the upstream");
+}
+
+fn host(item: &Item<'_>) -> Option<HostPattern> {
+    let text = item.string()?;
+    match value::host_pattern(&text.value) {
+        Ok(host) => Some(host),
+        Err(expected) => {
+            let message = format!("\"{}\" is not a host", show(&text.raw));
+            let diagnostic = Diagnostic::error(Code::BadHost, message).help(expected);
+            item.reader.report(&item.span, diagnostic);
+            None
+        }
+    }
+}
+
+fn path(table: &Table<'_>) -> Option<PathPattern> {
+    let (prefix, exact) = (table.get("path"), table.get("path_exact"));
+    let (item, is_exact) = match (prefix, exact) {
+        (Some(item), None) => (item, false),
+        (None, Some(item)) => (item, true),
+        (Some(_), Some(item)) => {
+            let message = "a route has exactly one of `path` and `path_exact`";
+            table.reader.report(&item.key_span, Diagnostic::error(Code::Exclusive, message));
+            return None;
+        }
+        (None, None) => {
+            table.require_also("path");
+            return None;
+        }
+    };
+    let text = item.string()?;
+    if let Err(expected) = value::path(&text.value) {
+        let message = format!("\"{}\" is not a path", show(&text.raw));
+        table.reader.report(&item.span, Diagnostic::error(Code::BadPath, message).help(expected));
+        return None;
+    }
+    Some(if is_exact { PathPattern::Exact(text.value) } else { PathPattern::Prefix(text.value) })
+}
+
+fn credentials(table: &Table<'_>, access: Access) -> Vec<Carrier> {
+    let Some(texts) = table.strings("credentials") else { return vec![Carrier::Bearer] };
+    let mut carriers = Vec::new();
+    let mut faults = false;
+    for text in texts {
+        let carrier = match text.value.split_once(':') {
+            None if text.value == "bearer" => Some(Carrier::Bearer),
+            Some(("cookie", name)) if value::is_token(name) => {
+                Some(Carrier::Cookie(name.to_owned()))
+            }
+            _ => None,
+        };
+        let diagnostic = match carrier {
+            Some(carrier) if carriers.contains(&carrier) => {
+                let message = format!("\"{}\" is listed twice", show(&text.raw));
+                Diagnostic::error(Code::Duplicate, message)
+            }
+            Some(carrier) => {
+                carriers.push(carrier);
+                continue;
+            }
+            None => {
+                let message = format!("\"{}\" does not say where a token is", show(&text.raw));
+                Diagnostic::error(Code::BadCredential, message)
+                    .help("\"bearer\" or \"cookie:NAME\"; a cookie name has no spaces, no ; , = \"")
+            }
+        };
+        faults = true;
+        table.reader.report(&text.span, diagnostic);
+    }
+    if let (true, false, Access::Required, Some(item)) =
+        (carriers.is_empty(), faults, access, table.get("credentials"))
+    {
+        let message = "access is required and no credential is taken: nobody can pass";
+        table.reader.report(
+            &item.span,
+            Diagnostic::error(Code::Impossible, message)
+                .help("credentials = [\"bearer\"], or access = \"public\""),
+        );
+    }
+    carriers
+}
+
+fn require(table: &Table<'_>) -> Requirements {
+    let mut scopes = Vec::new();
+    for text in table.strings("scopes").unwrap_or_default() {
+        // RFC 6749 section 3.3: visible ASCII without quote and backslash.
+        let is_scope = !text.value.is_empty()
+            && text.value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
+        if is_scope {
+            scopes.push(text.value);
+        } else {
+            let message = format!("\"{}\" is not one scope", show(&text.raw));
+            let help = "one scope each: scopes = [\"read\", \"write\"]";
+            let diagnostic = Diagnostic::error(Code::BadName, message).help(help);
+            table.reader.report(&text.span, diagnostic);
+        }
+    }
+    let range = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
+    let max_age = table.get("max_age").and_then(|item| item.duration(&range));
+    table.finish();
+    Requirements { scopes, max_age }
+}
+
+/// Keys that say something about a token on a route that never looks at one.
+fn without_effect(
+    table: &Table<'_>,
+    access: Access,
+    credentials: &[Carrier],
+    identity: &[(HeaderName, ClaimPath)],
+) {
+    if access != Access::Public {
+        return;
+    }
+    let help = "access = \"optional\" lets requests without a token through as well";
+    let report = |key: &'static str, message: &str| {
+        if let Some(item) = table.get(key) {
+            let diagnostic = Diagnostic::error(Code::NoEffect, message).help(help);
+            table.reader.report(&item.key_span, diagnostic);
+        }
+    };
+    report("require", "`require` on a public route: nobody is asked for a token");
+    let looks = table.has("credentials") && !credentials.is_empty();
+    if !identity.is_empty() && !looks {
+        report("identity", "`identity` on a public route without `credentials`: it is never known");
+    }
+}

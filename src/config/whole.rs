@@ -1,0 +1,213 @@
+//! What only the whole configuration can tell: names given twice, references to nothing, routes
+//! that hide each other or ask for what cannot be brought.
+
+use std::collections::BTreeMap;
+
+use super::cursor::{Span, Table, show};
+use super::diagnostic::{Code, Diagnostic};
+use super::item::{Item, Text};
+use super::route::Parsed;
+use super::{
+    Access, Carrier, HostPattern, Issuer, Listen, PathPattern, Route, Server, Upstream, suggest,
+};
+
+/// A table with a name, kept also where the rest of it is wrong, so that references to it hold.
+pub struct Named<T> {
+    pub name: Option<Text>,
+    pub span: Span,
+    pub value: Option<T>,
+}
+
+pub fn named<'r, T>(
+    tables: Vec<Table<'r>>,
+    read: impl Fn(&Table<'r>) -> Option<T>,
+) -> Vec<Named<T>> {
+    let entries = tables.into_iter().map(|table| {
+        let value = read(&table);
+        let name = table.get("name").filter(Item::is_string);
+        Named { name: name.and_then(|item| item.quiet_string()), span: table.span, value }
+    });
+    entries.collect()
+}
+
+pub struct Whole<'w, 'r> {
+    pub root: &'w Table<'r>,
+    pub issuers: &'w [Named<Issuer>],
+    pub upstreams: &'w [Named<Upstream>],
+    pub routes: &'w [&'w Parsed],
+}
+
+impl Whole<'_, '_> {
+    fn report(&self, span: &Span, diagnostic: Diagnostic) {
+        self.root.reader.report(span, diagnostic);
+    }
+
+    fn line(&self, span: &Span) -> usize {
+        self.root.reader.source.line(span.start)
+    }
+
+    /// Names and references.
+    pub fn check(&self, admin_issuers: &[Text]) {
+        self.unique("issuer", self.issuers.iter().filter_map(|entry| entry.name.as_ref()));
+        self.unique("upstream", self.upstreams.iter().filter_map(|entry| entry.name.as_ref()));
+        self.unique_identities();
+        self.unique_routes();
+        for parsed in self.routes {
+            self.known(&parsed.upstream, "upstream", Code::UnknownUpstream, self.upstreams);
+            for text in &parsed.issuers {
+                self.known(text, "issuer", Code::UnknownIssuer, self.issuers);
+            }
+            self.possible(parsed);
+        }
+        for text in admin_issuers {
+            self.known(text, "issuer", Code::UnknownIssuer, self.issuers);
+        }
+        self.unused();
+    }
+
+    fn unique<'t>(&self, what: &str, names: impl Iterator<Item = &'t Text>) {
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in names {
+            let line = self.line(&name.span);
+            match seen.get(name.value.as_str()) {
+                Some(first) => {
+                    let name_shown = show(&name.raw);
+                    let message = format!(
+                        "two {what}s are named \"{name_shown}\" (the other on line {first})"
+                    );
+                    self.report(&name.span, Diagnostic::error(Code::Duplicate, message));
+                }
+                None => drop(seen.insert(&name.value, line)),
+            }
+        }
+    }
+
+    /// Two issuers with one `iss` would share their denials without saying so.
+    fn unique_identities(&self) {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        for entry in self.issuers {
+            let Some(policy) = entry.value.as_ref().map(|issuer| &issuer.policy) else { continue };
+            if let Some(first) = seen.insert(policy.id.as_str(), &policy.name) {
+                let message =
+                    format!("issuers \"{first}\" and \"{}\" have the same identity", policy.name);
+                let help = "one [[issuer]] for each `iss`; a key set may hold several keys";
+                let diagnostic = Diagnostic::error(Code::Duplicate, message).help(help);
+                self.report(&entry.span, diagnostic);
+            }
+        }
+    }
+
+    /// Two routes with the same host and path: the second can never match.
+    fn unique_routes(&self) {
+        let mut seen: BTreeMap<(HostPattern, PathPattern), usize> = BTreeMap::new();
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        for parsed in self.routes {
+            let Route { host, path, name, line, .. } = &parsed.route;
+            if let Some(first) = seen.get(&(host.clone(), path.normal())) {
+                let message = format!(
+                    "this route never matches: the one on line {first} has the same host and path"
+                );
+                self.report(&parsed.span, Diagnostic::error(Code::Unreachable, message));
+                continue;
+            }
+            seen.insert((host.clone(), path.normal()), *line);
+            if let Some(first) = names.insert(name, *line) {
+                let message =
+                    format!("two routes are named \"{name}\" (the other on line {first})");
+                self.report(&parsed.span, Diagnostic::error(Code::Duplicate, message));
+            }
+        }
+    }
+
+    fn known<T>(&self, text: &Text, what: &str, code: Code, entries: &[Named<T>]) {
+        let names = || entries.iter().filter_map(|entry| entry.name.as_ref());
+        if self.root.is_no_list(what) || names().any(|name| name.value == text.value) {
+            return;
+        }
+        let nearest = suggest::nearest(&text.value, names().map(|name| name.value.as_str()));
+        let nearest = nearest.and_then(|nearest| names().find(|name| name.value == nearest));
+        let suggestion = nearest.map(|name| {
+            format!("did you mean \"{}\" (line {})?", show(&name.raw), self.line(&name.span))
+        });
+        let article = if what == "issuer" { "no issuer" } else { "no upstream" };
+        let message = format!("{article} is named \"{}\"", show(&text.raw));
+        self.report(&text.span, Diagnostic::error(code, message).suggest(suggestion));
+    }
+
+    /// A route that asks for tokens needs someone who issues them.
+    fn possible(&self, parsed: &Parsed) {
+        let route = &parsed.route;
+        let no_issuer = self.issuers.is_empty() && !self.root.is_no_list("issuer");
+        let none = no_issuer || route.issuers.as_ref().is_some_and(Vec::is_empty);
+        if none && route.access != Access::Public {
+            let message = "this route asks for tokens and no issuer is configured for it";
+            let help = "add an [[issuer]], or access = \"public\"";
+            let diagnostic = Diagnostic::error(Code::Impossible, message).help(help);
+            self.report(&parsed.access_span, diagnostic);
+        }
+    }
+
+    fn unused(&self) {
+        for entry in self.upstreams {
+            let Some(name) = &entry.name else { continue };
+            if !self.routes.iter().any(|parsed| parsed.upstream.value == name.value) {
+                let message = format!("no route leads to upstream \"{}\"", show(&name.raw));
+                self.report(&name.span, Diagnostic::warning(Code::Unused, message));
+            }
+        }
+    }
+
+    pub fn check_listeners(&self, server: &[Listen], admin: &[Listen]) {
+        let mut seen: Vec<&Listen> = Vec::new();
+        for listen in server.iter().chain(admin) {
+            let is_any_port = matches!(listen, Listen::Tcp(address) if address.port() == 0);
+            if seen.contains(&listen) && !is_any_port {
+                let message = format!("{} is listened on twice", listen.shown());
+                let diagnostic = Diagnostic::error(Code::Duplicate, message)
+                    .help("[server] and [admin] need addresses of their own");
+                let written = ["server", "admin"]
+                    .into_iter()
+                    .find_map(|key| self.root.table(key, key).get("listen").map(|item| item.span));
+                match written {
+                    Some(span) => self.report(&span, diagnostic),
+                    None => self.root.reader.report_whole(diagnostic),
+                }
+            }
+            seen.push(listen);
+        }
+    }
+
+    /// What the deployment may have forgotten.
+    pub fn note_deployment(&self, server: &Server) {
+        let uses_cookies = self.routes.iter().any(|parsed| {
+            let takes_cookie = |carrier: &Carrier| matches!(carrier, Carrier::Cookie(_));
+            parsed.route.credentials.iter().any(takes_cookie)
+        });
+        let is_public = server.listen.iter().any(|listen| match listen {
+            Listen::Tcp(address) => !address.ip().is_loopback(),
+            Listen::Unix(_) => false,
+        });
+        if server.trusted_proxies.is_empty() && (uses_cookies || is_public) {
+            let message = "listen is plain HTTP; cookies with Secure work only behind something \
+                           that ends TLS";
+            let help = "list the proxy in front in `trusted_proxies`";
+            let diagnostic = Diagnostic::note(Code::PlainHttp, message).help(help);
+            self.root.reader.report_whole(diagnostic);
+        }
+        if (self.root.reader.environment)("KUBERNETES_SERVICE_HOST").is_some() {
+            let message = "this is a pod, and the store is its own: with several replicas, what is \
+                           revoked on one still passes on the others";
+            let diagnostic = Diagnostic::warning(Code::OnePerPod, message);
+            self.root.reader.report_whole(diagnostic.help("run one replica"));
+        }
+    }
+
+    pub fn check_empty(&self, routes: usize) {
+        for (key, count) in [("upstream", self.upstreams.len()), ("route", routes)] {
+            if count == 0 && !self.root.is_no_list(key) {
+                let message = format!("the config needs a [[{key}]]");
+                self.root.reader.report_whole(Diagnostic::error(Code::MissingKey, message));
+            }
+        }
+    }
+}

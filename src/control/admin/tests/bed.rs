@@ -1,0 +1,375 @@
+//! A running API with two issuers, four credentials, and a client that sends what it is told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+
+use crate::clock::UnixMs;
+use crate::config::{AdminToken, Listen, Role};
+use crate::control::admin::{
+    AdminListener, Api, Parts, RouteFound, RouteQuestion, RouteRefusal, RouteReport, serve,
+};
+use crate::control::people::{People, Refusals};
+use crate::control::store::{Options, Store};
+use crate::denylist::{Denylist, Fingerprinter, IssuerId};
+use crate::keys::{Algorithm, KeySet, SigningKey};
+use crate::secret::Secret;
+use crate::telemetry::Sighting;
+use crate::token::{ClaimPath, Credential};
+use crate::verify::{
+    Check, ClaimNames, Issuer, Missing, Policy, SignatureCache, Signed, VerifiedToken, Verifier,
+};
+
+pub const MAIN: &str = "https://id.example.com/";
+pub const PARTNER: &str = "https://partner.example.com/";
+
+pub struct Bed {
+    pub address: SocketAddr,
+    pub socket: PathBuf,
+    pub key: SigningKey,
+    pub store: Store,
+    pub denylist: Arc<Denylist>,
+    pub verifier: Arc<Verifier>,
+    pub people: Arc<People>,
+    pub refusals: Arc<Refusals>,
+    pub ready: Arc<AtomicBool>,
+    stop: Option<oneshot::Sender<()>>,
+    served: tokio::task::JoinHandle<()>,
+    _place: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Reply {
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    pub fn id(&self) -> String {
+        self.body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Codes and pointers of the faults.
+    pub fn faults(&self) -> Vec<(&str, &str)> {
+        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        errors
+            .iter()
+            .map(|error| (error["code"].as_str().unwrap(), error["pointer"].as_str().unwrap()))
+            .collect()
+    }
+
+    pub fn warnings(&self) -> Vec<&str> {
+        let warnings = self.body["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+        warnings.iter().map(|warning| warning["code"].as_str().unwrap()).collect()
+    }
+}
+
+/// A request, by default of the admin, in JSON.
+pub struct Ask {
+    pub method: Method,
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<String>,
+}
+
+impl Ask {
+    pub fn new(method: Method, path: &str) -> Self {
+        Self { method, path: path.to_owned(), headers: Vec::new(), body: None }.by("admin")
+    }
+
+    pub fn get(path: &str) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub fn post(path: &str, body: &Value) -> Self {
+        let mut ask = Self::new(Method::POST, path);
+        ask.body = Some(body.to_string());
+        ask.header("content-type", "application/json")
+    }
+
+    pub fn by(self, name: &str) -> Self {
+        self.header("authorization", &format!("Bearer {}", credential(name)))
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self = self.without(name);
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self
+    }
+
+    fn request(self, host: &str) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(self.method).uri(self.path);
+        if !self.headers.iter().any(|(name, _)| name == "host") {
+            request = request.header("host", host);
+        }
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        request.body(Full::new(Bytes::from(self.body.unwrap_or_default()))).unwrap()
+    }
+}
+
+pub fn credential(name: &str) -> String {
+    format!("{name}-credential-for-tests")
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Reply
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await.unwrap();
+    let (parts, body) = answer.into_parts();
+    let text = body.collect().await.unwrap().to_bytes();
+    let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
+    Reply { status: parts.status, headers: parts.headers, body }
+}
+
+impl Bed {
+    pub async fn start() -> Self {
+        Self::with(1000, true).await
+    }
+
+    pub async fn with(store_limit: u64, remember: bool) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let by = Fingerprinter::random();
+        let (denylist, writer) = Denylist::new(by.clone());
+        let options = Options { limit: store_limit };
+        let store = Store::open(place.path(), &options, writer, Arc::clone(&denylist)).unwrap();
+        let key = SigningKey::generate(Algorithm::ES256).unwrap().with_kid("2026-11");
+        let verifier = Arc::new(Verifier::new(
+            vec![issuer("main", MAIN, &key), issuer("partner", PARTNER, &key)],
+            by.clone(),
+            Arc::new(SignatureCache::new(1 << 20)),
+        ));
+        let people = Arc::new(People::new(remember, by, UnixMs::now()));
+        let refusals = Arc::new(Refusals::default());
+        let ready = Arc::new(AtomicBool::new(true));
+        let source = Arc::clone(&verifier);
+        let api = Arc::new(Api::new(Parts {
+            store: store.clone(),
+            denylist: Arc::clone(&denylist),
+            verifier: Arc::new(move || Arc::clone(&source)),
+            routes: Arc::new(routes),
+            people: Arc::clone(&people),
+            refusals: Arc::clone(&refusals),
+            tokens: tokens(),
+            hosts: vec!["gateway.example.com".to_owned()],
+            store_limit,
+            ready: Arc::clone(&ready),
+        }));
+        let socket = place.path().join("admin.sock");
+        let tcp = AdminListener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let unix = AdminListener::bind(&Listen::Unix(socket.clone())).await.unwrap();
+        let address = tcp.tcp_address().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve(vec![tcp, unix], api, async move {
+            let _ = stopped.await;
+        }));
+        Self {
+            address,
+            socket,
+            key,
+            store,
+            denylist,
+            verifier,
+            people,
+            refusals,
+            ready,
+            stop: Some(stop),
+            served,
+            _place: place,
+        }
+    }
+
+    pub async fn send(&self, ask: Ask) -> Reply {
+        let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        let host = self.address.to_string();
+        exchange(stream, ask.request(&host)).await
+    }
+
+    pub async fn send_by_socket(&self, ask: Ask) -> Reply {
+        let stream = tokio::net::UnixStream::connect(&self.socket).await.unwrap();
+        exchange(stream, ask.request("portcullis")).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.send(Ask::post(path, &body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Ask::get(path)).await
+    }
+
+    /// Ends the server and waits until it has.
+    pub async fn stop(mut self) -> PathBuf {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.served).await.unwrap();
+        self.socket.clone()
+    }
+
+    /// A token of issuer main for an hour.
+    pub fn token(&self, change: Value) -> String {
+        let now = UnixMs::now().secs();
+        let mut claims = json!({
+            "iss": MAIN, "aud": "api", "sub": "alice", "sid": "s-1", "jti": "t-1",
+            "iat": now - 10, "exp": now + 3600, "email": "alice@example.com",
+            "tenant": "acme", "ver": 3, "client_id": "app", "scope": "profile",
+        });
+        for (name, value) in change.as_object().unwrap() {
+            if value.is_null() {
+                claims.as_object_mut().unwrap().remove(name);
+            } else {
+                claims[name] = value.clone();
+            }
+        }
+        self.key.sign(&claims).unwrap()
+    }
+
+    pub fn verified(&self, token: &str) -> VerifiedToken {
+        self.verifier.verify(&Credential::new(token), UnixMs::now()).unwrap()
+    }
+
+    /// What the data plane would do with it.
+    pub fn is_denied(&self, token: &str) -> bool {
+        self.denylist.check(self.verified(token).signed().marks()).is_some()
+    }
+
+    /// The data plane meets the token.
+    pub fn sight(&self, token: &str) -> Arc<Signed> {
+        let signed = Arc::clone(self.verified(token).signed());
+        self.people.sight(&Sighting {
+            at: UnixMs::now(),
+            token: Arc::clone(&signed),
+            address: Some([203, 0, 113, 7].into()),
+        });
+        signed
+    }
+}
+
+fn tokens() -> Vec<AdminToken> {
+    let token = |name: &str, role, issuers: Option<&[&str]>| AdminToken {
+        name: name.to_owned(),
+        role,
+        secret: Secret::new(credential(name).into_bytes()),
+        issuers: issuers.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
+    };
+    vec![
+        token("viewer", Role::Viewer, None),
+        token("revoker", Role::Revoker, None),
+        token("operator", Role::Operator, None),
+        token("admin", Role::Admin, None),
+        token("partner-backend", Role::Operator, Some(&["partner"])),
+    ]
+}
+
+fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
+    let claim = |name: &str| ClaimPath::parse(name).unwrap();
+    let policy = Policy {
+        name: name.to_owned(),
+        id: IssuerId::new(iss),
+        iss: Some(iss.to_owned()),
+        audiences: vec!["api".to_owned()],
+        algorithms: vec![Algorithm::ES256],
+        types: Vec::new(),
+        max_lifetime: Duration::from_secs(86_400),
+        session_lifetime_max: Duration::from_secs(30 * 86_400),
+        leeway: Duration::from_secs(30),
+        cutoff_skew: Duration::ZERO,
+        missing: Missing::default(),
+        claims: ClaimNames {
+            subject: claim("sub"),
+            session: claim("sid"),
+            client: vec![claim("client_id"), claim("azp")],
+            version: claim("ver"),
+            indexed: vec![("tenant".to_owned(), claim("tenant"))],
+        },
+        required: Vec::new(),
+        display: Some(claim("email")),
+    };
+    let jwks = key.jwks().unwrap().to_string();
+    let (keys, _) = KeySet::from_jwks(jwks.as_bytes(), &[Algorithm::ES256]).unwrap();
+    Arc::new(Issuer::new(policy, Arc::new(keys)))
+}
+
+/// One route, `/api/`, that needs the scope `read`.
+fn routes(question: &RouteQuestion<'_>) -> RouteReport {
+    if !question.url.contains("/api/") {
+        return RouteReport {
+            before: vec![Check::fail("route", "no route")],
+            refused_before: Some(RouteRefusal { status: 404, code: "no_route" }),
+            ..RouteReport::default()
+        };
+    }
+    let scopes = vec!["read".to_owned()];
+    let short = question.token.is_some_and(|token| !token.missing_scopes(&scopes).is_empty());
+    RouteReport {
+        route: Some(RouteFound {
+            name: "app".to_owned(),
+            host: "*".to_owned(),
+            path: "/api/".to_owned(),
+            number: 1,
+            of: 1,
+            access: "required",
+        }),
+        before: vec![Check::ok("route", "app")],
+        after: vec![match (question.token, short) {
+            (None, _) => Check::skipped("scopes", "needs a token"),
+            (Some(_), true) => Check::fail("scopes", "needs read"),
+            (Some(_), false) => Check::ok("scopes", "read"),
+        }],
+        refused_before: None,
+        refused_after: short.then_some(RouteRefusal { status: 403, code: "scope_missing" }),
+        scopes,
+    }
+}
+
+/// A refusal of this token, as the data plane tells it.
+pub fn refusal(
+    id: &str,
+    token: Option<Arc<Signed>>,
+    code: &'static str,
+) -> crate::telemetry::Refusal {
+    crate::telemetry::Refusal {
+        at: UnixMs::now(),
+        request_id: id.to_owned(),
+        method: Method::GET,
+        host: "app.example.com".to_owned(),
+        path: "/api/orders".to_owned(),
+        route: Some("app".into()),
+        status: 401,
+        code,
+        detail: "as the log says".to_owned(),
+        address: Some([203, 0, 113, 7].into()),
+        token,
+        hit: None,
+    }
+}
+
+/// Sets when a token was last seen.
+pub fn seen_at(token: &Signed, at: UnixMs) {
+    let last: &AtomicI64 = &token.last_seen;
+    last.store(at.0, std::sync::atomic::Ordering::Relaxed);
+}

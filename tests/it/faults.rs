@@ -1,0 +1,137 @@
+//! What happens when one side breaks off: the other learns of it, nothing that is half looks whole,
+//! and nobody else notices.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::support::{Gateway, Issuer, ReadError, Setup, Upstream, eventually};
+
+/// A public route, since nothing here is about tokens.
+fn open_gateway(upstream: &Upstream) -> Gateway {
+    open_gateway_with(upstream, "")
+}
+
+fn open_gateway_with(upstream: &Upstream, upstream_lines: &str) -> Gateway {
+    Setup::new()
+        .issuer(&Issuer::new("HS256"), "")
+        .upstream("app", upstream, upstream_lines)
+        .route("/", "access = \"public\"")
+        .start()
+}
+
+#[test]
+fn an_upstream_that_is_down_is_502() {
+    // A port that was free a moment ago; nobody listens there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Setup::new()
+        .issuer(&Issuer::new("HS256"), "")
+        .upstream_at("app", &format!("http://{free}"), "")
+        .route("/", "access = \"public\"")
+        .start();
+    let mut connection = gateway.connect();
+    let answer = connection.get("/", &[]);
+    assert_eq!(answer.status, 502);
+    assert!(!answer.code().is_empty());
+    assert!(!answer.text().contains(&free.to_string()), "no inner address: {}", answer.text());
+    assert_eq!(connection.get("/", &[]).status, 502, "the connection goes on");
+}
+
+#[test]
+fn an_upstream_that_breaks_off_before_its_answer_is_502() {
+    let upstream = Upstream::answering(|exchange| {
+        if exchange.received.target == "/garbage" {
+            exchange.send("SSH-2.0-OpenSSH_9.2\r\n\r\n");
+        }
+        exchange.close();
+    });
+    let gateway = open_gateway(&upstream);
+    assert_eq!(gateway.get("/nothing", &[]).status, 502);
+    assert_eq!(gateway.get("/garbage", &[]).status, 502);
+    assert_eq!(gateway.connect().request("POST", "/nothing", &[], b"body").status, 502);
+}
+
+#[test]
+fn an_answer_that_breaks_off_never_looks_whole() {
+    let upstream = Upstream::answering(|exchange| {
+        match exchange.received.target.as_str() {
+            "/length" => exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
+            _ => {
+                exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+            }
+        }
+        exchange.close();
+    });
+    let gateway = open_gateway(&upstream);
+    for target in ["/length", "/chunked"] {
+        let mut connection = gateway.connect();
+        connection.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let answer = connection.answer_to("GET");
+        assert!(
+            matches!(answer, Err(ReadError::Broken(_) | ReadError::Closed)),
+            "{target}: {answer:?}"
+        );
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_504() {
+    let (done, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let upstream = Upstream::answering(move |exchange| {
+        let _ = wait.lock().unwrap().recv();
+        exchange.close();
+    });
+    let gateway = open_gateway_with(&upstream, "response_timeout = \"300ms\"");
+    let started = Instant::now();
+    let answer = gateway.get("/", &[]);
+    assert_eq!(answer.status, 504);
+    assert!(started.elapsed() >= Duration::from_millis(290), "not before its time");
+    drop(done);
+}
+
+#[test]
+fn a_client_that_leaves_mid_body_ends_the_upstream_request_and_nobody_elses() {
+    let upstream = Upstream::new();
+    let gateway = open_gateway(&upstream);
+    let mut connection = gateway.connect();
+    connection.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nonly this");
+    eventually("the head arrives", || (upstream.begun() == 1).then_some(()));
+    drop(connection);
+    let received = eventually("the backend notices", || upstream.received().first().cloned());
+    assert!(!received.complete, "the half is not passed off as whole");
+    assert_eq!(gateway.get("/", &[]).status, 200);
+}
+
+#[test]
+fn a_client_that_leaves_mid_download_frees_the_upstream_connection() {
+    let (gone, is_gone) = mpsc::channel::<()>();
+    let upstream = Upstream::answering(move |exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        while exchange.connection.try_send("5\r\nhello\r\n").is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = gone.send(());
+        exchange.close();
+    });
+    let gateway = open_gateway(&upstream);
+    let mut connection = gateway.connect();
+    connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    connection.through(b"hello").unwrap();
+    drop(connection);
+    is_gone.recv_timeout(Duration::from_secs(20)).expect("the backend can stop sending");
+}
+
+#[test]
+fn a_pooled_connection_that_the_upstream_closed_is_not_used_again() {
+    let upstream = Upstream::answering(|exchange| {
+        exchange.answer("200 OK", "", "once");
+        exchange.close();
+    });
+    let gateway = open_gateway(&upstream);
+    let mut connection = gateway.connect();
+    for number in 0..30 {
+        let answer =
+            connection.request(if number % 2 == 0 { "GET" } else { "DELETE" }, "/", &[], b"");
+        assert_eq!(answer.status, 200, "request {number}");
+    }
+}

@@ -1,0 +1,226 @@
+//! The access log has a line for every request, on every path, and no token is ever written
+//! anywhere: not to the log, not to events, not into an error, not to the disk.
+
+use serde_json::json;
+
+use crate::support::{Issuer, Setup, Upstream, eventually, program, run_to_end};
+
+/// A distinctive piece of a token: the middle of its signature and of its claims.
+fn pieces(token: &str) -> Vec<String> {
+    token
+        .split('.')
+        .filter(|part| part.len() >= 24)
+        .skip(1)
+        .map(|part| part[part.len() / 2 - 10..part.len() / 2 + 10].to_owned())
+        .collect()
+}
+
+#[test]
+fn every_answer_has_one_line_with_its_reason_and_request_id() {
+    let issuer = Issuer::new("HS256");
+    let upstream = Upstream::new();
+    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Setup::simple(&issuer, &upstream)
+        .upstream_at("down", &format!("http://{down}"), "")
+        .route("/api/", "")
+        .route("/read/", "require = { scopes = [\"read\"] }")
+        .route("/pub/", "access = \"public\"")
+        .route("/down/", "access = \"public\"\nupstream = \"down\"")
+        .start();
+    gateway.admin().block(json!({"user": "mallory"}));
+    let good = issuer.mint("alice");
+    let cases = [
+        ("/api/x", Some(good.clone()), 200, None),
+        ("/pub/x", None, 200, None),
+        ("/api/x", None, 401, Some("token_missing")),
+        ("/api/x", Some("garbage".into()), 401, Some("token_invalid")),
+        (
+            "/api/x",
+            Some(issuer.token("alice").times(-900, -600).mint()),
+            401,
+            Some("token_expired"),
+        ),
+        ("/api/x", Some(issuer.mint("mallory")), 401, Some("token_revoked")),
+        ("/read/x", Some(good.clone()), 403, Some("scope_missing")),
+        ("/nowhere", Some(good.clone()), 404, Some("")),
+        ("/api/../x", Some(good.clone()), 400, Some("")),
+        ("/down/x", None, 502, Some("")),
+    ];
+    for (target, token, status, code) in cases {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<_> =
+            bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
+        let answer = gateway.get(target, &headers);
+        assert_eq!(answer.status, status, "{target}: {}", answer.text());
+        let id = answer.header("x-request-id").expect("a request id").to_owned();
+        let line = gateway.access_line(&id);
+        assert_eq!(line["status"], status, "{line}");
+        assert_eq!(line["method"], "GET", "{line}");
+        if let Some(code) = code {
+            let told = answer.code();
+            assert_eq!(answer.json()["request_id"], id.as_str());
+            assert!(code.is_empty() || told == code, "{told}");
+            assert!(line.to_string().contains(&format!("\"{told}\"")), "{line} names {told}");
+        }
+        let lines = gateway.access_log();
+        let same = lines.iter().filter(|line| line["request_id"] == id.as_str()).count();
+        assert_eq!(same, 1, "one line for {id}");
+    }
+}
+
+#[test]
+fn the_request_id_of_a_stranger_is_not_taken_over() {
+    let gateway = Setup::simple(&Issuer::new("HS256"), &Upstream::new()).start();
+    let answer = gateway.get("/", &[("X-Request-Id", "chosen-by-me")]);
+    assert_ne!(answer.header("x-request-id"), Some("chosen-by-me"));
+    let upstream = Upstream::new();
+    let issuer = Issuer::new("HS256");
+    let gateway = Setup::simple(&issuer, &upstream).start();
+    let bearer = format!("Bearer {}", issuer.mint("alice"));
+    let answer = gateway.get("/", &[("Authorization", &bearer), ("X-Request-Id", "chosen-by-me")]);
+    assert_eq!(upstream.last().header("x-request-id"), answer.header("x-request-id"));
+    assert_ne!(upstream.last().header("x-request-id"), Some("chosen-by-me"));
+}
+
+#[test]
+fn a_token_appears_nowhere_that_is_written() {
+    let issuer = Issuer::new("ES256");
+    let upstream = Upstream::new();
+    let gateway = Setup::simple(&issuer, &upstream)
+        .tables("[log]\nlevel = \"debug\"\n")
+        .route("/", "credentials = [\"bearer\", \"cookie:session\"]")
+        .start();
+    let mut answers = String::new();
+    let mut secrets = Vec::new();
+    let kinds = [
+        issuer.mint("alice"),
+        issuer.token("alice").times(-900, -600).mint(),
+        issuer.token("alice").signed_by(&issuer.key.other(), "ES256").mint(),
+        issuer.token("alice").claim("iss", "https://other.example/").mint(),
+        issuer.token("alice").header("kid", "nobody").mint(),
+        issuer.token("mallory").mint(),
+        issuer.token("alice").mint() + "=",
+        issuer.token("alice").mint_with_member("exp", "\"soon\""),
+        issuer.token("alice").mint_raw("{", "{"),
+    ];
+    gateway.admin().block(json!({"user": "mallory"}));
+    for token in kinds {
+        secrets.extend(pieces(&token));
+        let query = format!("/x?access_token={token}");
+        for (target, name, value) in [
+            ("/", "Authorization", format!("Bearer {token}")),
+            ("/", "Authorization", format!("bearer  {token} {token}")),
+            ("/", "Cookie", format!("a=1; session={token}; b=2")),
+            (query.as_str(), "X-Other", "1".to_owned()),
+            (query.as_str(), "Authorization", format!("Bearer {token}")),
+        ] {
+            let answer = gateway.get(target, &[(name, &value)]);
+            // The backend's own answer repeats what it received; that is its affair.
+            if answer.status != 200 {
+                answers += &answer.head;
+                answers += &answer.text();
+            }
+        }
+        let admin = gateway.admin();
+        for (path, body) in [
+            ("/v1/explain", json!({"token": token})),
+            ("/v1/revoke", json!({"token": token, "reason": "x"})),
+            ("/v1/revoke", json!({"token": token, "tokn": token, "reason": "x"})),
+        ] {
+            answers += &admin.call("POST", path, Some(&body)).text();
+        }
+        for arguments in [["explain"].as_slice(), &["revoke", "--token-file", "-"]] {
+            let output = gateway.command(arguments, &token);
+            answers += &String::from_utf8_lossy(&output.stdout);
+            answers += &String::from_utf8_lossy(&output.stderr);
+        }
+    }
+    // The administrator's own credential is a token as well.
+    let admin_token = std::fs::read_to_string(gateway.dir().join("data/admin.token")).unwrap();
+    secrets.push(admin_token.trim().to_owned());
+    let last = gateway.get("/", &[]);
+    gateway.access_line(last.header("x-request-id").expect("a request id"));
+    let dir = gateway.dir().to_owned();
+    let (stdout, stderr) = (gateway.stdout.clone(), gateway.stderr.clone());
+    let gateway = gateway.restart();
+    let written = [
+        ("stdout", stdout.until_end().join("\n")),
+        ("stderr", stderr.until_end().join("\n")),
+        ("answers", answers),
+        (
+            "store",
+            String::from_utf8_lossy(&std::fs::read(dir.join("data/denials.redb")).unwrap())
+                .into_owned(),
+        ),
+    ];
+    drop(gateway);
+    assert!(written[0].1.lines().count() > 30, "the log was written at all");
+    for (place, text) in &written {
+        for secret in &secrets {
+            assert!(!text.contains(secret), "{secret} stands in {place}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_in_a_broken_config_is_not_printed() {
+    let setup = Setup::simple(&Issuer::new("HS256"), &Upstream::new());
+    let (dir, path) = setup.write();
+    let secret = "hunter2-hunter2-hunter2-hunter2-hunter2";
+    let broken = format!(
+        "{}\n[[issuer]]\nname = \"two\"\nissuer = \"https://two.example/\"\naudiences = [\"a\"]\nalgorithms = [\"HS256\"]\nkeys = {{ secret = \"{secret}\", secrt = \"{secret}\" }}\n",
+        std::fs::read_to_string(&path).unwrap()
+    );
+    std::fs::write(&path, broken).unwrap();
+    let output = run_to_end(program().arg("check").arg("-c").arg(&path));
+    assert_eq!(output.status.code(), Some(78));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(text.contains("gateway.toml:"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    drop(dir);
+}
+
+#[test]
+fn the_access_log_can_be_off_or_for_refused_requests_only() {
+    let issuer = Issuer::new("HS256");
+    let upstream = Upstream::new();
+    let gateway = Setup::simple(&issuer, &upstream).tables("[log]\naccess = \"refused\"\n").start();
+    assert_eq!(gateway.status(&issuer.mint("alice")), 200);
+    let refused = gateway.get("/", &[]);
+    gateway.access_line(refused.header("x-request-id").expect("a request id"));
+    assert_eq!(gateway.access_log().len(), 1);
+    let gateway = Setup::simple(&issuer, &upstream).tables("[log]\naccess = \"off\"\n").start();
+    assert_eq!(gateway.get("/", &[]).status, 401);
+    let stdout = gateway.stdout.clone();
+    let gateway = gateway.restart();
+    assert_eq!(stdout.until_end().len(), 1, "the ready line alone");
+    drop(gateway);
+}
+
+#[test]
+fn a_client_that_left_has_its_line_too() {
+    let upstream = Upstream::answering(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        exchange.read_body();
+        while exchange.connection.try_send("5\r\nhello\r\n").is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        exchange.close();
+    });
+    let issuer = Issuer::new("HS256");
+    let gateway = Setup::simple(&issuer, &upstream).start();
+    let mut connection = gateway.connect();
+    connection.send(format!(
+        "GET /gone HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
+        issuer.mint("alice")
+    ));
+    connection.through(b"hello").unwrap();
+    drop(connection);
+    eventually("its access line", || {
+        gateway.access_log().into_iter().find(|line| line.to_string().contains("/gone"))
+    });
+}

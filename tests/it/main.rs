@@ -1,0 +1,53 @@
+//! The gateway from outside: a real process with a real config file, spoken to over real sockets.
+//! One binary, a module for each capability. Nothing here reaches into the crate.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+// The parts that every module builds its scene from.
+mod support;
+
+// What form and signature a token must have to pass, and each way in which it may not.
+mod tokens;
+// What its claims must say, in general and for a route.
+mod claims;
+// Where a token may come from, and what becomes of it on the way to the backend.
+mod credentials;
+// Revoke, block, undo: each selector with each condition, beside a neighbour that still passes.
+mod denials;
+// kill -9 in the middle of a stream of denials.
+mod durability;
+
+// HTTP/1.1 in both directions: connections, bodies, trailers.
+mod proxying;
+// WebSocket handshakes.
+mod upgrades;
+// One side breaks off.
+mod faults;
+// One path, one reading.
+mod paths;
+// What the backend is told about client and user, and what no client can make it believe.
+mod headers;
+// Messages whose end two parsers could see in two places.
+mod framing;
+
+// The admin API: who may do what.
+mod admin;
+// The access log; a token is nowhere to be found in anything that is written.
+mod logs;
+// SIGTERM.
+mod drain;
+// The config file, by way of the running program.
+mod config;
+// The command line.
+mod cli;
+
+// Programs that nobody here wrote, as clients and backends.
+mod clients;
+// Which part of the source tree may know which other.
+mod architecture;

@@ -1,0 +1,41 @@
+//! Builders for the scene of a test: an issuer, an upstream, a gateway, a client, an administrator.
+//! Everything is on loopback with a port the system chose; everything that waits has a deadline.
+
+mod admin;
+mod client;
+mod gateway;
+mod issuer;
+mod keys;
+mod lines;
+mod setup;
+mod token_scene;
+mod upstream;
+
+pub use admin::Admin;
+pub use client::{Answer, Connection, ReadError};
+pub use gateway::{Gateway, program, run_to_end};
+pub use issuer::{Issuer, Token, base64url, now};
+pub use keys::{Key, Kind};
+pub use lines::Lines;
+pub use setup::Setup;
+pub use token_scene::TokenScene;
+pub use upstream::Upstream;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. Long, since the machine may be busy; no test
+/// waits for it when things are well.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Polls until `condition` gives a value; fails the test with `what` after [`PATIENCE`].
+#[track_caller]
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "still waiting after {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -185,6 +185,23 @@ fn an_exception_of_one_cutoff_does_not_soften_another() {
 }
 
 #[test]
+fn a_client_always_and_by_cutoff_by_either_claim() {
+    for (claim, condition) in [
+        ("client_id", json!({"always": true})),
+        ("azp", json!({"always": true})),
+        ("client_id", json!({"issued_before": "now"})),
+    ] {
+        let scene = scene();
+        let denied = scene.token("alice").claim(claim, "app-1").mint();
+        let neighbour = scene.token("alice").claim(claim, "app-2").mint();
+        let none = scene.token("app-1").mint();
+        let mut denial = condition;
+        denial["client"] = "app-1".into();
+        scene.holds(denial, &[&denied], &[&neighbour, &none]);
+    }
+}
+
+#[test]
 fn an_issuer_always_and_by_cutoff() {
     for condition in [json!({"always": true}), json!({"issued_before": "now"})] {
         let scene = scene();

@@ -283,7 +283,7 @@ fn shown_program(program: &OsStr) -> String {
 }
 
 fn flags(raw: RawRun) -> Option<Flags> {
-    (!raw.upstream.is_empty()).then(|| Flags {
+    (!raw.upstream.is_empty()).then_some(Flags {
         listen: raw.listen,
         admin_listen: raw.admin_listen,
         store: raw.store,
@@ -387,7 +387,7 @@ fn explain(raw: RawExplain) -> Explain {
 fn token(raw: RawToken) -> Result<TokenCommand, Failure> {
     match raw {
         RawToken::Decode { file } => Ok(TokenCommand::Decode(TokenFrom::of(file))),
-        RawToken::Mint(raw) => mint(raw).map(TokenCommand::Mint),
+        RawToken::Mint(raw) => mint(*raw).map(TokenCommand::Mint),
         RawToken::Key { out, alg } => {
             Ok(TokenCommand::Key(KeyCommand { out, algorithm: algorithm(&alg)? }))
         }

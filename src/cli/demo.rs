@@ -36,7 +36,7 @@ pub fn run(demo: &Demo, global: &Global, console: &Console) -> Result<Exit, Fail
     }
     let directory = demo.directory.as_deref().unwrap_or(Path::new(DIRECTORY));
     events::start(Format::Text, Level::INFO);
-    let stage = Stage::set(directory, screen::PORTS)?;
+    let stage = Stage::set(directory, directory, screen::PORTS)?;
     let gateway = stage.start(Box::new(std::io::stdout()))?;
     let in_force = in_force(&stage, global);
     let screen = screen::screen(&stage, &Called::new(&stage, global), in_force, console.look.paint);
@@ -61,8 +61,8 @@ struct Called {
 impl Called {
     fn new(stage: &Stage, global: &Global) -> Self {
         let program = words::shell(&global.program);
-        let directory = words::shell(&stage.directory().display().to_string());
-        let demo = if stage.directory() == Path::new(DIRECTORY) {
+        let directory = words::shell(&stage.shown().display().to_string());
+        let demo = if stage.shown() == Path::new(DIRECTORY) {
             format!("{program} demo")
         } else {
             format!("{program} demo --dir {directory}")

@@ -300,7 +300,7 @@ pub enum RawToken {
     },
     /// Sign a token for tests, to stdout
     #[command(after_help = help::TOKEN_MINT)]
-    Mint(RawMint),
+    Mint(Box<RawMint>),
     /// Make a signing key for tests: private to a file, public as a JWK set to stdout
     #[command(after_help = help::TOKEN_KEY)]
     Key {

@@ -7,8 +7,10 @@
 
 mod answer;
 mod caller;
+mod condition;
 mod create;
 mod explain;
+mod filter;
 mod first_credential;
 mod guard;
 mod handle;
@@ -29,6 +31,8 @@ mod status;
 mod tests;
 mod throttle;
 mod undo;
+mod verdict;
+mod warnings;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::clock::UnixMs;
+
 use super::issuer::{DemoIssuer, USERS};
 use super::websocket;
 
@@ -79,10 +81,8 @@ async fn serve(listener: std::net::TcpListener, issuer: Arc<DemoIssuer>) {
         };
         let issuer = Arc::clone(&issuer);
         tokio::spawn(async move {
-            let answer = service_fn(|request| {
-                let answer = answer(request, &issuer);
-                std::future::ready(Ok::<_, Infallible>(answer))
-            });
+            let answer =
+                service_fn(async |request| Ok::<_, Infallible>(answer(request, &issuer).await));
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answer)
                 .with_upgrades();
@@ -92,7 +92,7 @@ async fn serve(listener: std::net::TcpListener, issuer: Arc<DemoIssuer>) {
     }
 }
 
-fn answer(request: Request<Incoming>, issuer: &DemoIssuer) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, issuer: &DemoIssuer) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     if path == "/ws" {
         return websocket::accept(request);
@@ -104,7 +104,7 @@ fn answer(request: Request<Incoming>, issuer: &DemoIssuer) -> Response<Full<Byte
         return shown(&request);
     }
     if let Some(user) = path.strip_prefix("/login/") {
-        return login(request.method(), user, issuer);
+        return login(request.method(), user, issuer).await;
     }
     if path == "/logout" && request.method() == Method::POST {
         return cookie("session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
@@ -157,13 +157,18 @@ fn text(value: &header::HeaderValue) -> String {
 
 /// A fresh token in a cookie, as an application's login would set it. POST only, so that a link or
 /// a preload logs nobody in.
-fn login(method: &Method, user: &str, issuer: &DemoIssuer) -> Response<Full<Bytes>> {
+///
+/// `iat` counts whole seconds, and a revocation ends what was issued before the next one. Whoever
+/// revokes and at once issues anew has to wait for it, or the new token is ended as well.
+async fn login(method: &Method, user: &str, issuer: &DemoIssuer) -> Response<Full<Bytes>> {
     if method != Method::POST {
         return respond(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "POST to log in." }));
     }
     if !USERS.contains(&user) {
         return respond(StatusCode::NOT_FOUND, &json!({ "error": "Log in as alice or as bob." }));
     }
+    let now = UnixMs::now();
+    tokio::time::sleep(now.ceil_to_second().since(now)).await;
     match issuer.token(user, "browser") {
         Ok(token) => cookie(&format!("session={token}; Path=/; HttpOnly; SameSite=Lax")),
         Err(error) => {

@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -18,7 +17,6 @@ use crate::cli::console::Console;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::http::{Address, ExchangeError, exchange};
-use crate::clock::UnixMs;
 
 use super::Called;
 use super::issuer::random_id;
@@ -27,23 +25,25 @@ use super::steps::{Act, Cli, Curl, Jar, steps};
 
 /// Runs it in `directory`, or in one of its own that is removed afterwards.
 pub fn run(directory: Option<&Path>, global: &Global, console: &Console) -> Result<Exit, Failure> {
-    let temporary = match directory {
-        Some(_) => None,
-        None => Some(Temporary::new()?),
+    let Some(directory) = directory else {
+        let temporary = Temporary::new()?;
+        let place = temporary.0.join(super::DIRECTORY);
+        let stage = Stage::set(&place, Path::new(super::DIRECTORY), (0, 0))?;
+        // Commands run beside the directory, so that what is shown is what is run.
+        return play(&stage, &temporary.0, global, console);
     };
-    let directory = match (directory, &temporary) {
-        (Some(given), _) => given.to_owned(),
-        (None, Some(temporary)) => temporary.0.join(super::DIRECTORY),
-        (None, None) => PathBuf::from(super::DIRECTORY),
-    };
-    let stage = Stage::set(&directory, (0, 0))?;
+    let stage = Stage::set(directory, directory, (0, 0))?;
     if stage.kept {
         return Err(Failure::Refused(format!(
             "{} is a demo that was used before: --once needs a fresh directory",
             directory.display()
         )));
     }
-    let mut play = Play::new(&stage, global, console)?;
+    play(&stage, Path::new("."), global, console)
+}
+
+fn play(stage: &Stage, from: &Path, global: &Global, console: &Console) -> Result<Exit, Failure> {
+    let mut play = Play::new(stage, from, global, console)?;
     let outcome = play.act_all();
     if let Some(gateway) = play.gateway.take() {
         drain(gateway);
@@ -73,31 +73,36 @@ impl Drop for Temporary {
 
 struct Play<'p> {
     stage: &'p Stage,
+    /// The working directory of the second terminal.
+    from: &'p Path,
     console: &'p Console,
     called: Called,
     runtime: tokio::runtime::Runtime,
     gateway: Option<Gateway>,
     cookies: HashMap<String, String>,
-    /// From when on a new login passes: a cutoff is a full second.
-    pass_from: UnixMs,
     done: usize,
     wrong: Vec<String>,
 }
 
 impl<'p> Play<'p> {
-    fn new(stage: &'p Stage, global: &Global, console: &'p Console) -> Result<Self, Failure> {
+    fn new(
+        stage: &'p Stage,
+        from: &'p Path,
+        global: &Global,
+        console: &'p Console,
+    ) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|cause| Failure::Read { what: "the clock and sockets".to_owned(), cause })?;
         Ok(Self {
             stage,
+            from,
             console,
             called: Called::new(stage, global),
             runtime,
             gateway: Some(stage.start(Box::new(std::io::sink()))?),
             cookies: HashMap::new(),
-            pass_from: UnixMs::now(),
             done: 0,
             wrong: Vec::new(),
         })
@@ -160,12 +165,6 @@ impl<'p> Play<'p> {
     }
 
     fn curl(&mut self, curl: &Curl) -> Result<Response<Bytes>, Failure> {
-        if curl.jar == Some(Jar::Fill) {
-            // People take longer than this to type it.
-            while UnixMs::now() < self.pass_from {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
         let address = Address::Tcp(format!("127.0.0.1:{}", self.stage.gateway_port));
         let mut request = Request::builder()
             .method(curl.method)
@@ -213,15 +212,15 @@ impl<'p> Play<'p> {
         };
         let output = Command::new(program)
             .arg("-c")
-            .arg(self.stage.directory())
+            .arg(self.stage.shown())
             .args(&cli.words)
+            .current_dir(self.from)
             .env_remove("PORTCULLIS_ADMIN")
             .env_remove("PORTCULLIS_CONFIG")
             .env_remove("PORTCULLIS_ADMIN_TOKEN")
             .stdin(stdin)
             .output()
             .map_err(failed)?;
-        self.pass_from = UnixMs::now().plus(Duration::from_millis(1)).ceil_to_second();
         let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stdout));
         let code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);

@@ -13,7 +13,7 @@ use super::steps::steps;
 pub const PORTS: (u16, u16) = (8080, 9900);
 
 pub fn screen(stage: &Stage, called: &Called, in_force: Option<u64>, paint: Paint) -> String {
-    let directory = stage.directory().display().to_string();
+    let directory = stage.shown().display().to_string();
     let mut text = format!(
         "{} {} demo. Everything lives in {}; Ctrl+C stops it.\n\n",
         paint.bold("Portcullis"),

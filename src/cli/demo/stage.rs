@@ -30,6 +30,8 @@ const TOKENS: [(&str, &str, &str); 3] =
 /// See the module.
 pub struct Stage {
     directory: PathBuf,
+    /// As commands name it.
+    shown: PathBuf,
     backend: Backend,
     pub gateway_port: u16,
     pub admin_port: u16,
@@ -40,8 +42,9 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// `wanted` ports are taken where they are free.
-    pub fn set(directory: &Path, wanted: (u16, u16)) -> Result<Self, Failure> {
+    /// `wanted` ports are taken where they are free; `shown` is how commands to paste name the
+    /// directory.
+    pub fn set(directory: &Path, shown: &Path, wanted: (u16, u16)) -> Result<Self, Failure> {
         let failed = |what: &Path| {
             let what = what.display().to_string();
             move |cause: io::Error| Failure::Write { what, cause }
@@ -61,6 +64,7 @@ impl Stage {
         })?;
         let stage = Self {
             directory: directory.to_owned(),
+            shown: shown.to_owned(),
             backend,
             gateway_port: free_port(wanted.0)?,
             admin_port: free_port(wanted.1)?,
@@ -74,6 +78,10 @@ impl Stage {
 
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    pub fn shown(&self) -> &Path {
+        &self.shown
     }
 
     /// Where the gateway is called.
@@ -236,7 +244,7 @@ mod tests {
     fn a_directory_of_somebody_else_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("notes.txt"), "mine").unwrap();
-        let refused = Stage::set(directory.path(), (0, 0)).err().unwrap();
+        let refused = Stage::set(directory.path(), directory.path(), (0, 0)).err().unwrap();
         assert!(refused.to_string().contains("something else than a demo"), "{refused}");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -246,17 +254,17 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("demo");
         let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
-        let first = Stage::set(&directory, (0, 0)).unwrap();
+        let first = Stage::set(&directory, &directory, (0, 0)).unwrap();
         assert!(!first.kept && !first.renewed);
         let (key, token) = (read("issuer.pem"), read("alice.jwt"));
         assert!(config::load(&directory.join("gateway.toml")).is_ok());
         drop(first);
-        let again = Stage::set(&directory, (0, 0)).unwrap();
+        let again = Stage::set(&directory, &directory, (0, 0)).unwrap();
         assert!(again.kept && !again.renewed);
         assert_eq!((read("issuer.pem"), read("alice.jwt")), (key.clone(), token));
         fs::write(directory.join("alice.jwt"), "gone").unwrap();
         drop(again);
-        let renewed = Stage::set(&directory, (0, 0)).unwrap();
+        let renewed = Stage::set(&directory, &directory, (0, 0)).unwrap();
         assert!(renewed.renewed);
         assert_eq!(read("issuer.pem"), key);
     }

@@ -50,7 +50,7 @@ pub struct Cli {
 
 impl Curl {
     fn shown(&self, stage: &Stage) -> String {
-        let file = |name: &str| shell(&stage.directory().join(name).display().to_string());
+        let file = |name: &str| shell(&stage.shown().join(name).display().to_string());
         let mut text = String::from("curl");
         if self.head {
             text.push_str(" -i");
@@ -92,7 +92,7 @@ impl Act {
     pub(super) fn shown(&self, stage: &Stage, called: &Called) -> String {
         match self {
             Self::Curl(curl, _) => curl.shown(stage),
-            Self::Cli(cli, _) => cli.shown(&called.again, stage.directory()),
+            Self::Cli(cli, _) => cli.shown(&called.again, stage.shown()),
             Self::Restart => called.demo.clone(),
         }
     }
@@ -122,7 +122,7 @@ fn cli(words: &[&str], exit: u8) -> Act {
 
 /// All of them, in order.
 pub fn steps(stage: &Stage) -> Vec<Step> {
-    let laptop = stage.directory().join("alice.jwt").display().to_string();
+    let laptop = stage.shown().join("alice.jwt").display().to_string();
     let login = Curl { method: "POST", path: "/login/alice", jar: Some(Jar::Fill), ..get("") };
     let explain = Cli { words: vec!["explain".to_owned()], stdin: Some("alice.jwt") };
     vec![

@@ -10,36 +10,19 @@ use serde_json::Value;
 use crate::clock::UnixMs;
 use crate::config::Role;
 use crate::control::people::Reach;
-use crate::control::store::{NewDenial, Record, StoreError};
-use crate::denylist::{Condition, Denial, Except, Selector, TokenId};
+use crate::control::store::{NewDenial, StoreError};
+use crate::denylist::{Condition, Selector};
 
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::plan::{Plan, Verb, World};
 use super::problem::Refused;
-use super::record::{ConditionJson, RecordJson, SelectorJson, View, in_words};
+use super::record::{ConditionJson, RecordJson, SelectorJson, View};
+use super::warnings::{Warning, warnings};
 
 /// Longer than any disk should take. A denial that is under way is not taken back by this.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Something that the caller should know although it was done.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(super) struct Warning {
-    pub code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pointer: Option<String>,
-    pub detail: String,
-    /// Names that were seen and are like the one that was not.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub close: Vec<String>,
-}
-
-impl Warning {
-    pub fn new(code: &'static str, pointer: Option<&str>, detail: String) -> Self {
-        Self { code, pointer: pointer.map(str::to_owned), detail, close: Vec::new() }
-    }
-}
 
 #[derive(Serialize)]
 struct Created {
@@ -189,157 +172,6 @@ pub(super) fn store_refused(api: &Api, fault: StoreError) -> Refused {
             Refused::StoreFailed("The store could not write it; the log says why.".to_owned())
         }
         StoreError::Closed => Refused::NotReady,
-    }
-}
-
-fn warnings(
-    api: &Api,
-    plan: &Plan,
-    reach: Option<Reach>,
-    now: UnixMs,
-) -> Result<Vec<Warning>, Refused> {
-    let mut warnings = Vec::new();
-    let pointer = Some(plan.pointer.as_str());
-    if plan.token.as_ref().is_some_and(|token| token.expires_at() <= now) {
-        let detail = "The token has expired: it is refused anyway.".to_owned();
-        warnings.push(Warning::new("already_expired", pointer, detail));
-    } else if plan.kept_until.is_some_and(|until| until <= now) {
-        let detail = "Every token that this matches has expired.".to_owned();
-        warnings.push(Warning::new("already_expired", Some("/issued_before"), detail));
-    }
-    if let Some(absent) = claim_absent(api, plan) {
-        warnings.push(absent);
-    } else if let Some(never) = never_seen(api, plan, reach, now) {
-        warnings.push(never);
-    }
-    if let Some(record) = wider(api, plan)? {
-        warnings.push(Warning::new(
-            "already_covered",
-            None,
-            format!(
-                "{} is in force and covers this: {}.",
-                record.denial.id,
-                in_words(&record.denial.selector)
-            ),
-        ));
-    }
-    let (count, limit) = (api.store.count(), api.store_limit);
-    if is_near(count, limit) {
-        let detail = format!("{count} denials are in force and the limit is {limit}.");
-        warnings.push(Warning::new("near_limit", None, detail));
-    }
-    Ok(warnings)
-}
-
-/// Four fifths.
-pub(super) fn is_near(count: u64, limit: u64) -> bool {
-    count >= limit - limit / 5
-}
-
-/// The issuer's tokens carry no such claim, as far as was seen: the denial can match nothing.
-fn claim_absent(api: &Api, plan: &Plan) -> Option<Warning> {
-    let policy = &plan.issuer.policy;
-    let tally = api.people.tally(&policy.id);
-    let (claim, without) = match (&plan.selector, plan.condition) {
-        (Selector::Session(_), _) => (policy.claims.session.to_string(), tally.without_session),
-        (Selector::Token(TokenId::Jti(_)), _) if plan.token.is_none() => {
-            ("jti".to_owned(), tally.without_jti)
-        }
-        (Selector::Client(_), _) => ("client_id or azp".to_owned(), tally.without_client),
-        (_, Condition::VersionBelow(_)) => {
-            (policy.claims.version.to_string(), tally.without_version)
-        }
-        (_, Condition::Always | Condition::IssuedBefore(_)) => return None,
-    };
-    let pointer = match plan.condition {
-        Condition::VersionBelow(_) => "/version_below",
-        Condition::Always | Condition::IssuedBefore(_) => plan.pointer.as_str(),
-    };
-    (tally.sightings > 0 && without == tally.sightings).then(|| {
-        let end = match plan.condition {
-            Condition::VersionBelow(_) => " Tokens without it are denied.",
-            Condition::Always | Condition::IssuedBefore(_) => "",
-        };
-        let detail = format!(
-            "Issuer {}'s tokens carry no {claim}: 0 of {} seen.{end}",
-            policy.name, tally.sightings
-        );
-        Warning::new("claim_absent", Some(pointer), detail)
-    })
-}
-
-fn never_seen(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs) -> Option<Warning> {
-    // Only names that a person types can be mistyped; a token that was handed in is genuine.
-    // Seen, but not reached, is not "never seen".
-    if reach?.named > 0 || plan.token.is_some() || plan.selector == Selector::Issuer {
-        return None;
-    }
-    let policy = &plan.issuer.policy;
-    // Right after the start nobody was seen: that says nothing.
-    if api.people.tally(&policy.id).sightings == 0 {
-        return None;
-    }
-    let what = match &plan.selector {
-        Selector::Token(_) => "token id".to_owned(),
-        Selector::Claim { name, .. } => name.clone(),
-        Selector::Session(_)
-        | Selector::Subject(_)
-        | Selector::Client(_)
-        | Selector::Key(_)
-        | Selector::Issuer => plan.selector.kind().as_str().to_owned(),
-    };
-    let shown = match &plan.selector {
-        Selector::Token(TokenId::Jti(id))
-        | Selector::Session(id)
-        | Selector::Subject(id)
-        | Selector::Client(id)
-        | Selector::Claim { value: id, .. } => format!(" {id:?}"),
-        Selector::Token(TokenId::Digest(_)) | Selector::Key(_) | Selector::Issuer => String::new(),
-    };
-    let window = in_units(api.people.window(now));
-    let detail = format!("No token with {what}{shown} was seen in the last {window}.");
-    let mut warning = Warning::new("never_seen", Some(&plan.pointer), detail);
-    warning.close = api.people.close(&policy.id, &plan.selector, now);
-    Some(warning)
-}
-
-/// A denial that stands and leaves this one nothing to do.
-fn wider(api: &Api, plan: &Plan) -> Result<Option<Record>, Refused> {
-    let issuer = &plan.issuer.policy.id;
-    let mut selectors = vec![plan.selector.clone()];
-    if plan.selector != Selector::Issuer {
-        selectors.push(Selector::Issuer);
-    }
-    for selector in selectors {
-        let same = selector == plan.selector;
-        let standing =
-            api.store.in_force(issuer, &selector).map_err(|fault| store_refused(api, fault))?;
-        let covering = standing.into_iter().find(|record| {
-            covers(&record.denial, plan.condition, plan.except.as_ref())
-                && !(same && is_same(&record.denial, plan))
-        });
-        if covering.is_some() {
-            return Ok(covering);
-        }
-    }
-    Ok(None)
-}
-
-fn is_same(denial: &Denial, plan: &Plan) -> bool {
-    denial.condition == plan.condition && denial.except == plan.except
-}
-
-/// Does the standing denial deny at least what the condition would, of the same tokens?
-fn covers(standing: &Denial, condition: Condition, except: Option<&Except>) -> bool {
-    let spares_no_more = standing.except.is_none() || standing.except.as_ref() == except;
-    match (standing.condition, condition) {
-        // A timed block ends; what it covers now it may not cover then.
-        (Condition::Always, _) => standing.ends_at.is_none(),
-        (Condition::IssuedBefore(held), Condition::IssuedBefore(asked)) => {
-            held >= asked && spares_no_more
-        }
-        (Condition::VersionBelow(held), Condition::VersionBelow(asked)) => held >= asked,
-        (Condition::IssuedBefore(_) | Condition::VersionBelow(_), _) => false,
     }
 }
 

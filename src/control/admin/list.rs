@@ -8,46 +8,22 @@ use serde::Serialize;
 
 use crate::clock::UnixMs;
 use crate::config::Role;
-use crate::control::store::{Filter, Record};
-use crate::denylist::{DenialId, IssuerId, Selector, SelectorKind};
-use crate::keys::Thumbprint;
+use crate::control::store::Record;
+use crate::denylist::{DenialId, IssuerId};
 use crate::verify::Verifier;
 
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::create::store_refused;
-use super::members::check_identifier;
-use super::moment::Moment;
-use super::near::nearest;
+use super::filter::{self, Wanted};
 use super::problem::Refused;
 use super::query::Query;
 use super::record::{RecordJson, View, issuer_name};
-use super::selecting;
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 1000;
 /// Records looked at for one page where the store cannot filter: a page may come out short, but
 /// never takes long.
 const SCANNED_MAX: usize = 20_000;
-
-const PARAMETERS: [&str; 15] = [
-    "issuer",
-    "user",
-    "subject",
-    "session",
-    "jti",
-    "client",
-    "key",
-    "claim",
-    "kind",
-    "reason",
-    "reference",
-    "created_by",
-    "since",
-    "state",
-    "limit",
-];
 
 #[derive(Serialize)]
 struct Listed {
@@ -55,13 +31,6 @@ struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
     in_force: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    InForce,
-    Undone,
-    All,
 }
 
 pub(super) fn list(
@@ -73,7 +42,7 @@ pub(super) fn list(
     caller.must_be(Role::Viewer, "list denials")?;
     let verifier = api.verifier();
     let cursor = cursor_of(query)?;
-    let (mut filter, wanted) = read(query, &verifier, now)?;
+    let (mut filter, wanted) = filter::read(query, &verifier, now)?;
     filter.before = cursor;
     let shown = |record: &Record| {
         sees(caller, &verifier, &record.denial.issuer)
@@ -161,107 +130,6 @@ pub(super) fn find(
 pub(super) fn sees(caller: &Caller, verifier: &Verifier, issuer: &IssuerId) -> bool {
     caller.issuers.is_none()
         || issuer_name(verifier, issuer).is_some_and(|name| caller.may_act_on(name))
-}
-
-fn read(text: &str, verifier: &Verifier, now: UnixMs) -> Result<(Filter, Wanted), Refused> {
-    let mut query = Query::parse(text);
-    query.take("cursor");
-    let mut filter =
-        Filter { limit: query.take_limit(LIMIT_DEFAULT, LIMIT_MAX), ..Filter::default() };
-    filter.issuer = take_issuer(&mut query, verifier);
-    filter.selector = take_selector(&mut query, verifier);
-    filter.kind = query.take("kind").and_then(|text| {
-        let found = KINDS.into_iter().find(|kind| kind.as_str() == text);
-        if found.is_none() {
-            let words = KINDS.map(SelectorKind::as_str).join(", ");
-            query.fault("kind", "unknown_kind", format!("Expected one of {words}."));
-        }
-        found
-    });
-    filter.created_by = query.take("created_by");
-    filter.reason_contains = query.take("reason");
-    filter.reference = query.take("reference");
-    filter.since =
-        query.take("since").and_then(|text| match Moment::read_parameter(&text, "since") {
-            Ok(Moment::At(at)) => Some(at),
-            Ok(Moment::Now) => Some(now),
-            Ok(Moment::In(span)) => Some(now.plus(span)),
-            Err(fault) => {
-                query.faults.push(fault);
-                None
-            }
-        });
-    let wanted = match query.take("state").as_deref() {
-        None | Some("in_force") => Wanted::InForce,
-        Some("undone") => Wanted::Undone,
-        Some("all") => Wanted::All,
-        Some(_) => {
-            query.fault("state", "unknown_state", "Expected in_force, undone or all.");
-            Wanted::InForce
-        }
-    };
-    filter.with_lifted = wanted != Wanted::InForce;
-    let faults = query.finish(&PARAMETERS);
-    if faults.is_empty() { Ok((filter, wanted)) } else { Err(Refused::InvalidQuery(faults)) }
-}
-
-const KINDS: [SelectorKind; 7] = [
-    SelectorKind::Token,
-    SelectorKind::Session,
-    SelectorKind::Subject,
-    SelectorKind::Client,
-    SelectorKind::Key,
-    SelectorKind::Claim,
-    SelectorKind::Issuer,
-];
-
-/// By config name, or by identity: denials of an issuer that left the config can be found too.
-fn take_issuer(query: &mut Query, verifier: &Verifier) -> Option<IssuerId> {
-    let said = query.take("issuer")?;
-    let issuers = verifier.issuers();
-    let found = issuers.iter().find(|issuer| issuer.policy.name == said);
-    if let Some(issuer) = found {
-        return Some(issuer.policy.id.clone());
-    }
-    let names: Vec<&str> = issuers.iter().map(|issuer| issuer.policy.name.as_str()).collect();
-    if let Some(meant) = nearest(&said, &names) {
-        query.fault("issuer", "unknown_issuer", format!("Did you mean {meant}?"));
-        return None;
-    }
-    Some(IssuerId::new(&said))
-}
-
-fn take_selector(query: &mut Query, verifier: &Verifier) -> Option<Selector> {
-    let mut found = None;
-    for name in ["user", "subject", "session", "jti", "client", "key", "claim"] {
-        let Some(value) = query.take(name) else { continue };
-        let selector = match name {
-            "key" => key(&value, verifier).map(Selector::Key),
-            _ => selecting::of_parameter(name, &value),
-        };
-        match selector {
-            Ok(_) if found.is_some() => {
-                query.fault(name, "selector_ambiguous", "At most one selector can be listed by.");
-            }
-            Ok(selector) => found = Some(selector),
-            Err((code, detail)) => query.fault(name, code, detail),
-        }
-    }
-    found
-}
-
-/// A key of any issuer by `kid`, or a thumbprint.
-fn key(said: &str, verifier: &Verifier) -> Result<Thumbprint, (&'static str, String)> {
-    check_identifier(said)?;
-    let mut found: Vec<Thumbprint> =
-        verifier.issuers().iter().filter_map(|issuer| selecting::key(said, issuer).ok()).collect();
-    found.sort_unstable();
-    found.dedup();
-    match found.as_slice() {
-        [only] => Ok(*only),
-        [] => Err(("unknown_key", "No issuer has such a key: give its thumbprint.".to_owned())),
-        _ => Err(("ambiguous_key", "Several keys are called so: give the thumbprint.".to_owned())),
-    }
 }
 
 /// Sequence and a digest of the other parameters: a cursor fits only the list it came from.

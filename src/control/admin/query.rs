@@ -3,6 +3,9 @@
 use super::near::nearest;
 use super::problem::Fault;
 
+/// More than any endpoint takes.
+const PAIRS_MAX: usize = 32;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Query {
@@ -15,6 +18,10 @@ impl Query {
     pub fn parse(text: &str) -> Self {
         let mut query = Self::default();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            if query.left.len() + query.faults.len() >= PAIRS_MAX {
+                query.faults.push(Fault::new("", "malformed_query", "Too many parameters."));
+                break;
+            }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
                 query.faults.push(Fault::new("", "malformed_query", "Broken percent-encoding."));
@@ -112,6 +119,8 @@ mod tests {
         assert_eq!(codes("user=%ff"), ["malformed_query"]);
         assert_eq!(codes("user=%4"), ["malformed_query"]);
         assert_eq!(codes("x=a&x=b"), ["duplicate_parameter", "unknown_parameter"]);
+        let many: Vec<String> = (0..1_000).map(|number| format!("p{number}=")).collect();
+        assert!(codes(&many.join("&")).contains(&"malformed_query"));
         let mut query = Query::parse("limit=0");
         query.take_limit(1, 2);
         assert_eq!(query.finish(&[]).len(), 1);

@@ -12,11 +12,12 @@ use crate::denylist::Selector;
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
-use super::create::{in_units, is_near, store_refused};
+use super::create::{in_units, store_refused};
 use super::list::sees;
 use super::problem::Refused;
 use super::query::Query;
 use super::record::issuer_name;
+use super::warnings::is_near;
 
 const PEOPLE_DEFAULT: usize = 20;
 const PEOPLE_MAX: usize = 200;

@@ -11,11 +11,12 @@ use crate::denylist::Selector;
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
-use super::create::{STORE_TIMEOUT, Warning, store_refused};
+use super::create::{STORE_TIMEOUT, store_refused};
 use super::list::find;
 use super::members::Members;
 use super::problem::Refused;
 use super::record::{RecordJson, View, in_words};
+use super::warnings::Warning;
 
 const REASON_CHARS_MAX: usize = 256;
 

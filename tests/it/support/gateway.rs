@@ -48,9 +48,9 @@ impl Gateway {
             (event["event"] == "ready").then_some(event)
         });
         let Some(ready) = ready else {
-            let _ = child.wait();
+            let status = child.wait().unwrap();
             panic!(
-                "the gateway did not start:\n{}\n{}",
+                "the gateway did not start, {status}:\n{}\n{}",
                 stderr.until_end().join("\n"),
                 std::fs::read_to_string(&config).unwrap(),
             );

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::clock::SimulatedClock;
+use crate::clock::{SimulatedClock, UnixMs};
 use crate::denylist::{
-    Condition, ConditionKind, Fingerprinter, Identity, Marks, SelectorKind, TokenId, Via,
+    Condition, ConditionKind, Denial, Except, Fingerprinter, Identity, IssuerId, Lift, Marks,
+    Selector, SelectorKind, TokenId, Via,
 };
 use crate::keys::Thumbprint;
 

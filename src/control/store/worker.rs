@@ -51,9 +51,11 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut looked = self.clock.read().1;
         let mut open = true;
+        let mut backlog = false;
         while open {
             let mut group = Vec::new();
-            match self.queue.recv_timeout(HOUSEKEEPING) {
+            let wait = if backlog { Duration::ZERO } else { HOUSEKEEPING };
+            match self.queue.recv_timeout(wait) {
                 Ok(first) => open = self.gather(first, &mut group),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
@@ -65,9 +67,11 @@ impl Worker {
             let now = self.clock.read().1;
             if now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due() {
                 looked = now;
-                if let Err(fault) = self.housekeep(PURGE_MAX) {
+                let forgotten = self.housekeep();
+                if let Err(fault) = &forgotten {
                     tracing::error!(%fault, "housekeeping of the store failed");
                 }
+                backlog = forgotten.is_ok_and(|forgotten| forgotten == PURGE_MAX);
             }
         }
         self.advance_clock();
@@ -124,24 +128,32 @@ impl Worker {
                 Command::Lift { ids, .. } => ids.end(outcome.clone()),
                 Command::Apply(task) => task.end(outcome.clone()),
                 Command::Housekeep(reply) => {
-                    let _ = reply.send(self.housekeep(usize::MAX).map_err(StoreError::from));
+                    let _ = reply.send(self.housekeep_all().map_err(StoreError::from));
                 }
                 Command::Close => {}
             }
         }
     }
 
-    /// Forgets what is due, at most so many; writes the clock when it is far ahead of the disk.
-    fn housekeep(&mut self, most: usize) -> Result<u64, Fault> {
+    fn housekeep_all(&mut self) -> Result<u64, Fault> {
+        let mut forgotten = 0;
+        while self.is_due() {
+            forgotten += u64::try_from(self.housekeep()?).unwrap_or(u64::MAX);
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets what is due, up to a limit; writes the clock when it is far ahead of the disk.
+    fn housekeep(&mut self) -> Result<usize, Fault> {
         let clock = self.guarded.reading();
         if self.is_due() {
             let mut forgotten = 0;
             self.transact(|batch| {
-                forgotten = batch.purge(clock, most)?;
+                forgotten = batch.purge(clock, PURGE_MAX)?;
                 Ok(())
             })?;
             self.next_due = self.on_disk(open::next_due)?;
-            return Ok(u64::try_from(forgotten).unwrap_or(u64::MAX));
+            return Ok(forgotten);
         }
         if clock.since(self.progress.clock) >= CLOCK_LAG {
             self.transact(|_| Ok(()))?;

@@ -109,6 +109,25 @@ fn no_file_outgrows_its_name_and_each_says_what_it_is_for() {
 }
 
 #[test]
+fn every_test_that_the_table_of_threats_names_exists_and_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("docs/threats.md")).unwrap();
+    let mut named = 0;
+    for name in table.split('`').skip(1).step_by(2).filter(|name| name.contains("::")) {
+        let (module, test) = name.split_once("::").unwrap();
+        let file = root.join(format!("tests/it/{module}.rs"));
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let declared = format!("#[test]\nfn {test}() {{");
+        assert!(
+            text.contains(&declared),
+            "docs/threats.md names {name}, which is no test that runs"
+        );
+        named += 1;
+    }
+    assert!(named > 40, "the table was read: {named}");
+}
+
+#[test]
 fn there_is_no_unfinished_work_in_the_tree() {
     // Written in two parts, so that this file does not match itself.
     let words = [

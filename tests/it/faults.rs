@@ -122,7 +122,7 @@ fn a_client_that_leaves_mid_download_frees_the_upstream_connection() {
 }
 
 #[test]
-fn a_pooled_connection_that_the_upstream_closed_is_not_used_again() {
+fn a_safe_request_on_a_connection_that_the_upstream_closed_is_sent_once_more() {
     let upstream = Upstream::answering(|exchange| {
         exchange.answer("200 OK", "", "once");
         exchange.close();
@@ -130,8 +130,30 @@ fn a_pooled_connection_that_the_upstream_closed_is_not_used_again() {
     let gateway = open_gateway(&upstream);
     let mut connection = gateway.connect();
     for number in 0..30 {
-        let answer =
-            connection.request(if number % 2 == 0 { "GET" } else { "DELETE" }, "/", &[], b"");
+        let method = if number % 2 == 0 { "GET" } else { "HEAD" };
+        let answer = connection.request(method, "/", &[], b"");
         assert_eq!(answer.status, 200, "request {number}");
+    }
+}
+
+#[test]
+fn a_request_that_may_have_been_acted_upon_is_never_sent_twice() {
+    let upstream = Upstream::answering(|exchange| {
+        if exchange.received.method == "GET" {
+            exchange.answer("200 OK", "", "ok");
+        } else {
+            // It was read and may have been acted upon; there is no answer.
+            exchange.read_body();
+            exchange.close();
+        }
+    });
+    let gateway = open_gateway(&upstream);
+    let mut connection = gateway.connect();
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        // A pooled connection, the case in which a repetition would be tempting.
+        assert_eq!(connection.get("/", &[]).status, 200);
+        let before = upstream.begun();
+        assert_eq!(connection.request(method, "/", &[], b"pay 10").status, 502, "{method}");
+        assert_eq!(upstream.begun(), before + 1, "{method}");
     }
 }

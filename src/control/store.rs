@@ -3,10 +3,12 @@
 
 mod batch;
 mod codec;
+mod command;
 mod open;
 mod read;
 mod rows;
 mod schema;
+mod types;
 mod worker;
 
 use std::path::Path;
@@ -20,13 +22,16 @@ use parking_lot::{Mutex, RwLock};
 use redb::Database;
 use tokio::sync::oneshot;
 
-use crate::clock::{Clock, GuardedClock, UnixMs};
-use crate::denylist::{
-    Actor, Denial, DenialId, Denylist, Except, IdSource, IssuerId, Lift, Selector,
-};
+use crate::clock::{Clock, GuardedClock};
+use crate::denylist::{Actor, DenialId, Denylist, IdSource};
 
+use self::command::{Command, Task};
 use self::open::Opener;
-use self::worker::{Command, Task, Worker};
+use self::worker::Worker;
+
+pub use self::types::{
+    Accepted, Applied, Change, Epoch, Filter, NewDenial, Options, Page, Record, StoreError,
+};
 
 /// Handle of the store's thread; cheap to clone. When the last one goes, the thread writes what is
 /// pending and ends.
@@ -50,117 +55,6 @@ struct Shared {
     database: RwLock<Option<Database>>,
     sequence: AtomicU64,
     in_force: AtomicU64,
-}
-
-/// Which store, with its history, this is: random, made with the file. Sequences are comparable
-/// only within one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Epoch(pub [u8; 16]);
-
-/// A change of the state. Changes commute, and one that comes twice does nothing the second time.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
-    Denied(Denial),
-    Lifted(Lift),
-}
-
-/// What became of a change that was applied.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Applied {
-    New,
-    Known,
-    /// It could be forgotten already, and was not taken.
-    Expired,
-    /// A different denial has this id; it was not taken.
-    Conflict,
-}
-
-/// A denial with what became of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Record {
-    /// Position in the store's ordered log.
-    pub sequence: u64,
-    pub denial: Denial,
-    pub lift: Option<Lift>,
-}
-
-/// What a caller asks to be denied; the store adds id and creation time.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewDenial {
-    pub issuer: IssuerId,
-    pub selector: Selector,
-    pub condition: crate::denylist::Condition,
-    pub except: Option<Except>,
-    pub kept_until: Option<UnixMs>,
-    pub ends_at: Option<UnixMs>,
-    pub reason: String,
-    pub reference: Option<String>,
-    pub created_by: Actor,
-}
-
-/// The denial is on disk and in force.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Accepted {
-    pub record: Record,
-    /// It stood already: same selector, condition, exception, reference and credential.
-    pub already: bool,
-}
-
-/// Which records to list, newest first.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Filter {
-    pub issuer: Option<IssuerId>,
-    pub selector: Option<Selector>,
-    pub kind: Option<crate::denylist::SelectorKind>,
-    pub created_by: Option<String>,
-    pub reason_contains: Option<String>,
-    pub reference: Option<String>,
-    pub since: Option<UnixMs>,
-    /// `true`: lifted ones too.
-    pub with_lifted: bool,
-    /// Only records of a lower sequence: the cursor.
-    pub before: Option<u64>,
-    pub limit: usize,
-}
-
-/// A page of records; `next` is the cursor of the following page.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Page {
-    pub records: Vec<Record>,
-    pub next: Option<u64>,
-}
-
-/// Why the store could not do it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum StoreError {
-    /// The configured limit of denials is reached.
-    Full { limit: u64 },
-    /// The disk failed; nothing was changed.
-    Disk(String),
-    /// The store's thread has ended.
-    Closed,
-    /// The file exists and cannot be used; the text says what to do.
-    Open(String),
-}
-
-impl std::fmt::Display for StoreError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Full { limit } => write!(out, "the limit of {limit} denials is reached"),
-            Self::Disk(why) => write!(out, "the store's disk failed: {why}"),
-            Self::Closed => out.write_str("the store is closed"),
-            Self::Open(why) => out.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
-
-/// How to open a store.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Denials in force at the most; a tenth is kept for admins.
-    pub limit: u64,
 }
 
 impl Store {

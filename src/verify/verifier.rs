@@ -87,13 +87,14 @@ impl Verifier {
     ) -> Result<VerifiedToken, TokenFault> {
         // Before it is hashed: nobody buys work by length.
         check_length(credential.expose()).map_err(TokenFault::Form)?;
-        let key = SignatureCache::key(credential);
-        let remembered = self.cache.find(&key, self.id).filter(|signed| signed.key_is_published());
+        let key = self.cache.key(credential);
+        let remembered =
+            self.cache.find(key, credential, self.id).filter(|signed| signed.key_is_published());
         let (signed, fresh) = match remembered {
             Some(signed) => (signed, false),
             None => {
                 let signed = Arc::new(self.verify_signature(credential)?);
-                self.cache.insert(key, &signed);
+                self.cache.insert(key, credential, &signed);
                 (signed, true)
             }
         };

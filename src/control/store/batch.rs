@@ -172,7 +172,8 @@ impl<'t> Batch<'t> {
     }
 
     fn forget(&mut self, id: DenialId) -> Result<(), Fault> {
-        let record = rows::record(&self.records, &self.lifts, id)?.ok_or(Fault::Missing(id))?;
+        // Without its record there is nothing left to forget.
+        let Some(record) = rows::record(&self.records, &self.lifts, id)? else { return Ok(()) };
         self.records.remove(&id.0)?;
         self.log.remove(record.sequence)?;
         if let Some(row) = self.lifts.remove(&id.0)? {

@@ -1,12 +1,11 @@
 //! The binary form of records on disk. A version byte first, a check of the whole at the end: a
 //! row that was written by a later format or damaged is an error that says so, never a guess.
 
-use siphasher::sip::SipHasher24;
+mod bytes;
 
-use crate::clock::UnixMs;
-use crate::denylist::{
-    Actor, Condition, Denial, DenialId, Except, IssuerId, Lift, Selector, Via, canonical,
-};
+use crate::denylist::{Condition, Denial, DenialId, Except, IssuerId, Lift, Selector, canonical};
+
+use self::bytes::{Reader, Row};
 
 const VERSION: u8 = 1;
 const CHECK_BYTES: usize = 4;
@@ -156,178 +155,12 @@ fn read_except(issuer: &IssuerId, form: &[u8]) -> Option<Except> {
     }
 }
 
-/// Damage is found, a row under the id of another too. An attacker is not kept out: who can write
-/// the file owns it.
-fn check(id: DenialId, row: &[u8]) -> [u8; CHECK_BYTES] {
-    let [a, b, c, d, e, f, g, h, i, j] = id.0;
-    let key = (
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_le_bytes([i, j, 0, 0, 0, 0, 0, 0]),
-    );
-    let [check @ .., _, _, _, _] = SipHasher24::new_with_keys(key.0, key.1).hash(row).to_le_bytes();
-    check
-}
-
-/// A row being written. Numbers are LEB128, texts carry their length.
-struct Row(Vec<u8>);
-
-impl Row {
-    fn new() -> Self {
-        let mut row = Vec::with_capacity(192);
-        row.push(VERSION);
-        Self(row)
-    }
-
-    fn finish(mut self, id: DenialId) -> Vec<u8> {
-        let check = check(id, &self.0);
-        self.0.extend_from_slice(&check);
-        self.0
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.0.push(byte);
-    }
-
-    fn number(&mut self, mut number: u64) {
-        loop {
-            let [low, ..] = number.to_le_bytes();
-            number >>= 7;
-            if number == 0 {
-                return self.0.push(low & 0x7f);
-            }
-            self.0.push(low | 0x80);
-        }
-    }
-
-    fn time(&mut self, time: UnixMs) {
-        self.0.extend_from_slice(&time.0.to_le_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.number(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        match value {
-            None => self.byte(0),
-            Some(value) => {
-                self.byte(1);
-                write(self, value);
-            }
-        }
-    }
-
-    fn actor(&mut self, actor: &Actor) {
-        self.bytes(actor.name.as_bytes());
-        self.bytes(actor.role.as_bytes());
-        self.byte(match actor.via {
-            Via::Api => 0,
-            Via::Cli => 1,
-            Via::Dashboard => 2,
-            Via::Import => 3,
-            Via::Gateway => 4,
-        });
-        self.optional(actor.address.as_deref(), |row, text| row.bytes(text.as_bytes()));
-    }
-}
-
-struct Reader<'r> {
-    rest: &'r [u8],
-}
-
-impl<'r> Reader<'r> {
-    /// Checks version and check sum.
-    fn open(id: DenialId, row: &'r [u8]) -> Result<Self, CodecError> {
-        let (body, sum) = row.split_last_chunk::<CHECK_BYTES>().ok_or(CodecError::Damaged)?;
-        if check(id, body) != *sum {
-            return Err(CodecError::Damaged);
-        }
-        match body.split_first() {
-            Some((&VERSION, rest)) => Ok(Self { rest }),
-            Some((&version, _)) => Err(CodecError::Version(version)),
-            None => Err(CodecError::Damaged),
-        }
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*byte)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let part = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit.
-            if shift == 63 && part > 1 {
-                return None;
-            }
-            number |= part << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn time(&mut self) -> Option<UnixMs> {
-        let (time, rest) = self.rest.split_first_chunk::<8>()?;
-        self.rest = rest;
-        Some(UnixMs(i64::from_le_bytes(*time)))
-    }
-
-    fn bytes(&mut self) -> Option<&'r [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (bytes, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(bytes)
-    }
-
-    fn text(&mut self) -> Option<String> {
-        std::str::from_utf8(self.bytes()?).ok().map(str::to_owned)
-    }
-
-    /// The outer `None`: not readable.
-    #[expect(clippy::option_option, reason = "absent and unreadable are different things here")]
-    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
-        match self.byte()? {
-            0 => Some(None),
-            1 => read(self).map(Some),
-            _ => None,
-        }
-    }
-
-    fn condition(&mut self) -> Option<Condition> {
-        match self.byte()? {
-            0 => Some(Condition::Always),
-            1 => self.time().map(Condition::IssuedBefore),
-            2 => self.number().map(Condition::VersionBelow),
-            _ => None,
-        }
-    }
-
-    fn actor(&mut self) -> Option<Actor> {
-        let name = self.text()?;
-        let role = self.text()?;
-        let via = match self.byte()? {
-            0 => Via::Api,
-            1 => Via::Cli,
-            2 => Via::Dashboard,
-            3 => Via::Import,
-            4 => Via::Gateway,
-            _ => return None,
-        };
-        Some(Actor { name, role, via, address: self.optional(Self::text)? })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::bytes::check;
     use super::*;
-    use crate::denylist::TokenId;
+    use crate::clock::UnixMs;
+    use crate::denylist::{Actor, TokenId, Via};
 
     fn full() -> Denial {
         Denial {

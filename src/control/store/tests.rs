@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::clock::SimulatedClock;
+use crate::clock::{SimulatedClock, UnixMs};
 use crate::denylist::{
-    Condition, ConditionKind, Fingerprinter, Identity, Marks, SelectorKind, TokenId, Via,
+    Condition, ConditionKind, Denial, Except, Fingerprinter, Identity, IssuerId, Lift, Marks,
+    Selector, SelectorKind, TokenId, Via,
 };
 use crate::keys::Thumbprint;
 
@@ -374,6 +375,22 @@ fn records_are_forgotten_an_hour_late_and_timed_blocks_end_on_time() {
     assert_eq!(states(&bed), [false, false, true]);
     let next = deny(&bed, new(subject("carol"), Condition::Always)).record;
     assert_eq!(next.sequence, 4, "a sequence is never given twice");
+}
+
+#[test]
+fn a_backlog_larger_than_one_transaction_is_forgotten_whole_and_nothing_else_is() {
+    let clock = SimulatedClock::at(START);
+    let bed = disk::SimulatedDisk::new().open_at(&clock).unwrap();
+    let expiring = |n: usize| NewDenial {
+        kept_until: Some(START.plus(HOUR)),
+        ..new(subject(&format!("u-{n}")), Condition::VersionBelow(9))
+    };
+    run(bed.store.deny_all((0..5000).map(expiring).collect())).unwrap();
+    deny(&bed, new(subject("u-7"), Condition::VersionBelow(4)));
+    clock.pass(HOUR * 2);
+    run(bed.store.housekeep()).unwrap();
+    assert_eq!((bed.store.count(), bed.denylist.len()), (1, 1));
+    assert!(denied(&bed, "u-7") && !denied(&bed, "u-8") && !denied(&bed, "u-4999"));
 }
 
 #[test]

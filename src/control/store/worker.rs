@@ -6,16 +6,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase as _};
-use tokio::sync::oneshot;
 
 use crate::clock::{Clock, GuardedClock, UnixMs};
-use crate::denylist::{Actor, DenialId, IdSource, Lift, Writer, canonical};
+use crate::denylist::{IdSource, Writer, canonical};
 
 use super::batch::{Batch, Effects};
+use super::command::Command;
 use super::open::{self, Opener};
 use super::rows::{self, Fault};
 use super::schema::{self, Progress, SelectorHash};
-use super::{Accepted, Applied, Change, NewDenial, Record, Shared, StoreError};
+use super::{Shared, StoreError};
 
 /// Changes in one transaction: bounds the time that its first waits for its last.
 const GROUP_MAX: usize = 4096;
@@ -27,39 +27,6 @@ const PURGE_MAX: usize = 4096;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How far the clock on disk may lag behind while nothing else is written.
 const CLOCK_LAG: Duration = Duration::from_secs(300);
-
-/// What callers ask of the thread.
-pub(super) enum Command {
-    Deny(Task<NewDenial, Result<Accepted, StoreError>>),
-    Lift {
-        ids: Task<DenialId, Record>,
-        reason: Option<String>,
-        by: Actor,
-    },
-    Apply(Task<Change, Applied>),
-    /// Forget all that is due now; how many.
-    Housekeep(oneshot::Sender<Result<u64, StoreError>>),
-    Close,
-}
-
-/// Something to do and whom to tell.
-pub(super) struct Task<I, O> {
-    input: Vec<I>,
-    output: Vec<O>,
-    reply: oneshot::Sender<Result<Vec<O>, StoreError>>,
-}
-
-impl<I, O> Task<I, O> {
-    pub(super) fn new(input: Vec<I>) -> (Self, oneshot::Receiver<Result<Vec<O>, StoreError>>) {
-        let (reply, answer) = oneshot::channel();
-        (Self { output: Vec::with_capacity(input.len()), input, reply }, answer)
-    }
-
-    /// A caller that has gone away does not matter: what it asked for is done.
-    fn end(self, outcome: Result<(), StoreError>) {
-        let _ = self.reply.send(outcome.map(|()| self.output));
-    }
-}
 
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
@@ -84,9 +51,11 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut looked = self.clock.read().1;
         let mut open = true;
+        let mut backlog = false;
         while open {
             let mut group = Vec::new();
-            match self.queue.recv_timeout(HOUSEKEEPING) {
+            let wait = if backlog { Duration::ZERO } else { HOUSEKEEPING };
+            match self.queue.recv_timeout(wait) {
                 Ok(first) => open = self.gather(first, &mut group),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
@@ -98,9 +67,11 @@ impl Worker {
             let now = self.clock.read().1;
             if now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due() {
                 looked = now;
-                if let Err(fault) = self.housekeep(PURGE_MAX) {
+                let forgotten = self.housekeep();
+                if let Err(fault) = &forgotten {
                     tracing::error!(%fault, "housekeeping of the store failed");
                 }
+                backlog = forgotten.is_ok_and(|forgotten| forgotten == PURGE_MAX);
             }
         }
         self.advance_clock();
@@ -120,13 +91,10 @@ impl Worker {
         let mut next = Some(first);
         let mut size = 0;
         while let Some(command) = next.take() {
-            size += match &command {
-                Command::Deny(task) => task.input.len(),
-                Command::Lift { ids, .. } => ids.input.len(),
-                Command::Apply(task) => task.input.len(),
-                Command::Housekeep(_) => 1,
-                Command::Close => return false,
-            };
+            if matches!(command, Command::Close) {
+                return false;
+            }
+            size += command.size();
             group.push(command);
             if size < GROUP_MAX {
                 next = self.queue.try_recv().ok();
@@ -160,24 +128,32 @@ impl Worker {
                 Command::Lift { ids, .. } => ids.end(outcome.clone()),
                 Command::Apply(task) => task.end(outcome.clone()),
                 Command::Housekeep(reply) => {
-                    let _ = reply.send(self.housekeep(usize::MAX).map_err(StoreError::from));
+                    let _ = reply.send(self.housekeep_all().map_err(StoreError::from));
                 }
                 Command::Close => {}
             }
         }
     }
 
-    /// Forgets what is due, at most so many; writes the clock when it is far ahead of the disk.
-    fn housekeep(&mut self, most: usize) -> Result<u64, Fault> {
+    fn housekeep_all(&mut self) -> Result<u64, Fault> {
+        let mut forgotten = 0;
+        while self.is_due() {
+            forgotten += u64::try_from(self.housekeep()?).unwrap_or(u64::MAX);
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets what is due, up to a limit; writes the clock when it is far ahead of the disk.
+    fn housekeep(&mut self) -> Result<usize, Fault> {
         let clock = self.guarded.reading();
         if self.is_due() {
             let mut forgotten = 0;
             self.transact(|batch| {
-                forgotten = batch.purge(clock, most)?;
+                forgotten = batch.purge(clock, PURGE_MAX)?;
                 Ok(())
             })?;
             self.next_due = self.on_disk(open::next_due)?;
-            return Ok(u64::try_from(forgotten).unwrap_or(u64::MAX));
+            return Ok(forgotten);
         }
         if clock.since(self.progress.clock) >= CLOCK_LAG {
             self.transact(|_| Ok(()))?;
@@ -309,37 +285,5 @@ impl Worker {
 
     fn on_disk<T>(&self, read: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
         self.shared.database.read().as_ref().map_or(Err(Fault::Closed), read)
-    }
-}
-
-impl Command {
-    /// Makes the changes; the answers wait for the commit.
-    fn work(
-        &mut self,
-        batch: &mut Batch<'_>,
-        ids: &mut IdSource,
-        now: UnixMs,
-        clock: UnixMs,
-    ) -> Result<(), Fault> {
-        match self {
-            Self::Deny(task) => {
-                for denial in task.input.drain(..) {
-                    task.output.push(batch.deny(denial, ids.next(now), now)?);
-                }
-            }
-            Self::Lift { ids: task, reason, by } => {
-                for denial in task.input.drain(..) {
-                    let (reason, by) = (reason.clone(), by.clone());
-                    task.output.extend(batch.lift(Lift { denial, at: now, reason, by })?);
-                }
-            }
-            Self::Apply(task) => {
-                for change in task.input.drain(..) {
-                    task.output.push(batch.apply(change, clock)?);
-                }
-            }
-            Self::Housekeep(_) | Self::Close => {}
-        }
-        Ok(())
     }
 }

@@ -18,6 +18,21 @@ fn a_signature_is_verified_once_and_remembered() {
     assert!(Arc::ptr_eq(first.signed(), again.signed()));
 }
 
+// C10
+#[test]
+fn another_token_in_the_same_place_of_the_cache_is_no_hit() {
+    let verifier = verifier(policy());
+    let (one, two) = (sign(&claims()), sign(&with("sub", "mallory".into())));
+    assert_eq!(fresh(&verifier, &one, NOW), Ok(true));
+    let cache = verifier.cache();
+    let (place, signed) = (cache.key(&one), verifier.verify(&one, NOW).unwrap());
+    let id = signed.signed().verifier;
+    assert!(cache.find(place, &one, id).is_some());
+    assert!(cache.find(place, &two, id).is_none());
+    assert!(cache.find(place, &one, id + 1).is_none());
+    assert_ne!(place, cache.key(&two));
+}
+
 #[test]
 fn a_refused_token_leaves_no_trace_unless_its_signature_held() {
     let verifier = verifier(policy());

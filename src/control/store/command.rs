@@ -1,0 +1,85 @@
+//! What callers ask of the store's thread, and how each is done within a transaction.
+
+use tokio::sync::oneshot;
+
+use crate::clock::UnixMs;
+use crate::denylist::{Actor, DenialId, IdSource, Lift};
+
+use super::batch::Batch;
+use super::rows::Fault;
+use super::{Accepted, Applied, Change, NewDenial, Record, StoreError};
+
+/// What callers ask of the thread.
+pub(super) enum Command {
+    Deny(Task<NewDenial, Result<Accepted, StoreError>>),
+    Lift {
+        ids: Task<DenialId, Record>,
+        reason: Option<String>,
+        by: Actor,
+    },
+    Apply(Task<Change, Applied>),
+    /// Forget all that is due now; how many.
+    Housekeep(oneshot::Sender<Result<u64, StoreError>>),
+    Close,
+}
+
+/// Something to do and whom to tell.
+pub(super) struct Task<I, O> {
+    input: Vec<I>,
+    output: Vec<O>,
+    reply: oneshot::Sender<Result<Vec<O>, StoreError>>,
+}
+
+impl<I, O> Task<I, O> {
+    pub(super) fn new(input: Vec<I>) -> (Self, oneshot::Receiver<Result<Vec<O>, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { output: Vec::with_capacity(input.len()), input, reply }, answer)
+    }
+
+    /// A caller that has gone away does not matter: what it asked for is done.
+    pub(super) fn end(self, outcome: Result<(), StoreError>) {
+        let _ = self.reply.send(outcome.map(|()| self.output));
+    }
+}
+
+impl Command {
+    /// How many changes it may make.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Deny(task) => task.input.len(),
+            Self::Lift { ids, .. } => ids.input.len(),
+            Self::Apply(task) => task.input.len(),
+            Self::Housekeep(_) | Self::Close => 1,
+        }
+    }
+
+    /// Makes the changes; the answers wait for the commit.
+    pub(super) fn work(
+        &mut self,
+        batch: &mut Batch<'_>,
+        ids: &mut IdSource,
+        now: UnixMs,
+        clock: UnixMs,
+    ) -> Result<(), Fault> {
+        match self {
+            Self::Deny(task) => {
+                for denial in task.input.drain(..) {
+                    task.output.push(batch.deny(denial, ids.next(now), now)?);
+                }
+            }
+            Self::Lift { ids: task, reason, by } => {
+                for denial in task.input.drain(..) {
+                    let (reason, by) = (reason.clone(), by.clone());
+                    task.output.extend(batch.lift(Lift { denial, at: now, reason, by })?);
+                }
+            }
+            Self::Apply(task) => {
+                for change in task.input.drain(..) {
+                    task.output.push(batch.apply(change, clock)?);
+                }
+            }
+            Self::Housekeep(_) | Self::Close => {}
+        }
+        Ok(())
+    }
+}

@@ -1,5 +1,7 @@
 //! The config file, by way of the running program: what is wrong is said before anything starts.
 
+use std::path::Path;
+
 use crate::support::{Issuer, Setup, Upstream, program, run_to_end};
 
 #[test]
@@ -32,4 +34,29 @@ fn a_config_that_check_accepts_starts() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("is valid"));
     assert_eq!(gateway.status(&issuer.mint("alice")), 200);
+}
+
+#[test]
+fn the_complete_example_and_the_one_in_the_readme_are_valid_as_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let accepted = |path: &Path| {
+        let output = run_to_end(program().arg("check").arg("-c").arg(path));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{}: {text}", path.display());
+    };
+    accepted(&root.join("gateway.toml"));
+
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let start = readme.find("    [server]").expect("the example in the README");
+    let example: String = readme[start..]
+        .lines()
+        .take_while(|line| line.starts_with("    "))
+        .map(|line| format!("{}\n", line.trim_start()))
+        .collect();
+    assert!(example.lines().count() > 10, "{example}");
+    let key = Issuer::new("ES256").key.jwk().to_string();
+    let (dir, path) = Setup::new().file("keys.json", &format!("{{\"keys\": [{key}]}}")).write();
+    std::fs::write(&path, example).unwrap();
+    accepted(&path);
+    drop(dir);
 }

@@ -138,6 +138,26 @@ fn a_minted_token_passes_and_decodes() {
 }
 
 #[test]
+fn a_config_that_init_wrote_from_a_token_is_valid_once_the_keys_are_there() {
+    let (issuer, gateway) = scene();
+    let token = issuer.mint("alice");
+    let output = gateway.command(&["init"], &token);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = stdout(&output);
+    assert!(text.contains(&issuer.iss) && text.contains(&issuer.audience), "{text}");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!text.contains(&token) && !told.contains(&token), "the token is not kept");
+    let key = issuer.key.jwk().to_string();
+    let setup = Setup::new().file("issuer.jwks.json", &format!("{{\"keys\": [{key}]}}"));
+    let (dir, path) = setup.write();
+    std::fs::write(&path, &text).unwrap();
+    let check = || run_to_end(program().arg("check").arg("-c").arg(&path)).status.code();
+    assert_eq!(check(), Some(0), "{text}");
+    std::fs::remove_file(dir.path().join("issuer.jwks.json")).unwrap();
+    assert_eq!(check(), Some(78), "without the keys it is not");
+}
+
+#[test]
 fn what_stands_in_a_reason_cannot_steer_a_terminal() {
     let (_, gateway) = scene();
     let reason = "\u{1b}[2J\u{1b}]0;owned\u{7}plain";

@@ -18,8 +18,10 @@ mod tokens;
 mod claims;
 // Where a token may come from, and what becomes of it on the way to the backend.
 mod credentials;
-// Revoke, block, undo: each selector with each condition, beside a neighbour that still passes.
+// Each selector with each condition, beside a neighbour that still passes.
 mod denials;
+// Revoke, block and undo as people use them.
+mod acts;
 // kill -9 in the middle of a stream of denials.
 mod durability;
 

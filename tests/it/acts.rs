@@ -1,0 +1,146 @@
+//! Revoke, block and undo as people use them: what overlaps, what is answered, what ends by itself,
+//! and what can be found out afterwards.
+
+use serde_json::json;
+
+use crate::denials::{one_issuer, scene};
+use crate::support::{eventually, now};
+
+#[test]
+fn the_strictest_of_several_denials_wins_and_undo_takes_back_only_its_own() {
+    let scene = one_issuer();
+    let token = scene.token("alice").claim("sid", "s-1").mint();
+    let cutoff = scene.admin.revoke(json!({"subject": "alice"}));
+    let block = scene.admin.block(json!({"subject": "alice"}));
+    let session = scene.admin.block(json!({"session": "s-1"}));
+    for id in [&block, &session, &cutoff] {
+        scene.denied(&token, "a token under further denials");
+        scene.admin.undo(id);
+    }
+    scene.passes(&token, "a token whose denials are all undone");
+}
+
+#[test]
+fn revoke_ends_what_exists_and_lets_a_new_token_pass_when_the_answer_said_so() {
+    let scene = one_issuer();
+    let old = scene.token("alice").times(0, 600).mint();
+    scene.passes(&old, "before");
+    let answer =
+        scene.admin.post("/v1/revoke", &json!({"user": "alice", "reason": "password changed"}));
+    scene.denied(&old, "a token issued in the same second");
+    let from = answer["outcome"]["tokens_pass_from"].as_str().expect("when new tokens pass");
+    let from: jiff::Timestamp = from.parse().expect("an RFC 3339 time");
+    assert!((0..=1).contains(&(from.as_second() - now())), "{from}");
+    let new = scene.token("alice").claim("iat", from.as_second()).mint();
+    scene.passes(&new, "a token issued at that instant");
+}
+
+#[test]
+fn block_holds_for_tokens_that_are_issued_later_until_undone() {
+    let scene = one_issuer();
+    let id = scene.admin.block(json!({"user": "mallory"}));
+    scene.denied(&scene.token("mallory").times(10, 600).mint(), "a later token");
+    let again = scene.admin.post("/v1/block", &json!({"user": "mallory", "reason": "test"}));
+    assert_eq!((again["id"].as_str(), again["already"].as_bool()), (Some(id.as_str()), Some(true)));
+    let first = scene.admin.undo(&id);
+    let second = scene.admin.undo(&id);
+    assert_eq!(first["undone_at"], second["undone_at"], "undoing twice is undoing once");
+    scene.passes(&scene.token("mallory").mint(), "after undo");
+}
+
+#[test]
+fn a_timed_block_ends_by_itself() {
+    let scene = one_issuer();
+    let token = scene.token("alice").mint();
+    scene
+        .admin
+        .post("/v1/block", &json!({"user": "alice", "reason": "cool down", "ends_in": "1s"}));
+    scene.denied(&token, "within the time");
+    eventually("the block ends", || (scene.gateway.status(&token) == 200).then_some(()));
+}
+
+#[test]
+fn a_denial_made_while_a_connection_is_open_counts_for_its_next_request() {
+    let scene = one_issuer();
+    let bearer = format!("Bearer {}", scene.token("alice").mint());
+    let headers = [("Authorization", bearer.as_str())];
+    let mut connection = scene.gateway.connect();
+    for _ in 0..3 {
+        assert_eq!(connection.get("/", &headers).status, 200);
+    }
+    let id = scene.admin.revoke(json!({"user": "alice"}));
+    assert_eq!(connection.get("/", &headers).status, 401);
+    scene.admin.undo(&id);
+    assert_eq!(connection.get("/", &headers).status, 200);
+}
+
+#[test]
+fn not_one_request_after_the_acknowledgement_passes() {
+    let scene = one_issuer();
+    for round in 0..100 {
+        let subject = format!("user-{round}");
+        let token = scene.token(&subject).mint();
+        scene.passes(&token, "before");
+        scene.admin.revoke(json!({"user": subject}));
+        scene.denied(&token, &format!("round {round}"));
+    }
+}
+
+#[test]
+fn the_listing_shows_what_is_in_force_and_pages_are_stable() {
+    let scene = one_issuer();
+    let ids: Vec<String> =
+        (0..7).map(|number| scene.admin.block(json!({"user": format!("u{number}")}))).collect();
+    scene.admin.undo(&ids[3]);
+    let mut seen = Vec::new();
+    let mut path = "/v1/denials?limit=2".to_owned();
+    loop {
+        let page = scene.admin.get(&path);
+        let items = page["items"].as_array().expect("items");
+        assert!(items.len() <= 2);
+        seen.extend(items.iter().map(|item| item["id"].as_str().expect("an id").to_owned()));
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/v1/denials?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    let mut expected = ids.clone();
+    expected.remove(3);
+    expected.reverse();
+    assert_eq!(seen, expected, "newest first, without the undone one");
+    let one = scene.admin.get(&format!("/v1/denials/{}", ids[3]));
+    assert_eq!(one["state"], "undone");
+    let filtered = scene.admin.get("/v1/denials?subject=u5");
+    assert_eq!(filtered["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn explain_names_the_denial_that_a_request_met() {
+    let scene = one_issuer();
+    let token = scene.token("alice").mint();
+    let id = scene.admin.revoke(json!({"user": "alice", "reason": "lost laptop"}));
+    let refused = scene.gateway.get_with("/", &token);
+    let request_id = refused.json()["request_id"].as_str().expect("a request id").to_owned();
+    let by_token = scene.admin.post("/v1/explain", &json!({"token": token}));
+    assert_eq!((&by_token["pass"], &by_token["code"]), (&json!(false), &json!("token_revoked")));
+    assert!(by_token["checks"].to_string().contains(&id), "{by_token}");
+    let by_request = eventually("the refusal is known", || {
+        let body = json!({"request_id": request_id});
+        let answer = scene.admin.call("POST", "/v1/explain", Some(&body));
+        (answer.status == 200).then(|| answer.json())
+    });
+    assert_eq!(by_request["code"], "token_revoked");
+    let fine = scene.admin.post("/v1/explain", &json!({"token": scene.token("bob").mint()}));
+    assert_eq!(fine["pass"], true);
+}
+
+#[test]
+fn with_several_issuers_a_denial_must_say_which() {
+    let scene = scene();
+    let body = json!({"subject": "alice", "always": true, "reason": "x"});
+    let answer = scene.admin.call("POST", "/v1/denials", Some(&body));
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    let text = answer.text();
+    assert!(text.contains("main") && text.contains("partner"), "it lists them: {text}");
+    assert_eq!(scene.gateway.status(&scene.issuer.mint("alice")), 200);
+}

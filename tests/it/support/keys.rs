@@ -57,9 +57,10 @@ impl Key {
     pub fn new(kind: Kind) -> Self {
         match kind {
             Kind::Secret => {
-                let mut bytes = [0_u8; 64];
+                // As text: a file may end in a line end, which is no part of the secret.
+                let mut bytes = [0_u8; 48];
                 fill(&mut bytes).unwrap();
-                Self::Secret(Arc::from(bytes.as_slice()))
+                Self::Secret(Arc::from(base64url(bytes).as_bytes()))
             }
             Kind::Rsa => Self::Rsa(rsa(&FIRST_RSA)),
             Kind::P256 => Self::P256(Arc::new(

@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use crate::config::{Config, Listen};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::store::{self, Store};
-use crate::denylist::{Denylist, Fingerprinter};
+use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::{Command, CoreHandle, Shared};
 use crate::proxy::{self, Addresses, Published};
@@ -88,6 +88,7 @@ impl Gateway {
             .map_err(StartError::Thread)?;
         let shared = Shared { published: Arc::clone(&published), observer, log: log.clone() };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
+        tell_cores_of_changes(&denylist, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let control = ControlThread::start(Parts {
             config: &config,
@@ -174,6 +175,19 @@ impl Gateway {
         sockets::remove_files(&self.listen);
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
     }
+}
+
+/// A change of the table reaches the open streams: the store's thread calls this after the table
+/// and before it acknowledges.
+fn tell_cores_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
+    let commands: Vec<_> = cores.iter().map(|core| core.commands.downgrade()).collect();
+    denylist.listen(Box::new(move |marks| {
+        let marks: Arc<[Fingerprint]> = marks.into();
+        for commands in commands.iter().filter_map(|commands| commands.upgrade()) {
+            // A core that has ended has no streams.
+            commands.send(Command::Changed(Arc::clone(&marks))).ok();
+        }
+    }));
 }
 
 fn url(address: &Listen) -> String {

@@ -249,6 +249,7 @@ impl Worker {
         for (form, fold) in effects.recomputed {
             self.set(&form, &fold);
         }
+        self.writer.announce();
         self.next_due = match (self.next_due, effects.next_due) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, None) | (None, one) => one,
@@ -293,6 +294,7 @@ impl Worker {
                 }
             }
         }
+        self.writer.announce();
         self.next_due = open::next_due(&database)?;
         self.progress = opened.progress;
         shared.tell(opened.progress);

@@ -31,8 +31,8 @@ use control_thread::{ControlThread, Parts};
 pub use signals::wait_for_stop;
 pub use sockets::BindError;
 
-/// Observations that may wait for the control plane.
-const OBSERVATIONS: usize = 16 * 1024;
+/// Reports of the cores that may wait for the control plane.
+const REPORTS: usize = 64;
 
 /// How to start, beyond the configuration.
 pub struct Options {
@@ -83,7 +83,7 @@ impl Gateway {
         let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
         let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
-        let (observer, observations) = Observer::new(OBSERVATIONS);
+        let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
         let shared = Shared { published: Arc::clone(&published), observer, log: log.clone() };

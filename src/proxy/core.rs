@@ -23,7 +23,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::UnixMs;
 use crate::denylist::{Fingerprint, Fold};
 use crate::telemetry::access::CoreLog;
-use crate::telemetry::{Observer, OpenStream};
+use crate::telemetry::{CoreObserver, Observer, OpenStream};
 
 use super::accept::Target;
 use super::connection::Connection;
@@ -42,7 +42,7 @@ pub struct Core {
     current: RefCell<Rc<Snapshot>>,
     pub(super) pool: Pool,
     pub(super) log: CoreLog,
-    pub(super) observer: Observer,
+    pub(super) observer: CoreObserver,
     ids: RequestIds,
     pub(super) streams: Streams,
     index: usize,
@@ -145,7 +145,7 @@ async fn run(
         current,
         pool: Pool::default(),
         log: shared.log.core_log(),
-        observer: shared.observer,
+        observer: shared.observer.core_observer(),
         ids: RequestIds::new(index),
         streams: Streams::default(),
         index,
@@ -178,6 +178,7 @@ async fn run(
             _ = tick.tick() => {
                 ticks = ticks.wrapping_add(1);
                 core.log.flush();
+                core.observer.report();
                 core.streams.expire(UnixMs::now());
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
                     core.sweep();

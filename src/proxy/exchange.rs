@@ -102,11 +102,12 @@ impl Exchange {
         let Some(verified) = verified else { return };
         let signed = verified.token.signed();
         if verified.token.is_fresh() {
-            self.core.observer.tell(Observation::Sighting(Sighting {
+            let sighting = || Sighting {
                 at: self.at,
                 token: Arc::clone(signed),
                 address: self.connection.peer,
-            }));
+            };
+            self.core.observer.tell(|| Observation::Sighting(sighting()));
         }
         self.token = Some(Arc::clone(signed));
     }
@@ -215,7 +216,7 @@ impl Exchange {
     }
 
     fn observe_refusal(&self) {
-        self.core.observer.tell(Observation::Refusal(Refusal {
+        let refusal = || Refusal {
             at: self.at,
             request_id: self.request_id.to_str().unwrap_or("").to_owned(),
             method: self.method.clone(),
@@ -228,7 +229,8 @@ impl Exchange {
             address: self.connection.peer,
             token: self.token.clone(),
             hit: self.hit,
-        }));
+        };
+        self.core.observer.tell(|| Observation::Refusal(refusal()));
     }
 
     fn host_text(&self) -> &str {

@@ -1,7 +1,7 @@
 //! The canonical request: one host, one path, no ambiguity. What cannot be read in one way only is
 //! refused here, so that every later step and the backend see the same request.
 
-use http::header::{HOST, HeaderName, UPGRADE};
+use http::header::{HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
@@ -25,6 +25,7 @@ impl Canonical {
         if parts.method == Method::CONNECT {
             return Err(BadRequest::Connect.into());
         }
+        check_transfer_encoding(&parts.headers)?;
         let host = host_of(&parts)?;
         path::check(parts.uri.path(), parts.uri.query())?;
         if !parts.uri.path().starts_with('/') {
@@ -72,6 +73,14 @@ pub(super) fn host_name(text: &str) -> Option<String> {
     };
     let port_good = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
     (!name.is_empty() && name.len() <= 255 && port_good).then(|| name.to_ascii_lowercase())
+}
+
+/// Exactly `chunked`, once. Other codings would have to be undone or told on (RFC 9112 section 6.1),
+/// and several are how two parsers come to see two messages.
+fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), BadRequest> {
+    let value = single(headers, &TRANSFER_ENCODING).map_err(|_| BadRequest::TransferEncoding)?;
+    let good = value.is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if good { Ok(()) } else { Err(BadRequest::TransferEncoding) }
 }
 
 fn single<'h>(

@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use crate::config::{Config, Listen};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::store::{self, Store};
-use crate::denylist::{Denylist, Fingerprinter};
+use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::{Command, CoreHandle, Shared};
 use crate::proxy::{self, Addresses, Published};
@@ -31,8 +31,8 @@ use control_thread::{ControlThread, Parts};
 pub use signals::wait_for_stop;
 pub use sockets::BindError;
 
-/// Observations that may wait for the control plane.
-const OBSERVATIONS: usize = 16 * 1024;
+/// Reports of the cores that may wait for the control plane.
+const REPORTS: usize = 64;
 
 /// How to start, beyond the configuration.
 pub struct Options {
@@ -83,11 +83,12 @@ impl Gateway {
         let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
         let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
-        let (observer, observations) = Observer::new(OBSERVATIONS);
+        let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
         let shared = Shared { published: Arc::clone(&published), observer, log: log.clone() };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
+        tell_cores_of_changes(&denylist, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let control = ControlThread::start(Parts {
             config: &config,
@@ -174,6 +175,19 @@ impl Gateway {
         sockets::remove_files(&self.listen);
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
     }
+}
+
+/// A change of the table reaches the open streams: the store's thread calls this after the table
+/// and before it acknowledges.
+fn tell_cores_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
+    let commands: Vec<_> = cores.iter().map(|core| core.commands.downgrade()).collect();
+    denylist.listen(Box::new(move |marks| {
+        let marks: Arc<[Fingerprint]> = marks.into();
+        for commands in commands.iter().filter_map(|commands| commands.upgrade()) {
+            // A core that has ended has no streams.
+            commands.send(Command::Changed(Arc::clone(&marks))).ok();
+        }
+    }));
 }
 
 fn url(address: &Listen) -> String {

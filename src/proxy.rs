@@ -12,6 +12,7 @@ pub mod ask;
 mod body;
 mod canonical;
 mod claim_header;
+mod connection;
 mod cookie;
 pub mod core;
 mod credential;
@@ -24,6 +25,7 @@ mod permit;
 mod pool;
 mod published;
 pub mod route;
+mod streams;
 mod tunnel;
 mod upstream;
 
@@ -37,7 +39,8 @@ pub use upstream::{Addresses, Upstream};
 
 use self::answer::Rejection;
 use self::body::Body;
-use self::core::{Connection, Core};
+use self::connection::Connection;
+use self::core::Core;
 use self::exchange::Exchange;
 use self::tunnel::Answer;
 
@@ -88,5 +91,11 @@ async fn pass(
     let token = credential::verify(credential, route, &published, now)?;
     exchange.verified(token.as_ref());
     let permit = permit::decide(request, route, token, &published, now)?;
-    forward::send(core, connection, exchange, permit, &published).await
+    match exchange.open_stream(&permit) {
+        None => forward::send(core, connection, exchange, permit, &published).await,
+        Some(stream) => {
+            let sending = forward::send(core, connection, exchange, permit, &published);
+            stream.unless_cut(sending).await.unwrap_or_else(|cause| Err(Rejection::Cut(cause)))
+        }
+    }
 }

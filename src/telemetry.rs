@@ -3,5 +3,7 @@
 
 pub mod access;
 mod observe;
+mod open_stream;
 
-pub use observe::{Observation, Observer, Refusal, Sighting};
+pub use observe::{CoreObserver, Observation, Observations, Observer, Refusal, Sighting};
+pub use open_stream::{OpenStream, StreamId, StreamKind};

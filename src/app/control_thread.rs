@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
 use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
-use crate::control::people::{People, Refusals};
+use crate::control::people::{self, People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
 use crate::proxy::Published;
-use crate::telemetry::Observation;
+use crate::telemetry::Observations;
 
 use super::StartError;
 use super::explain::route_explainer;
@@ -29,7 +29,7 @@ pub struct Parts<'c> {
     pub store: Store,
     pub denylist: Arc<Denylist>,
     pub published: Arc<ArcSwap<Published>>,
-    pub observations: mpsc::Receiver<Observation>,
+    pub observations: mpsc::Receiver<Observations>,
     pub ready: Arc<AtomicBool>,
 }
 
@@ -74,7 +74,7 @@ impl ControlThread {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                runtime.spawn(observe(observations, people, refusals));
+                runtime.spawn(people::watch(observations, people, refusals));
                 runtime.block_on(admin::serve(listeners, api, until(stopped)));
             })
             .map_err(StartError::Thread)?;
@@ -126,19 +126,6 @@ fn bind(
         listeners.push(listener);
     }
     Ok((listeners, names))
-}
-
-async fn observe(
-    mut observations: mpsc::Receiver<Observation>,
-    people: Arc<People>,
-    refusals: Arc<Refusals>,
-) {
-    while let Some(observation) = observations.recv().await {
-        match observation {
-            Observation::Sighting(sighting) => people.sight(&sighting),
-            Observation::Refusal(refusal) => refusals.add(refusal),
-        }
-    }
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

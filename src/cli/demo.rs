@@ -42,7 +42,7 @@ pub fn run(demo: &Demo, global: &Global, console: &Console) -> Result<Exit, Fail
     let screen = screen::screen(&stage, &Called::new(&stage, global), in_force, console.look.paint);
     console.say_always(&screen)?;
     wait_for_stop().map_err(|cause| Failure::Read { what: "signals".to_owned(), cause })?;
-    stage::drain(gateway);
+    gateway.drain();
     let word = words::shell(&directory.display().to_string());
     console.say(&format!(
         "\nStopped. Start again and what was revoked still is; rm -r {word} forgets it.\n"

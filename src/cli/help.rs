@@ -121,7 +121,9 @@ pub const STATUS: &str = "\
 Examples:
   portcullis status
   portcullis status --json
-  portcullis status --admin unix:/var/lib/portcullis/admin.sock";
+  portcullis status --admin unix:/var/lib/portcullis/admin.sock
+
+Exit code 2: something is not all right; it is said first.";
 
 pub const HEALTH: &str = "\
 Examples:

@@ -6,6 +6,7 @@
 //! on disk and in force; no answer and no log line holds a token or a secret.
 
 mod answer;
+mod batch;
 mod caller;
 mod condition;
 mod create;
@@ -15,6 +16,7 @@ mod first_credential;
 mod guard;
 mod handle;
 mod json;
+mod lines;
 mod list;
 mod listener;
 mod members;
@@ -27,6 +29,7 @@ mod record;
 mod selecting;
 mod serve;
 mod status;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -36,6 +39,8 @@ mod warnings;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::UnixMs;
 use crate::config::AdminToken;
@@ -53,6 +58,9 @@ pub(crate) use near::distance;
 pub use serve::serve;
 
 use throttle::Throttle;
+
+/// Batches, exports and imports at once.
+const STREAMS_MAX: usize = 8;
 
 /// The verifier in force. A reload publishes another one.
 pub type VerifierSource = Arc<dyn Fn() -> Arc<Verifier> + Send + Sync>;
@@ -89,6 +97,8 @@ pub struct Api {
     ready: Arc<AtomicBool>,
     started_at: UnixMs,
     throttle: Throttle,
+    /// Places for calls that stream: each holds some memory for its answer.
+    streams: Arc<Semaphore>,
 }
 
 impl Api {
@@ -106,11 +116,17 @@ impl Api {
             ready: parts.ready,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
     }
 
     fn verifier(&self) -> Arc<Verifier> {
         (self.verifier)()
+    }
+
+    /// A place for a call that streams, until it is dropped.
+    fn place(&self) -> Result<OwnedSemaphorePermit, problem::Refused> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| problem::Refused::TooManyStreams)
     }
 
     fn is_ready(&self) -> bool {

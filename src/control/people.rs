@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::clock::UnixMs;
 use crate::control::admin::distance;
 use crate::denylist::{Condition, Except, Fingerprint, Fingerprinter, IssuerId, Selector};
-use crate::telemetry::{Observation, Sighting};
+use crate::telemetry::{Observation, Observations, Sighting};
 
 pub use person::Person;
 use person::{Name, Reached};
@@ -288,14 +288,16 @@ fn shorten(found: &mut Vec<(usize, String)>) {
 
 /// Feeds people and refusals until the data plane is gone.
 pub async fn watch(
-    mut observations: mpsc::Receiver<Observation>,
+    mut reports: mpsc::Receiver<Observations>,
     people: Arc<People>,
     refusals: Arc<Refusals>,
 ) {
-    while let Some(observation) = observations.recv().await {
-        match observation {
-            Observation::Sighting(sighting) => people.sight(&sighting),
-            Observation::Refusal(refusal) => refusals.add(refusal),
+    while let Some(report) = reports.recv().await {
+        for observation in report {
+            match observation {
+                Observation::Sighting(sighting) => people.sight(&sighting),
+                Observation::Refusal(refusal) => refusals.add(refusal),
+            }
         }
     }
 }

@@ -109,6 +109,7 @@ impl Store {
             progress: opened.progress,
             next_due,
             unsure: Vec::new(),
+            synced: false,
             last_group: 1,
             last_commit: Duration::ZERO,
         };

@@ -5,8 +5,8 @@
 mod packed;
 mod shard;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 
@@ -27,12 +27,18 @@ pub struct Denylist {
     fingerprinter: Fingerprinter,
     shards: Box<[CacheLine]>,
     counts: Counts,
+    on_change: OnceLock<OnChange>,
 }
+
+/// Told which selectors changed, once the table says so.
+pub type OnChange = Box<dyn Fn(Vec<Fingerprint>) + Send + Sync>;
 
 /// The writer half: one owner, the store's thread.
 #[derive(Debug)]
 pub struct Writer {
     table: Arc<Denylist>,
+    /// Not announced yet; kept only while somebody listens.
+    changed: Vec<Fingerprint>,
 }
 
 /// One lock and its shard on a cache line of their own, so that a probe touches one line of them.
@@ -66,8 +72,9 @@ impl Denylist {
     pub fn new(fingerprinter: Fingerprinter) -> (Arc<Self>, Writer) {
         let shards =
             (0..1 << SHARD_BITS).map(|_| CacheLine(RwLock::new(Shard::default()))).collect();
-        let table = Arc::new(Self { fingerprinter, shards, counts: Counts::default() });
-        (Arc::clone(&table), Writer { table })
+        let (counts, on_change) = (Counts::default(), OnceLock::new());
+        let table = Arc::new(Self { fingerprinter, shards, counts, on_change });
+        (Arc::clone(&table), Writer { table, changed: Vec::new() })
     }
 
     /// Is a token with these marks denied? The narrowest selector that says so is named.
@@ -93,6 +100,11 @@ impl Denylist {
         }
         let condition = self.shard(at).read().find(at)?.denies(marks)?;
         Some(Hit { fingerprint: *at, selector: kind, condition })
+    }
+
+    /// From now on `listener` is told of changes. The first one stays.
+    pub fn listen(&self, listener: OnChange) {
+        self.on_change.set(listener).ok();
     }
 
     /// What is in force for a selector; empty when nothing is.
@@ -157,11 +169,27 @@ impl Writer {
         self.replace(at, Some(kind), &fold);
     }
 
+    /// Tells the listener what has changed since the last time. To be called when the table is
+    /// written and before anybody is told that it is: the table first, then the streams.
+    pub fn announce(&mut self) {
+        if let Some(listener) = self.table.on_change.get().filter(|_| !self.changed.is_empty()) {
+            listener(std::mem::take(&mut self.changed));
+        }
+    }
+
     pub fn table(&self) -> &Arc<Denylist> {
         &self.table
     }
 
     fn replace(&mut self, at: Fingerprint, kind: Option<SelectorKind>, fold: &Fold) {
+        self.put(at, kind, fold);
+        // A lift ends no stream.
+        if !fold.is_empty() && self.table.on_change.get().is_some() {
+            self.changed.push(at);
+        }
+    }
+
+    fn put(&mut self, at: Fingerprint, kind: Option<SelectorKind>, fold: &Fold) {
         let table = &*self.table;
         let lock = table.shard(&at);
         let slot = Slot::of(kind);

@@ -9,6 +9,7 @@ use crate::denylist::Hit;
 use crate::verify::TokenFault;
 
 use super::body::Body;
+use super::streams::Cause;
 
 /// Why a request was not forwarded, or why its answer is not the upstream's.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ pub enum Rejection {
     /// A claim that the backend is to get as a header cannot be one.
     ClaimUnfit(String),
     Upstream(UpstreamFault),
+    /// Its token stopped to count while it waited for the answer.
+    Cut(Cause),
 }
 
 /// What is wrong with the request itself.
@@ -119,6 +122,7 @@ impl Rejection {
             }
             Self::ClaimUnfit(claim) => format!("claim {claim} cannot be a header"),
             Self::Upstream(fault) => fault.text().to_owned(),
+            Self::Cut(cause) => cause_text(*cause),
         }
     }
 
@@ -159,6 +163,17 @@ impl Rejection {
             }
             Self::ClaimUnfit(_) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Upstream(fault) => Shape::new(fault.status(), fault.code(), fault.text()),
+            Self::Cut(Cause::Denied(hit)) => Self::Denied(*hit).shape(policy),
+            Self::Cut(Cause::KeyRemoved) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::Cut(Cause::Expired) => {
+                Shape::bad_token(policy, "token_expired", token_text("token_expired"))
+            }
+            Self::Cut(Cause::Operator) => {
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "stream_cut", "The request was ended")
+            }
+            Self::Cut(Cause::Draining) => {
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The gateway goes away")
+            }
         }
     }
 }
@@ -183,6 +198,16 @@ impl Shape {
     fn retry(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
+    }
+}
+
+fn cause_text(cause: Cause) -> String {
+    match cause {
+        Cause::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
+        Cause::KeyRemoved => "its key was removed while it was open".to_owned(),
+        Cause::Expired => "its token expired while it was open".to_owned(),
+        Cause::Operator => "cut by an operator".to_owned(),
+        Cause::Draining => "the gateway drains".to_owned(),
     }
 }
 

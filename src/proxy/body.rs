@@ -21,6 +21,32 @@ pub struct Body {
     exchange: Option<Box<Exchange>>,
 }
 
+/// Why a body ended before its end.
+#[derive(Debug)]
+pub enum BodyError {
+    Upstream(hyper::Error),
+    /// By us: its token no longer counts.
+    Cut,
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Upstream(_) => out.write_str("the upstream broke off"),
+            Self::Cut => out.write_str("cut"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Upstream(cause) => Some(cause),
+            Self::Cut => None,
+        }
+    }
+}
+
 enum Content {
     Empty,
     Full(Bytes),
@@ -63,13 +89,20 @@ impl Content {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(cause) = this.exchange.as_ref().and_then(|exchange| exchange.cause(context)) {
+            this.content = Content::Empty;
+            if let Some(exchange) = &mut this.exchange {
+                exchange.abort(cause);
+            }
+            return Poll::Ready(Some(Err(BodyError::Cut)));
+        }
         match &mut this.content {
             Content::Empty => Poll::Ready(None),
             Content::Full(bytes) => {
@@ -102,7 +135,8 @@ impl HttpBody for Body {
                     }
                 }
                 this.content.release_if_ended();
-                Poll::Ready(frame.map(|frame| frame.map(|frame| filter_trailers(frame, None))))
+                let filter = |frame| filter_trailers(frame, None);
+                Poll::Ready(frame.map(|frame| frame.map(filter).map_err(BodyError::Upstream)))
             }
         }
     }

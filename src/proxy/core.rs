@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -18,15 +18,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
-use crate::config::Limits;
-use crate::telemetry::Observer;
+use crate::clock::UnixMs;
+use crate::denylist::{Fingerprint, Fold};
 use crate::telemetry::access::CoreLog;
+use crate::telemetry::{CoreObserver, Observer, OpenStream};
 
 use super::accept::Target;
+use super::connection::Connection;
 use super::io::{ClientStream, Stream};
 use super::pool::Pool;
 use super::published::Published;
+use super::streams::{self, Cause, Streams};
 
 /// How often log lines are handed on and old connections looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -38,8 +42,10 @@ pub struct Core {
     current: RefCell<Rc<Snapshot>>,
     pub(super) pool: Pool,
     pub(super) log: CoreLog,
-    pub(super) observer: Observer,
+    pub(super) observer: CoreObserver,
     ids: RequestIds,
+    pub(super) streams: Streams,
+    index: usize,
     draining: Cell<bool>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
@@ -66,6 +72,23 @@ pub enum Accepted {
 /// What a core is told.
 pub enum Command {
     Serve(Accepted),
+    /// These selectors changed in the hot table.
+    Changed(Arc<[Fingerprint]>),
+    /// Keys or configuration changed: ask about every stream.
+    AskAll,
+    /// Tell of every open stream.
+    List(mpsc::UnboundedSender<OpenStream>),
+    /// How many streams would this fold of this selector end?
+    Count {
+        mark: Fingerprint,
+        fold: Arc<Fold>,
+        to: mpsc::UnboundedSender<usize>,
+    },
+    /// End one stream.
+    Cut {
+        number: u64,
+        done: mpsc::UnboundedSender<()>,
+    },
     /// Finish the requests in flight, then end.
     Drain,
 }
@@ -122,30 +145,46 @@ async fn run(
         current,
         pool: Pool::default(),
         log: shared.log.core_log(),
-        observer: shared.observer,
+        observer: shared.observer.core_observer(),
         ids: RequestIds::new(index),
+        streams: Streams::default(),
+        index,
         draining: Cell::new(false),
         connections: RefCell::default(),
         open,
     });
     let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pulse = tokio::time::interval(streams::YOUTH);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0_u32;
+    let mut pulsing = false;
     loop {
+        let more = core.streams.examine_some(&core.published().denylist);
         tokio::select! {
             command = inbox.recv() => match command {
-                Some(Command::Serve(accepted)) => serve(&core, accepted),
-                Some(Command::Drain) => core.drain(),
+                Some(command) => core.obey(command),
                 // The gateway is gone: its deadline has passed.
                 None => break,
             },
+            () = core.streams.arrived.notified(), if !pulsing => {
+                pulsing = true;
+                pulse.reset();
+            }
+            _ = pulse.tick(), if pulsing => {
+                core.streams.enter_lasting(&core.published().denylist, UnixMs::now());
+                pulsing = core.streams.has_young();
+            }
             _ = tick.tick() => {
                 ticks = ticks.wrapping_add(1);
                 core.log.flush();
+                core.observer.report();
+                core.streams.expire(UnixMs::now());
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
                     core.sweep();
                 }
             }
+            () = tokio::task::yield_now(), if more => {}
         }
         if core.draining.get() && core.open.load(Ordering::Relaxed) == 0 {
             break;
@@ -169,8 +208,33 @@ impl Core {
         self.ids.next()
     }
 
+    fn obey(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Serve(accepted) => serve(self, accepted),
+            Command::Changed(marks) => self.streams.changed(&marks),
+            Command::AskAll => self.streams.ask_all(),
+            Command::List(to) => {
+                for stream in self.streams.all() {
+                    // Whoever asked may be gone.
+                    to.send(stream.shown(self.index)).ok();
+                }
+            }
+            Command::Count { mark, fold, to } => {
+                to.send(self.streams.count(&mark, &fold)).ok();
+            }
+            Command::Cut { number, done } => {
+                if let Some(stream) = self.streams.find(number) {
+                    stream.cut(Cause::Operator);
+                    done.send(()).ok();
+                }
+            }
+            Command::Drain => self.drain(),
+        }
+    }
+
     fn drain(&self) {
         self.draining.set(true);
+        self.streams.drain();
         for connection in self.connections.borrow().iter() {
             connection.wake();
         }
@@ -179,7 +243,7 @@ impl Core {
     /// Closes connections that idle too long or send their header too slowly.
     fn sweep(&self) {
         let published = self.published();
-        self.connections.borrow_mut().retain(|connection| !connection.ended.get());
+        self.connections.borrow_mut().retain(|connection| !connection.has_ended());
         let now = Instant::now();
         for connection in self.connections.borrow().iter() {
             connection.examine(now, &published.limits);
@@ -200,64 +264,6 @@ impl Core {
     }
 }
 
-/// A client's connection, as its requests and the sweeper see it.
-pub struct Connection {
-    pub peer: Option<IpAddr>,
-    pub peer_text: HeaderValue,
-    /// The peer is a listed proxy: what it says of the client is believed.
-    pub trusted: bool,
-    reads: Arc<AtomicU32>,
-    busy: Cell<u32>,
-    /// When it last became idle, and how many reads there had been.
-    idle_since: Cell<Instant>,
-    idle_reads: Cell<u32>,
-    /// When the sweeper first saw part of a header.
-    head_since: Cell<Option<Instant>>,
-    served: Cell<bool>,
-    close: Cell<bool>,
-    ended: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Connection {
-    pub(super) fn begin_request(&self) {
-        self.busy.set(self.busy.get() + 1);
-        self.served.set(true);
-        self.head_since.set(None);
-    }
-
-    pub(super) fn end_request(&self) {
-        self.busy.set(self.busy.get().saturating_sub(1));
-        self.idle_since.set(Instant::now());
-        self.idle_reads.set(self.reads.load(Ordering::Relaxed));
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
-    }
-
-    fn examine(&self, now: Instant, limits: &Limits) {
-        if self.busy.get() > 0 {
-            return;
-        }
-        let reading = self.reads.load(Ordering::Relaxed) != self.idle_reads.get();
-        let too_slow = reading && {
-            let since = self.head_since.get().unwrap_or(now);
-            self.head_since.set(Some(since));
-            now.duration_since(since) >= limits.header_timeout
-        };
-        let idle_limit =
-            if self.served.get() { limits.idle_timeout } else { limits.header_timeout };
-        let too_idle = now.duration_since(self.idle_since.get()) >= idle_limit;
-        if too_slow || too_idle {
-            self.close.set(true);
-            self.wake();
-        }
-    }
-}
-
 fn serve(core: &Rc<Core>, accepted: Accepted) {
     let published = core.published();
     let (stream, peer) = match accepted {
@@ -272,29 +278,12 @@ fn serve(core: &Rc<Core>, accepted: Accepted) {
         core.open.fetch_sub(1, Ordering::Relaxed);
         return;
     };
-    let (stream, reads) = ClientStream::new(stream);
-    let connection = Rc::new(Connection {
-        peer,
-        peer_text: peer_text(peer),
-        trusted: peer
-            .is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer))),
-        reads,
-        busy: Cell::new(0),
-        idle_since: Cell::new(Instant::now()),
-        idle_reads: Cell::new(0),
-        head_since: Cell::new(None),
-        served: Cell::new(false),
-        close: Cell::new(false),
-        ended: Cell::new(false),
-        waker: RefCell::new(None),
-    });
+    let (stream, activity) = ClientStream::new(stream);
+    let trusted =
+        peer.is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer)));
+    let connection = Rc::new(Connection::new(peer, trusted, activity));
     core.connections.borrow_mut().push(Rc::clone(&connection));
     tokio::task::spawn_local(drive(Rc::clone(core), connection, stream, published));
-}
-
-fn peer_text(peer: Option<IpAddr>) -> HeaderValue {
-    let text = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Serves the connection until it ends, is told to drain, or is closed by the sweeper.
@@ -322,25 +311,19 @@ async fn drive(
     drop(published);
     let mut told = false;
     std::future::poll_fn(|context: &mut Context<'_>| {
-        if connection.close.get() {
+        if connection.is_to_close() {
             return Poll::Ready(());
         }
         if core.draining.get() && !told {
             told = true;
             Pin::new(&mut serving).graceful_shutdown();
         }
-        let stale = {
-            let waker = connection.waker.borrow();
-            !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()))
-        };
-        if stale {
-            *connection.waker.borrow_mut() = Some(context.waker().clone());
-        }
+        connection.watch(context);
         // A connection that fails has nobody left to be told; its exchange has written its line.
         Pin::new(&mut serving).poll(context).map(|_| ())
     })
     .await;
-    connection.ended.set(true);
+    connection.set_ended();
     core.open.fetch_sub(1, Ordering::Relaxed);
 }
 

@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
@@ -14,16 +15,19 @@ use crate::clock::UnixMs;
 use crate::config::AccessLog;
 use crate::denylist::Hit;
 use crate::telemetry::access::{Entry, Verdict};
-use crate::telemetry::{Observation, Refusal, Sighting};
+use crate::telemetry::{Observation, Refusal, Sighting, StreamKind};
 use crate::verify::Signed;
 
 use super::answer::Rejection;
 use super::body::Body;
-use super::core::{Connection, Core};
+use super::connection::Connection;
+use super::core::Core;
 use super::credential::Verified;
 use super::headers::{self, X_REQUEST_ID};
+use super::permit::Permit;
 use super::published::Published;
 use super::route::Route;
+use super::streams::{Cause, Stream};
 
 /// See the module.
 pub struct Exchange {
@@ -46,6 +50,7 @@ pub struct Exchange {
     bytes_in: u64,
     bytes_out: u64,
     broken: bool,
+    stream: Option<Rc<Stream>>,
 }
 
 impl Exchange {
@@ -77,6 +82,7 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             broken: false,
+            stream: None,
         })
     }
 
@@ -96,11 +102,12 @@ impl Exchange {
         let Some(verified) = verified else { return };
         let signed = verified.token.signed();
         if verified.token.is_fresh() {
-            self.core.observer.tell(Observation::Sighting(Sighting {
+            let sighting = || Sighting {
                 at: self.at,
                 token: Arc::clone(signed),
                 address: self.connection.peer,
-            }));
+            };
+            self.core.observer.tell(|| Observation::Sighting(sighting()));
         }
         self.token = Some(Arc::clone(signed));
     }
@@ -110,6 +117,7 @@ impl Exchange {
     }
 
     pub fn reject(&mut self, rejection: &Rejection) {
+        self.end_stream();
         self.verdict = match rejection {
             Rejection::Upstream(_) => Verdict::Failed,
             Rejection::BadRequest(_)
@@ -120,12 +128,13 @@ impl Exchange {
             | Rejection::Denied(_)
             | Rejection::ScopeMissing(_)
             | Rejection::TooOldLogin { .. }
+            | Rejection::Cut(_)
             | Rejection::ClaimUnfit(_) => Verdict::Refused,
         };
         self.code = rejection.code();
         self.reason = Some(rejection.reason());
         self.status = rejection.status().as_u16();
-        if let Rejection::Denied(hit) = rejection {
+        if let Rejection::Denied(hit) | Rejection::Cut(Cause::Denied(hit)) = rejection {
             self.hit = Some(*hit);
         }
         self.observe_refusal();
@@ -134,12 +143,60 @@ impl Exchange {
     /// Hands itself to the answer, whose end is the exchange's end.
     pub fn attach(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
         self.status = response.status().as_u16();
+        if let Some(stream) = &self.stream {
+            stream.kind.set(kind_of(response.headers()));
+        }
         let (parts, body) = response.into_parts();
         Response::from_parts(parts, body.with_exchange(self))
     }
 
     pub fn sent(&mut self, bytes: usize) {
         self.bytes_out += bytes as u64;
+        if let Some(stream) = &self.stream {
+            stream.bytes_out.set(self.bytes_out);
+        }
+    }
+
+    /// From here a denial, an expiry or a removed key of the token ends the exchange.
+    pub fn open_stream(&mut self, permit: &Permit<'_>) -> Option<Rc<Stream>> {
+        let token = Arc::clone(permit.signed()?);
+        let route = Arc::clone(&permit.route().name);
+        let streams = &self.core.streams;
+        let stream = streams.open(token, route, self.path(), self.connection.peer, self.at);
+        self.stream = Some(Rc::clone(&stream));
+        Some(stream)
+    }
+
+    /// What we answer ourselves is not cut.
+    fn end_stream(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.core.streams.end(&stream);
+        }
+    }
+
+    pub fn stream(&self) -> Option<&Rc<Stream>> {
+        self.stream.as_ref()
+    }
+
+    /// Cut in the middle: the cause becomes the log line's reason.
+    pub fn cut(&mut self, cause: Cause) {
+        let rejection = Rejection::Cut(cause);
+        self.verdict = Verdict::Cut;
+        self.code = rejection.code();
+        self.reason = Some(rejection.reason());
+    }
+
+    /// Asks whether the answer that is being sent was cut, and to be woken if it will be.
+    pub fn cause(&self, context: &Context<'_>) -> Option<Cause> {
+        let stream = self.stream.as_ref()?;
+        stream.watch(context);
+        stream.cause()
+    }
+
+    /// The answer was cut: the connection may not look as if it were whole.
+    pub fn abort(&mut self, cause: Cause) {
+        self.cut(cause);
+        self.connection.abort();
     }
 
     /// The connection becomes a tunnel, which owns the exchange until it ends.
@@ -159,7 +216,7 @@ impl Exchange {
     }
 
     fn observe_refusal(&self) {
-        self.core.observer.tell(Observation::Refusal(Refusal {
+        let refusal = || Refusal {
             at: self.at,
             request_id: self.request_id.to_str().unwrap_or("").to_owned(),
             method: self.method.clone(),
@@ -172,7 +229,8 @@ impl Exchange {
             address: self.connection.peer,
             token: self.token.clone(),
             hit: self.hit,
-        }));
+        };
+        self.core.observer.tell(|| Observation::Refusal(refusal()));
     }
 
     fn host_text(&self) -> &str {
@@ -216,9 +274,17 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.end_stream();
         self.connection.end_request();
         self.write_line(&self.core.published());
     }
+}
+
+fn kind_of(response: &HeaderMap) -> StreamKind {
+    let events = response
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    if events { StreamKind::EventStream } else { StreamKind::Response }
 }
 
 /// An id that a trusted proxy gave: visible, short, without what a log or a header could trip over.

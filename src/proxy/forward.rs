@@ -17,7 +17,8 @@ use crate::config::UpstreamHost;
 
 use super::answer::{Rejection, UpstreamFault};
 use super::body::{Body, RequestBody};
-use super::core::{Connection, Core};
+use super::connection::Connection;
+use super::core::Core;
 use super::exchange::{self, Exchange};
 use super::headers;
 use super::permit::Permit;

@@ -11,8 +11,8 @@ use crate::config::{Carrier, Forward, Forwarded};
 
 use super::answer::Rejection;
 use super::claim_header;
+use super::connection::Connection;
 use super::cookie;
-use super::core::Connection;
 use super::permit::Permit;
 use super::published::Published;
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -16,16 +17,35 @@ pub enum Stream {
 }
 
 /// A client's stream that counts its reads, so that a connection which sends a header slowly can be
-/// told from one that is idle.
+/// told from one that is idle, and that can end with a reset.
 pub struct ClientStream {
     stream: Stream,
-    reads: Arc<AtomicU32>,
+    activity: Arc<Activity>,
+}
+
+/// What a connection and its stream tell each other.
+#[derive(Default)]
+pub struct Activity {
+    pub reads: AtomicU32,
+    /// End with a reset, so that nobody takes what was sent for a whole answer.
+    pub abort: AtomicBool,
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        if self.activity.abort.load(Ordering::Relaxed)
+            && let Stream::Tcp(stream) = &self.stream
+        {
+            // Where it cannot be set the connection ends with a FIN: cut all the same.
+            socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok();
+        }
+    }
 }
 
 impl ClientStream {
-    pub fn new(stream: Stream) -> (Self, Arc<AtomicU32>) {
-        let reads = Arc::new(AtomicU32::new(0));
-        (Self { stream, reads: Arc::clone(&reads) }, reads)
+    pub fn new(stream: Stream) -> (Self, Arc<Activity>) {
+        let activity = Arc::<Activity>::default();
+        (Self { stream, activity: Arc::clone(&activity) }, activity)
     }
 }
 
@@ -89,7 +109,8 @@ impl AsyncRead for ClientStream {
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
             // One writer; a plain load and store is enough and cheaper than an atomic addition.
-            this.reads.store(this.reads.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            let reads = &this.activity.reads;
+            reads.store(reads.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
         polled
     }

@@ -1,19 +1,30 @@
 //! Switched connections (WebSocket, RFC 6455): after the upstream's 101 the bytes are relayed both
-//! ways until either side ends.
+//! ways until either side ends, or the token that opened it no longer counts.
+
+mod frames;
+mod relay;
+
+use std::rc::Rc;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
 use super::answer::{Rejection, UpstreamFault};
 use super::body::Body;
 use super::exchange::{self, Exchange};
 use super::headers;
+use super::io::{ClientStream, Stream as ServerStream};
+use super::streams::Cause;
+use crate::telemetry::StreamKind;
+use relay::Relay;
 
-/// Bytes of relay buffer for each direction.
-const BUFFER_BYTES: usize = 8 * 1024;
+/// RFC 6455 section 7.4.1: the policy was violated.
+const POLICY: u16 = 1008;
+/// The gateway goes away.
+const GOING_AWAY: u16 = 1001;
 
 /// What forwarding came to.
 pub enum Answer {
@@ -53,22 +64,52 @@ impl Tunnel {
         Ok(Answer::Switch(answer, Self { client, server }))
     }
 
-    /// Relays until either side ends; the exchange's log line is written then.
+    /// Relays until either side ends or the stream is cut; the exchange's log line is written then.
     pub fn start(self, mut exchange: Box<Exchange>) {
         exchange.switched();
+        let stream = exchange.stream().map(Rc::clone);
+        if let Some(stream) = &stream {
+            stream.kind.set(StreamKind::WebSocket);
+        }
         tokio::task::spawn_local(async move {
-            let Ok((client, server)) = tokio::try_join!(self.client, self.server) else { return };
-            let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-            let relayed = tokio::io::copy_bidirectional_with_sizes(
-                &mut client,
-                &mut server,
-                BUFFER_BYTES,
-                BUFFER_BYTES,
-            );
-            match relayed.await {
-                Ok((inward, outward)) => exchange.relayed(inward, outward),
+            let Ok((client, server)) = tokio::try_join!(self.client, self.server) else {
+                return exchange.broken();
+            };
+            let Some(mut relay) = join(client, server) else { return exchange.broken() };
+            let ended = relay.run(stream.as_deref()).await;
+            let (inward, outward) = relay.bytes();
+            exchange.relayed(inward, outward);
+            match ended {
+                Ok(None) => {}
+                Ok(Some(cause)) => {
+                    exchange.cut(cause);
+                    let (code, reason) = closing(cause);
+                    relay.cut(code, reason).await;
+                }
                 Err(_) => exchange.broken(),
             }
         });
     }
+}
+
+/// What the close frame says: no more than the client may know.
+fn closing(cause: Cause) -> (u16, &'static str) {
+    match cause {
+        Cause::Denied(_) | Cause::KeyRemoved => (POLICY, "revoked"),
+        Cause::Expired => (POLICY, "expired"),
+        Cause::Operator => (POLICY, "ended"),
+        Cause::Draining => (GOING_AWAY, "going away"),
+    }
+}
+
+/// The raw connections out of hyper's wrapping, with what hyper has read beyond the handshake.
+fn join(client: Upgraded, server: Upgraded) -> Option<Relay<ClientStream, ServerStream>> {
+    let client = client.downcast::<TokioIo<ClientStream>>().ok()?;
+    let server = server.downcast::<TokioIo<ServerStream>>().ok()?;
+    Some(Relay::new(
+        client.io.into_inner(),
+        server.io.into_inner(),
+        &client.read_buf,
+        &server.read_buf,
+    ))
 }

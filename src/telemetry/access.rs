@@ -27,6 +27,8 @@ pub enum Verdict {
     Refused,
     /// By the upstream's fault.
     Failed,
+    /// By us, in the middle: its token no longer counts.
+    Cut,
 }
 
 /// One line. Paths come without their query, which may hold secrets.
@@ -134,6 +136,7 @@ impl Verdict {
             Self::Forwarded => "forwarded",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Cut => "cut",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the data plane tells the control plane about requests: first sight of a token, and each
 //! refusal. Bounded: when the control plane is behind, observations are dropped and counted.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,29 +44,60 @@ pub enum Observation {
     Refusal(Refusal),
 }
 
+/// What happened on a core since it last reported.
+pub type Observations = Vec<Observation>;
+
+/// Observations that a core keeps between two reports; more are dropped.
+const KEPT_MAX: usize = 1024;
+
 /// The data plane's end. Cheap to clone.
 #[derive(Clone)]
 pub struct Observer {
-    sender: mpsc::Sender<Observation>,
+    reports: mpsc::Sender<Observations>,
     dropped: Arc<AtomicU64>,
 }
 
+/// One core's end. It reports with the core's tick, so that a flood of refusals costs the control
+/// plane one wake-up a tick and not one a request.
+pub struct CoreObserver {
+    observer: Observer,
+    kept: RefCell<Observations>,
+}
+
 impl Observer {
-    /// The two ends; `capacity` observations may wait.
-    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Observation>) {
-        let (sender, receiver) = mpsc::channel(capacity);
-        (Self { sender, dropped: Arc::default() }, receiver)
+    /// The two ends; `capacity` reports may wait.
+    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Observations>) {
+        let (reports, receiver) = mpsc::channel(capacity);
+        (Self { reports, dropped: Arc::default() }, receiver)
     }
 
-    /// Never waits.
-    pub fn tell(&self, observation: Observation) {
-        if self.sender.try_send(observation).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+    pub fn core_observer(&self) -> CoreObserver {
+        CoreObserver { observer: self.clone(), kept: RefCell::default() }
     }
 
     /// Observations that nobody saw.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl CoreObserver {
+    /// Never waits. Made only when there is room for it: a flood costs no more than this test.
+    pub fn tell(&self, observation: impl FnOnce() -> Observation) {
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() < KEPT_MAX {
+            kept.push(observation());
+        } else {
+            self.observer.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends what was kept.
+    pub fn report(&self) {
+        let kept = self.kept.take();
+        let count = kept.len() as u64;
+        if count > 0 && self.observer.reports.try_send(kept).is_err() {
+            self.observer.dropped.fetch_add(count, Ordering::Relaxed);
+        }
     }
 }

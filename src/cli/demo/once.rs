@@ -20,7 +20,7 @@ use crate::cli::http::{Address, ExchangeError, exchange};
 
 use super::Called;
 use super::issuer::random_id;
-use super::stage::{Stage, drain};
+use super::stage::Stage;
 use super::steps::{Act, Cli, Curl, Jar, steps};
 
 /// Runs it in `directory`, or in one of its own that is removed afterwards.
@@ -46,7 +46,7 @@ fn play(stage: &Stage, from: &Path, global: &Global, console: &Console) -> Resul
     let mut play = Play::new(stage, from, global, console)?;
     let outcome = play.act_all();
     if let Some(gateway) = play.gateway.take() {
-        drain(gateway);
+        gateway.drain();
     }
     outcome?;
     play.verdict()
@@ -134,7 +134,7 @@ impl<'p> Play<'p> {
             }
             Act::Restart => {
                 if let Some(gateway) = self.gateway.take() {
-                    drain(gateway);
+                    gateway.drain();
                 }
                 self.gateway = Some(self.stage.start(Box::new(std::io::sink()))?);
                 (

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::app::{Drained, Gateway, Options};
+use crate::app::{Gateway, Options};
 use crate::cli::failure::Failure;
 use crate::cli::files;
 use crate::clock::UnixMs;
@@ -105,6 +105,7 @@ impl Stage {
 
 [server]
 listen = "127.0.0.1:{gateway}"
+drain_timeout = "1s"
 
 [admin]
 listen = ["127.0.0.1:{admin}", "unix:data/admin.sock"]
@@ -141,11 +142,6 @@ upstream = "sample"
 "#
         )
     }
-}
-
-/// How a gateway of the demo ended, for its last line.
-pub fn drain(gateway: Gateway) -> Drained {
-    gateway.drain()
 }
 
 /// A directory that is somebody else's is not written into.

@@ -84,34 +84,17 @@ pub(super) async fn create(
     body: Value,
     now: UnixMs,
 ) -> Result<Answer, Refused> {
-    caller.must_be(Role::Revoker, "deny tokens")?;
     let verifier = api.verifier();
     let world = World { verifier: &verifier, now, allowed: caller.issuers.as_deref() };
-    let plan = Plan::read(body, verb, &world).map_err(Refused::InvalidDenial)?;
+    let plan = planned(caller, verb, body, &world)?;
     let issuer = &plan.issuer.policy;
-    if !caller.may_act_on(&issuer.name) {
-        return Err(Refused::IssuerNotAllowed { issuer: issuer.name.clone() });
-    }
     let reach =
         api.people.reach(&issuer.id, &plan.selector, plan.condition, plan.except.as_ref(), now);
     let warnings = warnings(api, &plan, reach, now)?;
     if plan.dry_run {
         return Answer::json(StatusCode::OK, &dry_run(&plan, reach, warnings));
     }
-    if plan.selector == Selector::Issuer {
-        caller.must_be(Role::Admin, "deny everyone")?;
-    }
-    let denial = NewDenial {
-        issuer: issuer.id.clone(),
-        selector: plan.selector.clone(),
-        condition: plan.condition,
-        except: plan.except.clone(),
-        kept_until: plan.kept_until,
-        ends_at: plan.ends_at,
-        reason: plan.reason.clone(),
-        reference: plan.reference.clone(),
-        created_by: caller.actor(),
-    };
+    let denial = denial(&plan, caller);
     let accepted = match tokio::time::timeout(STORE_TIMEOUT, api.store.deny(denial)).await {
         Ok(accepted) => accepted.map_err(|fault| store_refused(api, fault))?,
         Err(_) => return Err(Refused::StoreSlow),
@@ -146,6 +129,39 @@ pub(super) async fn create(
     let mut answer = Answer::json(status, &created)?;
     answer.location = Some(format!("/v1/denials/{id}"));
     Ok(answer)
+}
+
+/// What the body asks for, where this caller may have it.
+pub(super) fn planned(
+    caller: &Caller,
+    verb: Verb,
+    body: Value,
+    world: &World<'_>,
+) -> Result<Plan, Refused> {
+    caller.must_be(Role::Revoker, "deny tokens")?;
+    let plan = Plan::read(body, verb, world).map_err(Refused::InvalidDenial)?;
+    let issuer = &plan.issuer.policy.name;
+    if !caller.may_act_on(issuer) {
+        return Err(Refused::IssuerNotAllowed { issuer: issuer.clone() });
+    }
+    if plan.selector == Selector::Issuer && !plan.dry_run {
+        caller.must_be(Role::Admin, "deny everyone")?;
+    }
+    Ok(plan)
+}
+
+pub(super) fn denial(plan: &Plan, caller: &Caller) -> NewDenial {
+    NewDenial {
+        issuer: plan.issuer.policy.id.clone(),
+        selector: plan.selector.clone(),
+        condition: plan.condition,
+        except: plan.except.clone(),
+        kept_until: plan.kept_until,
+        ends_at: plan.ends_at,
+        reason: plan.reason.clone(),
+        reference: plan.reference.clone(),
+        created_by: caller.actor(),
+    }
 }
 
 fn dry_run(plan: &Plan, reach: Option<Reach>, warnings: Vec<Warning>) -> DryRun {

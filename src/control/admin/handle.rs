@@ -1,19 +1,20 @@
 //! One request: guard → credential → endpoint → answer. The outer function gives every answer its
 //! request id and the headers that all have.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
 use crate::clock::UnixMs;
 
 use super::Api;
-use super::answer::Answer;
+use super::answer::{Answer, AnswerBody};
+use super::batch::batch;
 use super::caller::{Caller, Peer};
 use super::create::create;
 use super::explain::explain;
@@ -29,9 +30,13 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers a request.
-pub(super) async fn handle<B>(api: &Api, peer: Peer, request: Request<B>) -> Response<Full<Bytes>>
+pub(super) async fn handle<B>(
+    api: &Arc<Api>,
+    peer: Peer,
+    request: Request<B>,
+) -> Response<AnswerBody>
 where
-    B: Body,
+    B: Body<Data: Send, Error: Send> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let now = UnixMs::now();
@@ -65,6 +70,7 @@ enum Place<'p> {
     Ready,
     Make(Verb),
     Denials,
+    Batch,
     Denial(&'p str),
     Undo(&'p str),
     Explain,
@@ -80,13 +86,14 @@ impl<'p> Place<'p> {
             "/v1/revoke" => Self::Make(Verb::Revoke),
             "/v1/block" => Self::Make(Verb::Block),
             "/v1/denials" => Self::Denials,
+            "/v1/denials/batch" => Self::Batch,
             "/v1/explain" => Self::Explain,
             "/v1/people" => Self::People,
             "/v1/status" => Self::Status,
             _ => {
                 let rest = path.strip_prefix("/v1/denials/")?;
                 // Names that later endpoints will have are no ids.
-                if matches!(rest, "batch" | "export" | "import") {
+                if matches!(rest, "export" | "import") {
                     return None;
                 }
                 match rest.split_once('/') {
@@ -101,7 +108,7 @@ impl<'p> Place<'p> {
     fn allow(&self) -> &'static str {
         match self {
             Self::Live | Self::Ready | Self::People | Self::Status => "GET, HEAD",
-            Self::Make(_) | Self::Undo(_) | Self::Explain => "POST",
+            Self::Make(_) | Self::Undo(_) | Self::Explain | Self::Batch => "POST",
             Self::Denials => "GET, HEAD, POST",
             Self::Denial(_) => "GET, HEAD, DELETE",
         }
@@ -109,14 +116,14 @@ impl<'p> Place<'p> {
 }
 
 async fn endpoint<B>(
-    api: &Api,
+    api: &Arc<Api>,
     peer: Peer,
     parts: &Parts,
     body: B,
     now: UnixMs,
 ) -> Result<Answer, Refused>
 where
-    B: Body,
+    B: Body<Data: Send, Error: Send> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let place = Place::of(parts.uri.path());
@@ -150,6 +157,7 @@ where
         Place::Denials if post => {
             create(api, &caller, Verb::Deny, required(read(headers, body).await?)?, now).await
         }
+        Place::Batch if post => batch(api, caller, parts, body),
         Place::Denials if get => list::list(api, &caller, query, now),
         Place::Denial(text) if get => list::get(api, &caller, &id(text)?),
         Place::Denial(text) if parts.method == Method::DELETE => {
@@ -165,6 +173,7 @@ where
         | Place::Ready
         | Place::Make(_)
         | Place::Denials
+        | Place::Batch
         | Place::Denial(_)
         | Place::Undo(_)
         | Place::Explain

@@ -5,8 +5,9 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 use serde::Serialize;
+
+use super::answer::AnswerBody;
 
 /// One thing that is wrong in a request body, found by its JSON pointer (RFC 6901).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -80,6 +81,13 @@ pub(super) enum Refused {
         limit_bytes: usize,
     },
     NotJson,
+    NotNdjson,
+    /// One line of many.
+    LineTooLarge {
+        limit_bytes: usize,
+    },
+    /// Too many calls that stream, all at once.
+    TooManyStreams,
     BodyTimeout,
     /// The connection broke in the middle of the body.
     BodyBroken,
@@ -139,6 +147,13 @@ impl Refused {
                 (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large")
             }
             Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "not_json", "The body must be JSON"),
+            Self::NotNdjson => (S::UNSUPPORTED_MEDIA_TYPE, "not_ndjson", "The body must be NDJSON"),
+            Self::LineTooLarge { .. } => {
+                (S::PAYLOAD_TOO_LARGE, "line_too_large", "The line is too large")
+            }
+            Self::TooManyStreams => {
+                (S::TOO_MANY_REQUESTS, "too_many_streams", "Too many streams at once")
+            }
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body_timeout", "The body did not arrive"),
             Self::BodyBroken => (S::BAD_REQUEST, "body_broken", "The body did not arrive"),
             Self::InvalidDenial(_) => {
@@ -171,7 +186,7 @@ impl Refused {
     }
 
     /// For people.
-    fn detail(&self) -> String {
+    pub fn detail(&self) -> String {
         match self {
             Self::MalformedJson { line, column, what } => {
                 format!("{what}, at line {line} column {column}.")
@@ -202,6 +217,13 @@ impl Refused {
             Self::MethodNotAllowed { allow } => format!("This path takes {allow}."),
             Self::BodyTooLarge { limit_bytes } => format!("A body may have {limit_bytes} bytes."),
             Self::NotJson => "Send Content-Type: application/json.".to_owned(),
+            Self::NotNdjson => {
+                "Send Content-Type: application/x-ndjson, one JSON object a line.".to_owned()
+            }
+            Self::LineTooLarge { limit_bytes } => format!("A line may have {limit_bytes} bytes."),
+            Self::TooManyStreams => {
+                "Too many batches, exports and imports run; wait for one of them.".to_owned()
+            }
             Self::BodyTimeout => "The body was not complete in time.".to_owned(),
             Self::BodyBroken => "The body stopped before its end.".to_owned(),
             Self::InvalidDenial(faults) | Self::InvalidBody(faults) => {
@@ -223,7 +245,7 @@ impl Refused {
         }
     }
 
-    fn faults(&self) -> &[Fault] {
+    pub fn faults(&self) -> &[Fault] {
         if let Self::InvalidDenial(faults)
         | Self::InvalidBody(faults)
         | Self::InvalidQuery(faults) = self
@@ -235,7 +257,7 @@ impl Refused {
     }
 
     /// The answer, but for the headers that every answer has.
-    pub fn answer(&self, request_id: &str) -> Response<Full<Bytes>> {
+    pub fn answer(&self, request_id: &str) -> Response<AnswerBody> {
         let (status, code, title) = self.kind();
         let body = Body {
             title,
@@ -246,7 +268,7 @@ impl Refused {
             errors: self.faults(),
         };
         let text = serde_json::to_vec(&body).unwrap_or_default();
-        let mut answer = Response::new(Full::new(Bytes::from(text)));
+        let mut answer = Response::new(AnswerBody::Whole(Some(Bytes::from(text))));
         *answer.status_mut() = status;
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -266,7 +288,10 @@ impl Refused {
         if let Self::TooManyFailures { retry_after_seconds } = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
         }
-        if matches!(self, Self::NotReady | Self::StoreFailed(_) | Self::StoreSlow) {
+        if matches!(
+            self,
+            Self::NotReady | Self::StoreFailed(_) | Self::StoreSlow | Self::TooManyStreams
+        ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         // What is left of the body was not read, and a guesser pays for a connection per guess.
@@ -323,6 +348,9 @@ mod tests {
             Refused::MethodNotAllowed { allow: "POST" },
             Refused::BodyTooLarge { limit_bytes: 65_536 },
             Refused::NotJson,
+            Refused::NotNdjson,
+            Refused::LineTooLarge { limit_bytes: 65_536 },
+            Refused::TooManyStreams,
             Refused::BodyTimeout,
             Refused::BodyBroken,
             Refused::InvalidDenial(fault.clone()),
@@ -351,6 +379,9 @@ mod tests {
                 | Refused::MethodNotAllowed { .. }
                 | Refused::BodyTooLarge { .. }
                 | Refused::NotJson
+                | Refused::NotNdjson
+                | Refused::LineTooLarge { .. }
+                | Refused::TooManyStreams
                 | Refused::BodyTimeout
                 | Refused::BodyBroken
                 | Refused::InvalidDenial(_)

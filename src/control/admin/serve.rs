@@ -114,8 +114,11 @@ async fn connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
+    let underway = Underway::default();
+    let streams = underway.clone();
+    let service = service_fn(move |mut request: http::Request<_>| {
         let api = Arc::clone(&api);
+        request.extensions_mut().insert(streams.clone());
         async move { Ok::<_, Infallible>(handle(&api, peer, request).await) }
     });
     let connection = http1::Builder::new()
@@ -124,17 +127,33 @@ async fn connection<S>(
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let _slot = slot;
     // A client that breaks off is its own affair: both results are dropped.
-    let stop = tokio::select! {
-        _ = connection.as_mut() => false,
-        () = is_set(&mut stopped) => true,
+    let aged = tokio::select! {
+        _ = connection.as_mut() => return,
+        () = is_set(&mut stopped) => false,
         () = tokio::time::sleep(AGE_MAX) => true,
     };
-    if stop {
-        connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(DRAIN_TIMEOUT, connection.as_mut()).await;
+    connection.as_mut().graceful_shutdown();
+    loop {
+        let ended = tokio::time::timeout(DRAIN_TIMEOUT, connection.as_mut()).await.is_ok();
+        // A stream has limits of its own for a client that stalls.
+        if ended || !aged || !underway.is_busy() || *stopped.borrow() {
+            break;
+        }
     }
-    drop(slot);
+}
+
+/// Kept by what streams over a connection, for as long as it does: a batch of a million lines may
+/// take longer than a connection otherwise may.
+#[derive(Clone, Default)]
+pub(super) struct Underway(Arc<()>);
+
+impl Underway {
+    /// Besides the connection's own two.
+    fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.0) > 2
+    }
 }
 
 /// Waits for the stop. An error says that the server is gone: that is a stop too.

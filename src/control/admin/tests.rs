@@ -1,5 +1,6 @@
 //! The API over real sockets, with a real store in a temporary directory.
 
+mod batching;
 mod bed;
 mod creating;
 mod door;

@@ -19,6 +19,15 @@ use super::{Accepted, Applied, Change, NewDenial, Record, StoreError, codec};
 /// A record is forgotten this long after no token can match it any more.
 pub(super) const PURGE_DELAY: Duration = Duration::from_secs(3600);
 
+/// How long what a lift leaves behind is kept after this store took the lift: the tombstone, and
+/// its record unless that is due before. By this store's guarded clock rather than by the lift's
+/// own time, so that an old tombstone out of an export still meets its record.
+///
+/// Forgetting a lifted denial takes nothing out of force. What a tombstone still does is to meet a
+/// denial that another replica brings later; one that is brought later than this is in force again
+/// (the safe side) and is lifted once more.
+pub(super) const LIFTED_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
 /// The tables of one write transaction.
 pub(super) struct Batch<'t> {
     log: Table<'t, u64, &'static [u8; 11]>,
@@ -33,6 +42,8 @@ pub(super) struct Batch<'t> {
     effects: Effects,
     /// Selectors with additions in this transaction, which the hot table does not know yet.
     pending: HashSet<Fingerprint>,
+    /// Something is to be written: without it there is nothing to commit.
+    changed: bool,
 }
 
 /// What a committed transaction means for the hot table.
@@ -82,6 +93,7 @@ impl<'t> Batch<'t> {
             progress,
             effects: Effects::default(),
             pending: HashSet::new(),
+            changed: false,
         })
     }
 
@@ -153,7 +165,16 @@ impl<'t> Batch<'t> {
         Ok(record)
     }
 
-    /// Forgets records that are due at `clock`, at most `most`; how many.
+    /// Commit also when nothing else changes: the clock is to be written.
+    pub(super) fn touch(&mut self) {
+        self.changed = true;
+    }
+
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Forgets what is due at `clock`, looking at no more than `most`; how many it looked at.
     pub(super) fn purge(&mut self, clock: UnixMs, most: usize) -> Result<usize, Fault> {
         let end = schema::due_key(clock, DenialId([0xff; 10]));
         let start = schema::due_key(UnixMs(0), DenialId([0; 10]));
@@ -166,20 +187,31 @@ impl<'t> Batch<'t> {
         for key in &due {
             self.due.remove(key)?;
             let (_, id) = schema::due_parts(key);
-            self.forget(id)?;
+            self.forget(id, clock)?;
         }
+        self.changed |= !due.is_empty();
         Ok(due.len())
     }
 
-    fn forget(&mut self, id: DenialId) -> Result<(), Fault> {
-        // Without its record there is nothing left to forget.
-        let Some(record) = rows::record(&self.records, &self.lifts, id)? else { return Ok(()) };
-        self.records.remove(&id.0)?;
-        self.log.remove(record.sequence)?;
+    /// Forgets a record with its tombstone, or a tombstone alone. A time that a lift left behind
+    /// may outlive it: what is in force goes by its own time only.
+    fn forget(&mut self, id: DenialId, clock: UnixMs) -> Result<(), Fault> {
+        let record = rows::record(&self.records, &self.lifts, id)?;
+        if let Some(Record { denial, lift: None, .. }) = &record
+            && due_at(denial).is_none_or(|due| due > clock)
+        {
+            return Ok(());
+        }
         if let Some(row) = self.lifts.remove(&id.0)? {
             let (sequence, _) = codec::decode_lift(id, row.value())?;
             self.log.remove(sequence)?;
         }
+        let Some(record) = record else { return Ok(()) };
+        if let Some(due) = due_at(&record.denial) {
+            self.due.remove(&schema::due_key(due, id))?;
+        }
+        self.records.remove(&id.0)?;
+        self.log.remove(record.sequence)?;
         let form = canonical::of_selector(&record.denial.issuer, &record.denial.selector);
         let lifted = record.lift.is_some();
         self.by_selector.remove(&self.hash(&form).key(lifted, id))?;
@@ -201,9 +233,7 @@ impl<'t> Batch<'t> {
         self.records.insert(&id.0, codec::encode_denial(sequence, denial).as_slice())?;
         self.by_selector.insert(&self.hash(&form).key(lift.is_some(), id), ())?;
         if let Some(due) = due_at(denial) {
-            self.due.insert(&schema::due_key(due, id), ())?;
-            let next = self.effects.next_due.map_or(due, |next| next.min(due));
-            self.effects.next_due = Some(next);
+            self.put_due(due, id)?;
         }
         if lift.is_none() {
             self.progress.in_force += 1;
@@ -227,16 +257,23 @@ impl<'t> Batch<'t> {
             // Of several tombstones of a denial the least stays, in whatever order they come.
             if precedence(lift) < precedence(&known) {
                 self.lifts.insert(&id.0, codec::encode_lift(sequence, lift).as_slice())?;
+                self.changed = true;
                 return Ok(Applied::New);
             }
             return Ok(Applied::Known);
         }
         let sequence = self.next_sequence(Logged::Lifted(id))?;
         self.lifts.insert(&id.0, codec::encode_lift(sequence, lift).as_slice())?;
-        let form = match self.records.get(&id.0)? {
-            Some(row) => codec::decode_hot(id, row.value())?.form.to_vec(),
-            None => return Ok(Applied::New),
+        let denial = match self.records.get(&id.0)? {
+            Some(row) => Some(codec::decode_denial(id, row.value())?.1),
+            None => None,
         };
+        let forgotten = self.progress.clock.plus(LIFTED_KEPT);
+        if denial.as_ref().and_then(due_at).is_none_or(|due| due > forgotten) {
+            self.put_due(forgotten, id)?;
+        }
+        let Some(denial) = denial else { return Ok(Applied::New) };
+        let form = canonical::of_selector(&denial.issuer, &denial.selector);
         let hash = self.hash(&form);
         self.by_selector.remove(&hash.key(false, id))?;
         self.by_selector.insert(&hash.key(true, id), ())?;
@@ -281,7 +318,15 @@ impl<'t> Batch<'t> {
         SelectorHash::of(form, self.index_key)
     }
 
+    fn put_due(&mut self, due: UnixMs, id: DenialId) -> Result<(), Fault> {
+        self.due.insert(&schema::due_key(due, id), ())?;
+        let next = self.effects.next_due.map_or(due, |next| next.min(due));
+        self.effects.next_due = Some(next);
+        Ok(())
+    }
+
     fn next_sequence(&mut self, logged: Logged) -> Result<u64, Fault> {
+        self.changed = true;
         self.progress.sequence += 1;
         self.log.insert(self.progress.sequence, &logged.to_bytes())?;
         Ok(self.progress.sequence)

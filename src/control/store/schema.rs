@@ -23,7 +23,7 @@ pub(super) const LIFTS: TableDefinition<'_, &[u8; 10], &[u8]> = TableDefinition:
 /// may collide: who reads compares the selector.
 pub(super) const BY_SELECTOR: TableDefinition<'_, &[u8; 19], ()> =
     TableDefinition::new("by_selector");
-/// When a record is due to be purged (milliseconds, big endian) and its id.
+/// When a record or a tombstone is due to be forgotten (milliseconds, big endian) and its id.
 pub(super) const DUE: TableDefinition<'_, &[u8; 18], ()> = TableDefinition::new("due");
 
 pub(super) const META_FORMAT: &str = "format";

@@ -378,6 +378,57 @@ fn records_are_forgotten_an_hour_late_and_timed_blocks_end_on_time() {
 }
 
 #[test]
+fn what_a_lift_leaves_behind_is_forgotten_after_thirty_days_and_a_ban_never_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = SimulatedClock::at(START);
+    let bed = open(directory.path(), &clock);
+    let lifted = deny(&bed, new(subject("alice"), Condition::Always)).record.denial;
+    deny(&bed, new(subject("mallory"), Condition::Always));
+    lift(&bed, lifted.id);
+    let by = actor("eve", "admin");
+    let old = Lift { denial: DenialId([9; 10]), at: UnixMs(0), reason: None, by };
+    assert_eq!(run(bed.store.apply(vec![Change::Lifted(old)])).unwrap(), [Applied::New]);
+    let rows = |bed: &Bed| bed.store.changes_after(0, 10).unwrap().len();
+    clock.pass(HOUR * 24 * 30 - Duration::from_millis(1));
+    assert_eq!(run(bed.store.housekeep()), Ok(0));
+    assert_eq!(rows(&bed), 4);
+    // An old tombstone out of an export still meets its record.
+    let late = Denial { id: DenialId([9; 10]), selector: subject("carol"), ..lifted.clone() };
+    run(bed.store.apply(vec![Change::Denied(late.clone())])).unwrap();
+    assert!(!denied(&bed, "carol"));
+    clock.pass(Duration::from_millis(1));
+    assert_eq!(run(bed.store.housekeep()), Ok(2));
+    assert_eq!((rows(&bed), bed.store.count()), (1, 1));
+    assert!(denied(&bed, "mallory"));
+    // What another replica brings later than that is in force: the safe side.
+    run(bed.store.apply(vec![Change::Denied(late)])).unwrap();
+    assert!(denied(&bed, "carol") && !denied(&bed, "alice"));
+}
+
+#[test]
+fn the_time_that_a_forgotten_lift_left_behind_takes_nothing_out_of_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = SimulatedClock::at(START);
+    let bed = open(directory.path(), &clock);
+    let ban = deny(&bed, new(subject("alice"), Condition::Always)).record.denial;
+    let id = DenialId([9; 10]);
+    let tombstone = Lift { denial: id, at: START, reason: None, by: actor("eve", "admin") };
+    let kept_until = Some(START.plus(HOUR));
+    let bounded = Denial { id, selector: subject("bob"), kept_until, ..ban.clone() };
+    let changes = vec![Change::Lifted(tombstone), Change::Denied(bounded)];
+    assert_eq!(run(bed.store.apply(changes)).unwrap(), [Applied::New; 2]);
+    clock.pass(HOUR * 2);
+    assert_eq!(run(bed.store.housekeep()), Ok(1));
+    assert_eq!(bed.store.find(id), Ok(None));
+    let unbounded = Denial { id, selector: subject("bob"), ..ban };
+    run(bed.store.apply(vec![Change::Denied(unbounded)])).unwrap();
+    assert!(denied(&bed, "bob"));
+    clock.pass(HOUR * 24 * 60);
+    run(bed.store.housekeep()).unwrap();
+    assert!(denied(&bed, "bob") && denied(&bed, "alice"));
+}
+
+#[test]
 fn a_backlog_larger_than_one_transaction_is_forgotten_whole_and_nothing_else_is() {
     let clock = SimulatedClock::at(START);
     let bed = disk::SimulatedDisk::new().open_at(&clock).unwrap();

@@ -41,6 +41,9 @@ pub(super) struct Worker {
     pub(super) next_due: Option<UnixMs>,
     /// Selectors of a commit that failed: what the disk says of them is asked once it can be.
     pub(super) unsure: Vec<Vec<u8>>,
+    /// Since the file was opened a commit has succeeded, so that all that is read is on disk. What
+    /// a process that died left in the kernel's cache is seen and not sure yet.
+    pub(super) synced: bool,
     /// How many callers the last group had, and how long it took.
     pub(super) last_group: usize,
     pub(super) last_commit: Duration,
@@ -75,7 +78,7 @@ impl Worker {
             }
         }
         self.advance_clock();
-        if let Err(fault) = self.transact(|_| Ok(())) {
+        if let Err(fault) = self.write_clock() {
             tracing::warn!(%fault, "the store's clock was not written at the end");
         }
         // The file is free for the next process even while handles live on.
@@ -156,9 +159,16 @@ impl Worker {
             return Ok(forgotten);
         }
         if clock.since(self.progress.clock) >= CLOCK_LAG {
-            self.transact(|_| Ok(()))?;
+            self.write_clock()?;
         }
         Ok(0)
+    }
+
+    fn write_clock(&mut self) -> Result<(), Fault> {
+        self.transact(|batch| {
+            batch.touch();
+            Ok(())
+        })
     }
 
     fn is_due(&self) -> bool {
@@ -212,6 +222,11 @@ impl Worker {
         let mut batch =
             Batch::begin(&transaction, &shared.denylist, &shared.index_key, self.limit, progress)?;
         change(&mut batch)?;
+        if self.synced && !batch.is_changed() {
+            drop(batch);
+            transaction.abort()?;
+            return Ok((self.progress, Effects::default()));
+        }
         let (progress, effects) = batch.finish()?;
         transaction
             .open_table(schema::META)?
@@ -222,6 +237,7 @@ impl Worker {
             self.unsure.extend(added.chain(effects.recomputed.into_keys()));
             return Err(error.into());
         }
+        self.synced = true;
         Ok((progress, effects))
     }
 
@@ -233,6 +249,7 @@ impl Worker {
         for (form, fold) in effects.recomputed {
             self.set(&form, &fold);
         }
+        self.writer.announce();
         self.next_due = match (self.next_due, effects.next_due) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, None) | (None, one) => one,
@@ -255,6 +272,7 @@ impl Worker {
         let mut place = shared.database.write();
         // The old handle holds the file's lock: it goes first.
         *place = None;
+        self.synced = false;
         let database = (self.opener)().map_err(Fault::Open)?;
         let opened = open::prepare(&database, self.clock.wall()).map_err(Fault::Open)?;
         if opened.epoch != shared.epoch {
@@ -276,6 +294,7 @@ impl Worker {
                 }
             }
         }
+        self.writer.announce();
         self.next_due = open::next_due(&database)?;
         self.progress = opened.progress;
         shared.tell(opened.progress);

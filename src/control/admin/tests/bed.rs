@@ -53,11 +53,19 @@ pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Value,
+    /// As it came.
+    pub text: Bytes,
 }
 
 impl Reply {
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// An answer of lines.
+    pub fn lines(&self) -> Vec<Value> {
+        let lines = self.text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
 
     pub fn id(&self) -> String {
@@ -102,6 +110,13 @@ impl Ask {
         ask.header("content-type", "application/json")
     }
 
+    /// A body of lines.
+    pub fn lines(path: &str, text: &str) -> Self {
+        let mut ask = Self::new(Method::POST, path);
+        ask.body = Some(text.to_owned());
+        ask.header("content-type", "application/x-ndjson")
+    }
+
     pub fn by(self, name: &str) -> Self {
         self.header("authorization", &format!("Bearer {}", credential(name)))
     }
@@ -144,7 +159,7 @@ where
     let (parts, body) = answer.into_parts();
     let text = body.collect().await.unwrap().to_bytes();
     let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
-    Reply { status: parts.status, headers: parts.headers, body }
+    Reply { status: parts.status, headers: parts.headers, body, text }
 }
 
 impl Bed {

@@ -19,6 +19,7 @@ struct Platter {
     unsure: Vec<Written>,
     /// Every operation fails once this many syncs are done.
     syncs_left: Option<u32>,
+    syncs_done: u32,
     /// Growing beyond this fails.
     size_max: Option<usize>,
 }
@@ -139,6 +140,7 @@ impl StorageBackend for SimulatedDisk {
                 return Err(io::Error::other("the disk does not answer"));
             }
         }
+        platter.syncs_done += 1;
         platter.sure = platter.seen.clone();
         platter.unsure.clear();
         Ok(())
@@ -259,6 +261,34 @@ fn a_full_disk_refuses_what_is_new_and_keeps_what_is_old() {
     run(bed.store.deny_all(batch(taken))).unwrap();
     assert!(denied(&bed, "alice") && denied(&bed, &format!("u-{taken}")));
     assert_eq!(bed.store.count(), taken as u64 + 501);
+}
+
+#[test]
+fn what_stands_already_costs_no_sync_once_the_disk_is_known_to_hold_it() {
+    let disk = SimulatedDisk::new();
+    let bed = disk.open().unwrap();
+    let ban = || new(subject("alice"), Condition::Always);
+    let syncs = || disk.0.lock().syncs_done;
+    let id = deny(&bed, ban()).record.denial.id;
+    let before = syncs();
+    assert!(deny(&bed, ban()).already);
+    assert_eq!(run(bed.store.lift(vec![DenialId([7; 10])], None, actor("x", "admin"))), Ok(vec![]));
+    assert_eq!(syncs(), before);
+    deny(&bed, new(subject("bob"), Condition::Always));
+    assert!(syncs() > before, "what is new does");
+    let before = syncs();
+    lift(&bed, id);
+    assert!(syncs() > before && !denied(&bed, "alice"));
+    // A process that died may have left what is read in the kernel's cache alone.
+    deny(&bed, ban());
+    drop(bed);
+    let bed = disk.open().unwrap();
+    let before = syncs();
+    assert!(deny(&bed, ban()).already);
+    assert!(syncs() > before);
+    let before = syncs();
+    assert!(deny(&bed, ban()).already);
+    assert_eq!(syncs(), before);
 }
 
 fn open_error(directory: &Path) -> String {

@@ -1,6 +1,8 @@
 //! The store against a naive oracle: a list of records and the prose, through lifts, duplicates,
 //! foreign changes in any order, clock steps and restarts.
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::disk::SimulatedDisk;
@@ -33,6 +35,8 @@ enum Act {
 #[derive(Default)]
 struct Oracle {
     records: Vec<(Denial, Option<Lift>)>,
+    /// When what is left of a lifted denial is forgotten.
+    lifted: HashMap<DenialId, UnixMs>,
 }
 
 impl Oracle {
@@ -59,7 +63,8 @@ impl Oracle {
     fn forget(&mut self, clock: UnixMs) {
         self.records.retain(|(denial, _)| {
             let kept = denial.kept_until.is_none_or(|until| until.plus(HOUR) > clock);
-            kept && denial.ends_at.is_none_or(|end| end > clock)
+            let left = self.lifted.get(&denial.id).is_none_or(|forgotten| *forgotten > clock);
+            kept && left && denial.ends_at.is_none_or(|end| end > clock)
         });
     }
 }
@@ -92,6 +97,7 @@ fn acts() -> impl Strategy<Value = Act> {
             }
         ),
         3 => (0..20_u64).prop_map(Act::Pass),
+        1 => (300..800_u64).prop_map(Act::Pass),
         1 => (-50..2000_i64).prop_map(Act::Jump),
         1 => Just(Act::Restart),
     ]
@@ -172,6 +178,8 @@ impl World {
         let answer = super::lift(&self.bed, denial.id);
         let tombstone = answer[0].lift.clone();
         assert!(tombstone.is_some() && (lift.is_none() || *lift == tombstone));
+        let forgotten = self.guarded.plus(HOUR * 24 * 30);
+        self.oracle.lifted.entry(denial.id).or_insert(forgotten);
         *lift = tombstone;
         self
     }
@@ -213,6 +221,9 @@ impl World {
         }
         for change in changes {
             assert_eq!(run(self.bed.store.apply(vec![change])).unwrap(), [Applied::New]);
+        }
+        if lifted {
+            self.oracle.lifted.insert(denial.id, self.guarded.plus(HOUR * 24 * 30));
         }
         self.oracle.records.push((denial, lift));
         self

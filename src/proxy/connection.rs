@@ -1,0 +1,121 @@
+//! A client's connection, as its requests and the core's sweeper see it.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use http::HeaderValue;
+
+use crate::config::Limits;
+
+use super::io::Activity;
+
+/// See the module.
+pub struct Connection {
+    pub peer: Option<IpAddr>,
+    pub peer_text: HeaderValue,
+    /// The peer is a listed proxy: what it says of the client is believed.
+    pub trusted: bool,
+    activity: Arc<Activity>,
+    busy: Cell<u32>,
+    /// When it last became idle, and how many reads there had been.
+    idle_since: Cell<Instant>,
+    idle_reads: Cell<u32>,
+    /// When the sweeper first saw part of a header.
+    head_since: Cell<Option<Instant>>,
+    served: Cell<bool>,
+    close: Cell<bool>,
+    ended: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Connection {
+    pub(super) fn new(peer: Option<IpAddr>, trusted: bool, activity: Arc<Activity>) -> Self {
+        Self {
+            peer,
+            peer_text: peer_text(peer),
+            trusted,
+            activity,
+            busy: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            idle_reads: Cell::new(0),
+            head_since: Cell::new(None),
+            served: Cell::new(false),
+            close: Cell::new(false),
+            ended: Cell::new(false),
+            waker: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn begin_request(&self) {
+        self.busy.set(self.busy.get() + 1);
+        self.served.set(true);
+        self.head_since.set(None);
+    }
+
+    pub(super) fn end_request(&self) {
+        self.busy.set(self.busy.get().saturating_sub(1));
+        self.idle_since.set(Instant::now());
+        self.idle_reads.set(self.activity.reads.load(Ordering::Relaxed));
+    }
+
+    /// The connection ends with a reset when its stream is dropped.
+    pub(super) fn abort(&self) {
+        self.activity.abort.store(true, Ordering::Relaxed);
+    }
+
+    /// The sweeper wants it closed.
+    pub(super) fn is_to_close(&self) -> bool {
+        self.close.get()
+    }
+
+    /// Its serving task has ended.
+    pub(super) fn set_ended(&self) {
+        self.ended.set(true);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Whom to wake for a drain or a close.
+    pub(super) fn watch(&self, context: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn examine(&self, now: Instant, limits: &Limits) {
+        if self.busy.get() > 0 {
+            return;
+        }
+        let reading = self.activity.reads.load(Ordering::Relaxed) != self.idle_reads.get();
+        let too_slow = reading && {
+            let since = self.head_since.get().unwrap_or(now);
+            self.head_since.set(Some(since));
+            now.duration_since(since) >= limits.header_timeout
+        };
+        let idle_limit =
+            if self.served.get() { limits.idle_timeout } else { limits.header_timeout };
+        let too_idle = now.duration_since(self.idle_since.get()) >= idle_limit;
+        if too_slow || too_idle {
+            self.close.set(true);
+            self.wake();
+        }
+    }
+}
+
+fn peer_text(peer: Option<IpAddr>) -> HeaderValue {
+    let text = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}

@@ -102,7 +102,7 @@ fn no_file_outgrows_its_name_and_each_says_what_it_is_for() {
     for (path, text) in files("src").into_iter().chain(files("tests")) {
         let lines = text.lines().count();
         // Tables of cases make the tests of one subject long; code has no such excuse.
-        let lines_max = if is_unit_tests(&path) { 500 } else { 400 };
+        let lines_max = if is_unit_tests(&path) { 600 } else { 400 };
         assert!(lines <= lines_max, "{} has {lines} lines", path.display());
         assert!(text.starts_with("//!"), "{} does not open with what it is for", path.display());
     }

@@ -169,7 +169,7 @@ fn nginx_behind_the_gateway_serves_ranges_and_conditional_requests() {
     std::fs::write(dir.join("file.txt"), "0123456789").unwrap();
     let socket = dir.join("nginx.sock");
     let config = format!(
-        "daemon off; pid {dir}/nginx.pid; error_log {dir}/error.log; events {{}}
+        "daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/error.log; events {{}}
          http {{ access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
            server {{ listen unix:{socket}; root {dir}; gzip on; gzip_min_length 1; gzip_types text/plain; }} }}",
         dir = dir.display(),

@@ -145,3 +145,26 @@ fn a_backend_that_switches_without_being_asked_is_a_fault() {
     let answer = scene.gateway.get_with("/", &scene.issuer.mint("alice"));
     assert_eq!(answer.status, 502, "{}", answer.head);
 }
+
+#[test]
+fn a_revocation_ends_the_sockets_that_are_open_and_nobody_elses() {
+    let upstream = lines();
+    let scene = scene(&upstream);
+    let open = |user: &str| {
+        let bearer = format!("Bearer {}", scene.issuer.mint(user));
+        let headers = [HANDSHAKE.as_slice(), &[("Authorization", bearer.as_str())]].concat();
+        let mut connection = scene.gateway.connect();
+        assert_eq!(connection.get("/ws", &headers).status, 101);
+        assert_eq!(connection.exactly(7).unwrap(), b"welcome");
+        connection
+    };
+    let (mut alice, mut bob) = (open("alice"), open("bob"));
+    scene.gateway.admin().revoke(serde_json::json!({"user": "alice"}));
+    // A close frame may come first; then the connection is over, cleanly or not.
+    match alice.rest() {
+        Ok(_) | Err(crate::support::ReadError::Broken(_)) => {}
+        Err(other) => panic!("still open: {other:?}"),
+    }
+    bob.send("still here\n");
+    assert_eq!(bob.through(b"\n").unwrap(), b"you said still here\n");
+}

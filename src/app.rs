@@ -28,7 +28,7 @@ use crate::verify::{Issuer, SignatureCache, Verifier};
 
 use control_thread::{ControlThread, Parts};
 
-pub use signals::wait_for_stop;
+pub use signals::StopSignals;
 pub use sockets::BindError;
 
 /// Reports of the cores that may wait for the control plane.
@@ -138,8 +138,8 @@ impl Gateway {
     }
 
     /// Waits for SIGTERM or SIGINT, then drains.
-    pub fn run_until_stopped(self) -> std::io::Result<Drained> {
-        wait_for_stop()?;
+    pub fn run_until_stopped(self, stop: StopSignals) -> std::io::Result<Drained> {
+        stop.wait()?;
         tracing::info!("draining");
         Ok(self.drain())
     }

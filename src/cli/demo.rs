@@ -13,7 +13,7 @@ use std::path::Path;
 
 use tracing::Level;
 
-use crate::app::wait_for_stop;
+use crate::app::StopSignals;
 use crate::telemetry::access::Format;
 
 use super::arguments::{Demo, Global};
@@ -37,11 +37,13 @@ pub fn run(demo: &Demo, global: &Global, console: &Console) -> Result<Exit, Fail
     let directory = demo.directory.as_deref().unwrap_or(Path::new(DIRECTORY));
     events::start(Format::Text, Level::INFO);
     let stage = Stage::set(directory, directory, screen::PORTS)?;
+    let signals = |cause| Failure::Read { what: "signals".to_owned(), cause };
+    let stop = StopSignals::listen().map_err(signals)?;
     let gateway = stage.start(Box::new(std::io::stdout()))?;
     let in_force = in_force(&stage, global);
     let screen = screen::screen(&stage, &Called::new(&stage, global), in_force, console.look.paint);
     console.say_always(&screen)?;
-    wait_for_stop().map_err(|cause| Failure::Read { what: "signals".to_owned(), cause })?;
+    stop.wait().map_err(signals)?;
     gateway.drain();
     let word = words::shell(&directory.display().to_string());
     console.say(&format!(

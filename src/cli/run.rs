@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::app::{Drained, Gateway, Options};
+use crate::app::{Drained, Gateway, Options, StopSignals};
 use crate::config::{self, Config, Loaded, LogFormat, Severity};
 use crate::control::admin::FirstCredentialSource;
 use crate::telemetry::access::Format;
@@ -38,20 +38,22 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
         log_sink: Box::new(std::io::stdout()),
         admin_token: std::env::var("PORTCULLIS_ADMIN_TOKEN").ok().map(Zeroizing::new),
     };
+    let signals = |cause| Failure::Read { what: "signals".to_owned(), cause };
+    let stop = StopSignals::listen().map_err(signals)?;
     let gateway =
         Gateway::start(config, options).map_err(|fault| Failure::Start(Box::new(fault)))?;
     match format {
         Format::Text => write_stderr(&told.screen(&gateway, &global.again(), console)),
         Format::Json => told.event(&gateway, console)?,
     }
-    match gateway.run_until_stopped() {
+    match gateway.run_until_stopped(stop) {
         Ok(Drained::Clean) => Ok(Exit::Done),
         // The deadline is the operator's choice: cutting what is left is doing as told.
         Ok(Drained::Cut { connections }) => {
             tracing::warn!(connections, "the drain's deadline passed; the rest was cut");
             Ok(Exit::Done)
         }
-        Err(cause) => Err(Failure::Read { what: "signals".to_owned(), cause }),
+        Err(cause) => Err(signals(cause)),
     }
 }
 

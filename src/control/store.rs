@@ -4,6 +4,7 @@
 mod batch;
 mod codec;
 mod command;
+pub mod offline;
 mod open;
 mod read;
 mod rows;

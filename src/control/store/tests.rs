@@ -1,5 +1,6 @@
 //! The store over a real file in a temporary directory, with a simulated clock where time matters.
 
+mod compact;
 mod disk;
 mod offline;
 mod oracle;

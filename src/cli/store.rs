@@ -60,9 +60,10 @@ pub fn run(store: &Store, global: &Global, console: &Console) -> Result<Exit, Fa
         }
         Act::Export => {
             let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-            let exported =
-                offline::export(&directory, |line| out.write_all(json_text(line).as_bytes()))
-                    .map_err(refused)?;
+            let exported = offline::export(&directory, UnixMs::now(), |line| {
+                out.write_all(json_text(line).as_bytes())
+            })
+            .map_err(refused)?;
             out.flush().map_err(|cause| Failure::Write { what: "stdout".to_owned(), cause })?;
             for id in &exported.unreadable {
                 console.remark(&format!("{id} cannot be read and is left out\n"));

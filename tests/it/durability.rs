@@ -129,7 +129,7 @@ fn a_damaged_store_is_refused_with_the_way_out_and_a_repair_brings_the_others_ba
     let export = gateway.command(&["store", "export"], "");
     assert_eq!(export.status.code(), Some(0));
     let export = String::from_utf8(export.stdout).unwrap();
-    assert_eq!(export.lines().count(), 3, "{export}");
+    assert_eq!(export.lines().count(), 4, "{export}");
     assert!(export.contains(r#""subject":"mallory""#), "{export}");
 
     let store = find(gateway.dir(), "denials.redb").unwrap();

@@ -1,6 +1,7 @@
-//! A store as NDJSON: a line that says which store it is, then a line for each record and each
-//! tombstone, in the order of their ids. Nothing is left out: times are RFC 3339 to the
-//! millisecond (or, beyond its years, a number of milliseconds), an issuer is its exact `iss`.
+//! A store as NDJSON, in the words of the admin API's export: a line that says what it is, a line
+//! for each record and each tombstone in the order of their ids, a line that says how many. Lossless:
+//! times are RFC 3339 to the millisecond (or, beyond its years, a number of milliseconds), an
+//! issuer is its exact `iss`.
 
 use std::path::Path;
 
@@ -16,6 +17,9 @@ use super::super::rows::Fault;
 use super::super::{codec, schema};
 use super::OfflineError;
 
+/// Of the lines, not of the store.
+const VERSION: u64 = 1;
+
 /// What was written, and what could not be read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Exported {
@@ -27,6 +31,7 @@ pub struct Exported {
 /// Gives each line to `write`, whose errors end it.
 pub fn export(
     directory: &Path,
+    now: UnixMs,
     mut write: impl FnMut(&Value) -> std::io::Result<()>,
 ) -> Result<Exported, OfflineError> {
     let path = super::file_of(directory);
@@ -36,6 +41,10 @@ pub fn export(
     let mut written = Exported::default();
     let mut failed = None;
     let mut put = |line: &Value| -> bool {
+        // Nothing after a line that could not be written: least of all the last one.
+        if failed.is_some() {
+            return false;
+        }
         match write(line) {
             Ok(()) => true,
             Err(error) => {
@@ -44,10 +53,16 @@ pub fn export(
             }
         }
     };
-    let epoch = URL_SAFE_NO_PAD.encode(opened.epoch.0);
-    let going = put(&json!({"type": "store", "format": schema::FORMAT, "epoch": epoch}));
+    let sequence = opened.progress.sequence;
+    let going = put(&json!({
+        "portcullis_export": VERSION, "exported_at": now.rfc3339(), "sequence": sequence,
+    }));
     let read =
         super::guarded(|| if going { rows(&database, &mut put, &mut written) } else { Ok(()) });
+    if read.is_ok() {
+        // Without this line the file counts as cut off.
+        put(&json!({"end": {"denials": written.records, "lifts": written.tombstones}}));
+    }
     if let Some(error) = failed {
         return Err(OfflineError::Failed { what: "write".to_owned(), why: error.to_string() });
     }
@@ -65,7 +80,7 @@ fn rows(
         let (id, row) = entry?;
         let id = DenialId(*id.value());
         match codec::decode_denial(id, row.value()) {
-            Ok((sequence, denial)) if put(&denial_line(sequence, &denial)) => written.records += 1,
+            Ok((_, denial)) if put(&denial_line(&denial)) => written.records += 1,
             Ok(_) => return Ok(()),
             Err(_) => written.unreadable.push(id),
         }
@@ -74,7 +89,7 @@ fn rows(
         let (id, row) = entry?;
         let id = DenialId(*id.value());
         match codec::decode_lift(id, row.value()) {
-            Ok((sequence, lift)) if put(&lift_line(sequence, &lift)) => written.tombstones += 1,
+            Ok((_, lift)) if put(&lift_line(&lift)) => written.tombstones += 1,
             Ok(_) => return Ok(()),
             Err(_) => written.unreadable.push(id),
         }
@@ -82,30 +97,30 @@ fn rows(
     Ok(())
 }
 
-fn denial_line(sequence: u64, denial: &Denial) -> Value {
+fn denial_line(denial: &Denial) -> Value {
+    let selector = match &denial.selector {
+        Selector::Token(TokenId::Jti(id)) => json!({"jti": id}),
+        Selector::Token(TokenId::Digest(digest)) => json!({"token": digest_text(digest)}),
+        Selector::Session(id) => json!({"session": id}),
+        Selector::Subject(id) => json!({"subject": id}),
+        Selector::Client(id) => json!({"client": id}),
+        Selector::Key(thumbprint) => json!({"key": thumbprint.to_string()}),
+        Selector::Claim { name, value } => json!({"claim": {"name": name, "value": value}}),
+        Selector::Issuer => json!({"everyone": true}),
+    };
+    let condition = match denial.condition {
+        Condition::Always => json!({"always": true}),
+        Condition::IssuedBefore(before) => json!({"issued_before": time(before)}),
+        Condition::VersionBelow(version) => json!({"version_below": version}),
+    };
     let mut line = Map::new();
     let mut put = |name: &str, value: Value| {
         line.insert(name.to_owned(), value);
     };
-    put("type", "denial".into());
     put("id", denial.id.to_string().into());
-    put("sequence", sequence.into());
-    put("issuer", denial.issuer.as_str().into());
-    match &denial.selector {
-        Selector::Token(TokenId::Jti(id)) => put("jti", id.as_str().into()),
-        Selector::Token(TokenId::Digest(digest)) => put("token", digest_text(digest)),
-        Selector::Session(id) => put("session", id.as_str().into()),
-        Selector::Subject(id) => put("subject", id.as_str().into()),
-        Selector::Client(id) => put("client", id.as_str().into()),
-        Selector::Key(thumbprint) => put("key", thumbprint.to_string().into()),
-        Selector::Claim { name, value } => put("claim", json!({"name": name, "value": value})),
-        Selector::Issuer => put("everyone", true.into()),
-    }
-    match denial.condition {
-        Condition::Always => put("always", true.into()),
-        Condition::IssuedBefore(before) => put("issued_before", time(before)),
-        Condition::VersionBelow(version) => put("version_below", version.into()),
-    }
+    put("issuer_id", denial.issuer.as_str().into());
+    put("selector", selector);
+    put("condition", condition);
     match &denial.except {
         Some(Except::Session(id)) => put("except", json!({"session": id})),
         Some(Except::Token(TokenId::Jti(id))) => put("except", json!({"jti": id})),
@@ -127,21 +142,19 @@ fn denial_line(sequence: u64, denial: &Denial) -> Value {
             put(name, value);
         }
     }
-    Value::Object(line)
+    json!({"denial": line})
 }
 
-fn lift_line(sequence: u64, lift: &Lift) -> Value {
+fn lift_line(lift: &Lift) -> Value {
     let mut line = json!({
-        "type": "lift",
-        "denial": lift.denial.to_string(),
-        "sequence": sequence,
-        "lifted_at": time(lift.at),
-        "lifted_by": actor(&lift.by),
+        "id": lift.denial.to_string(),
+        "at": time(lift.at),
+        "by": actor(&lift.by),
     });
     if let (Some(members), Some(reason)) = (line.as_object_mut(), &lift.reason) {
         members.insert("reason".to_owned(), reason.as_str().into());
     }
-    line
+    json!({"lift": line})
 }
 
 fn actor(actor: &Actor) -> Value {

@@ -63,7 +63,10 @@ fn a_store_in_use_an_absent_one_and_one_of_another_program_are_left_alone() {
     let text = |error: OfflineError| error.to_string();
     assert!(text(check(directory.path()).unwrap_err()).contains("a running gateway has"));
     assert!(text(repair(directory.path(), START).unwrap_err()).contains("a running gateway has"));
-    assert!(text(export(directory.path(), |_| Ok(())).unwrap_err()).contains("a running gateway"));
+    assert!(
+        text(export(directory.path(), START, |_| Ok(())).unwrap_err())
+            .contains("a running gateway")
+    );
     assert_eq!(holds(&bed), expected());
     bed.store.close();
     let empty = tempfile::tempdir().unwrap();
@@ -233,27 +236,35 @@ fn an_export_has_every_record_and_tombstone_and_all_that_they_say() {
     let id = deny(&bed, full).record.denial.id.to_string();
     bed.store.close();
     let mut lines: Vec<Value> = Vec::new();
-    let exported = export(directory.path(), |line| {
+    let exported = export(directory.path(), START, |line| {
         lines.push(line.clone());
         Ok(())
     });
     let exported = exported.unwrap();
-    assert_eq!((exported.records, exported.tombstones, lines.len()), (302, 101, 404));
-    assert_eq!((&lines[0]["type"], &lines[0]["format"]), (&"store".into(), &1.into()));
-    let line = lines.iter().find(|line| line["id"] == id.as_str()).unwrap();
+    assert_eq!((exported.records, exported.tombstones, lines.len()), (302, 101, 405));
+    let first = serde_json::json!({
+        "portcullis_export": 1, "exported_at": START.rfc3339(), "sequence": 403,
+    });
+    assert_eq!(lines[0], first);
+    let last = serde_json::json!({"end": {"denials": 302, "lifts": 101}});
+    assert_eq!(lines[404], last);
+    let line = lines.iter().find(|line| line["denial"]["id"] == id.as_str()).unwrap();
     let expected = serde_json::json!({
-        "type": "denial", "id": id, "sequence": 403, "issuer": "https://id.example.com/",
-        "claim": {"name": "tenant", "value": "é\0\u{1b}"},
-        "issued_before": START.plus(Duration::from_millis(7)).rfc3339(),
+        "id": id, "issuer_id": "https://id.example.com/",
+        "selector": {"claim": {"name": "tenant", "value": "é\0\u{1b}"}},
+        "condition": {"issued_before": START.plus(Duration::from_millis(7)).rfc3339()},
         "except": {"token": format!("sha256:{}", "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM")},
         "created_at": START.rfc3339(), "kept_until": i64::MAX, "reason": "test",
         "reference": "INC-1",
         "created_by": {"name": "dana", "role": "operator", "via": "api", "address": "127.0.0.1"},
     });
-    assert_eq!(*line, expected);
-    let lifts = lines.iter().filter(|line| line["type"] == "lift");
-    assert!(lifts.clone().all(|lift| lift["lifted_by"]["name"] == "eve"));
+    assert_eq!(line["denial"], expected);
+    let lifts = lines.iter().map(|line| &line["lift"]).filter(|lift| lift.is_object());
+    assert!(lifts.clone().all(|lift| lift["by"]["name"] == "eve" && lift["at"].is_string()));
     assert_eq!(lifts.filter(|lift| lift["reason"] == "false alarm").count(), 100);
     let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
-    assert!(matches!(export(directory.path(), |_| Err(full())), Err(OfflineError::Failed { .. })));
+    assert!(matches!(
+        export(directory.path(), START, |_| Err(full())),
+        Err(OfflineError::Failed { .. })
+    ));
 }

@@ -26,6 +26,7 @@ mod raw;
 mod run;
 mod shapes;
 mod status;
+mod store;
 mod table;
 mod target;
 mod token;
@@ -53,6 +54,7 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Denials(denials) => denials::run(denials, global, &console),
         Command::Explain(explain) => explain::run(explain, global, &console),
         Command::Status => status::run(global, &console),
+        Command::Store(store) => store::run(store, global, &console),
         Command::Token(command) => token::run(command, &console),
         Command::Health => health::run(global, &console),
     }

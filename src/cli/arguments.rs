@@ -19,6 +19,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::input::{self, TokenFrom};
 use super::raw::{Raw, RawCommand};
+use super::store::Store;
 use super::target::Target;
 
 pub use global::Global;
@@ -42,6 +43,7 @@ pub enum Command {
     Denials(Denials),
     Explain(Explain),
     Status,
+    Store(Store),
     Token(TokenCommand),
     Health,
 }
@@ -221,6 +223,7 @@ impl Arguments {
             RawCommand::Denials(raw) => Command::Denials(compile::denials(raw)?),
             RawCommand::Explain(raw) => Command::Explain(compile::explain(raw)),
             RawCommand::Status => Command::Status,
+            RawCommand::Store(raw) => Command::Store(Store::of(raw)),
             RawCommand::Token(raw) => Command::Token(compile::token(raw)?),
             RawCommand::Health => Command::Health,
         };

@@ -22,6 +22,7 @@ Stop access
 Find out
   explain   Why a token passes or fails, check by check
   status    Is everything all right: store, issuers, keys
+  store     The store's file while no gateway runs: check, repair, export
   token     Decode a token; mint one for tests
   health    Exit 0 when the gateway is ready, else 1: for container health checks
 
@@ -124,6 +125,17 @@ Examples:
   portcullis status --admin unix:/var/lib/portcullis/admin.sock
 
 Exit code 2: something is not all right; it is said first.";
+
+pub const STORE: &str = "\
+Examples:
+  portcullis store check
+  portcullis store repair --store /var/lib/portcullis
+  portcullis store export > denials.ndjson
+
+The gateway must be stopped: while it runs, the file is its own. `repair` replaces the file only
+when the new one is complete, and leaves the old one beside it.
+
+Exit code 1: the file is damaged (check), or cannot be used; 2: not everything could be read.";
 
 pub const HEALTH: &str = "\
 Examples:

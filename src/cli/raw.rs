@@ -89,6 +89,9 @@ pub enum RawCommand {
     /// Is everything all right: store, issuers, keys
     #[command(after_help = help::STATUS)]
     Status,
+    /// The store's file while no gateway runs: check it, build it anew, write it out
+    #[command(subcommand, after_help = help::STORE)]
+    Store(RawStore),
     /// Decode a token; mint one for tests
     #[command(subcommand, after_help = help::TOKEN)]
     Token(RawToken),
@@ -287,6 +290,24 @@ pub struct RawExplain {
     pub url: Option<String>,
     #[arg(long, value_name = "METHOD", requires = "url")]
     pub method: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum RawStore {
+    /// Is the file whole: structure, rows, index, log, counts. Changes nothing
+    Check(RawPlace),
+    /// Build the file anew from all that can be read of it; the old one stays beside it
+    Repair(RawPlace),
+    /// Records and tombstones as NDJSON to stdout, nothing left out
+    Export(RawPlace),
+}
+
+/// Which store.
+#[derive(Args, Debug, Default)]
+pub struct RawPlace {
+    /// The store's directory [default: store.path of the config]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]

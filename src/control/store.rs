@@ -4,6 +4,8 @@
 mod batch;
 mod codec;
 mod command;
+mod compact;
+pub mod offline;
 mod open;
 mod read;
 mod rows;
@@ -76,6 +78,7 @@ impl Store {
         denylist: Arc<Denylist>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
+        compact::at_start(directory, compact::FILE_BYTES_MIN);
         Self::start(open::file_opener(directory, &clock), options, writer, denylist, clock)
     }
 

@@ -105,3 +105,57 @@ fn a_second_gateway_on_the_same_store_refuses_to_start_and_says_why() {
     assert!(text.contains("denials.redb"), "{text}");
     assert_eq!(gateway.status(&issuer.mint("alice")), 200, "the first one goes on");
 }
+
+#[test]
+fn a_damaged_store_is_refused_with_the_way_out_and_a_repair_brings_the_others_back() {
+    let issuer = Issuer::new("ES256");
+    let mut gateway = Setup::simple(&issuer, &Upstream::new()).start();
+    for user in ["mallory", "victor-with-a-name-of-his-own"] {
+        let blocked = gateway.command(&["block", "--user", user, "--reason", "fraud"], "");
+        assert_eq!(blocked.status.code(), Some(0), "{blocked:?}");
+    }
+    let text = |output: &std::process::Output| {
+        let (out, err) = (&output.stdout, &output.stderr);
+        format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+    };
+    let running = gateway.command(&["store", "check"], "");
+    assert_eq!(running.status.code(), Some(1));
+    assert!(text(&running).contains("a running gateway has"), "{}", text(&running));
+    gateway.kill9();
+    let whole = gateway.command(&["store", "check", "--json"], "");
+    assert_eq!(whole.status.code(), Some(0), "{}", text(&whole));
+    let whole: serde_json::Value = serde_json::from_slice(&whole.stdout).unwrap();
+    assert_eq!((&whole["whole"], &whole["in_force"]), (&json!(true), &json!(2)));
+    let export = gateway.command(&["store", "export"], "");
+    assert_eq!(export.status.code(), Some(0));
+    let export = String::from_utf8(export.stdout).unwrap();
+    assert_eq!(export.lines().count(), 4, "{export}");
+    assert!(export.contains(r#""subject":"mallory""#), "{export}");
+
+    let store = find(gateway.dir(), "denials.redb").unwrap();
+    let mut bytes = std::fs::read(&store).unwrap();
+    let hit = b"victor-with-a-name-of-his-own";
+    let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(hit)).collect();
+    for at in places {
+        bytes[at] = b'x';
+    }
+    std::fs::write(&store, &bytes).unwrap();
+    assert_eq!(gateway.command(&["store", "check"], "").status.code(), Some(1));
+    let refused = run_to_end(program().arg("run").arg("-c").arg(gateway.config()));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused).contains("`portcullis store repair`"), "{}", text(&refused));
+    let repaired = gateway.command(&["store", "repair"], "");
+    assert_eq!(repaired.status.code(), Some(2), "one record is lost: {}", text(&repaired));
+    assert_eq!(gateway.command(&["store", "check"], "").status.code(), Some(0));
+
+    let gateway = gateway.start_again();
+    let mut connection = gateway.connect();
+    assert_eq!(status(&mut connection, &issuer, "mallory"), 401);
+    assert_eq!(status(&mut connection, &issuer, "alice"), 200);
+}
+
+fn find(below: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    std::fs::read_dir(below).unwrap().map(|entry| entry.unwrap().path()).find_map(|path| {
+        if path.is_dir() { find(&path, name) } else { path.ends_with(name).then_some(path) }
+    })
+}

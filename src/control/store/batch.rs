@@ -342,6 +342,6 @@ fn lasts(old: Option<UnixMs>, new: Option<UnixMs>) -> bool {
     }
 }
 
-fn precedence(lift: &Lift) -> (UnixMs, Vec<u8>) {
+pub(super) fn precedence(lift: &Lift) -> (UnixMs, Vec<u8>) {
     (lift.at, codec::encode_lift(0, lift))
 }

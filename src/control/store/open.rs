@@ -17,7 +17,7 @@ use super::{Epoch, StoreError};
 /// Pages that redb keeps itself; the kernel's page cache has the rest.
 const CACHE_BYTES: usize = 64 << 20;
 
-const FILE: &str = "denials.redb";
+pub(super) const FILE: &str = "denials.redb";
 
 /// Makes or opens the database. Called again after a disk failure.
 pub(super) type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send>;
@@ -92,7 +92,7 @@ fn create_file(directory: &Path, path: &Path, now: UnixMs) -> Result<(), StoreEr
 }
 
 /// An empty path is the current directory.
-fn sync_directory(directory: &Path) -> std::io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> std::io::Result<()> {
     let here = PathBuf::from(".");
     File::open(if directory.as_os_str().is_empty() { &here } else { directory })?.sync_all()
 }
@@ -117,8 +117,9 @@ fn open_guarded(
 pub(super) fn unusable(path: &Path, why: &dyn std::fmt::Display) -> StoreError {
     StoreError::Open(format!(
         "{} cannot be used: {why}. Nothing was changed. If it is not a store of this gateway, set \
-         store.path to another directory. If it is and it is damaged, put back a copy of it; \
-         starting with an empty directory would forget every denial",
+         store.path to another directory. If it is and it is damaged, `portcullis store repair` \
+         builds it anew from what can be read, or put back a copy of it; starting with an empty \
+         directory would forget every denial",
         path.display()
     ))
 }
@@ -129,17 +130,21 @@ pub(super) fn prepare(database: &Database, now: UnixMs) -> Result<Opened, StoreE
     match read_meta(database).map_err(fault)? {
         Meta::Ours(opened) => Ok(opened),
         Meta::Empty => create(database, now).map_err(fault),
+        Meta::Incomplete => Err(unusable(Path::new(FILE), &"its description is incomplete")),
         Meta::Foreign(why) => Err(unusable(Path::new(FILE), &why)),
     }
 }
 
-enum Meta {
+pub(super) enum Meta {
     Empty,
     Ours(Opened),
+    /// Ours, and damaged.
+    Incomplete,
+    /// Of another program, or of another format.
     Foreign(String),
 }
 
-fn read_meta(database: &Database) -> Result<Meta, Fault> {
+pub(super) fn read_meta(database: &Database) -> Result<Meta, Fault> {
     let transaction = database.begin_read()?;
     let table = match transaction.open_table(schema::META) {
         Ok(table) => table,
@@ -163,7 +168,7 @@ fn read_meta(database: &Database) -> Result<Meta, Fault> {
                 schema::FORMAT
             )));
         }
-        None => return Ok(Meta::Foreign("it does not say its format".to_owned())),
+        None => return Ok(Meta::Incomplete),
     }
     let epoch = row(schema::META_EPOCH)?.and_then(|row| row.try_into().ok());
     let index_key = row(schema::META_INDEX_KEY)?.and_then(|row| row.try_into().ok());
@@ -172,11 +177,18 @@ fn read_meta(database: &Database) -> Result<Meta, Fault> {
         (Some(epoch), Some(index_key), Some(progress)) => {
             Meta::Ours(Opened { epoch: Epoch(epoch), index_key, progress })
         }
-        _ => Meta::Foreign("its description is incomplete".to_owned()),
+        _ => Meta::Incomplete,
     })
 }
 
+/// Makes the tables of a store without a past.
 fn create(database: &Database, now: UnixMs) -> Result<Opened, Fault> {
+    let opened = newborn(now);
+    write_tables(database, &opened)?;
+    Ok(opened)
+}
+
+pub(super) fn newborn(now: UnixMs) -> Opened {
     let mut opened = Opened {
         epoch: Epoch([0; 16]),
         index_key: [0; 16],
@@ -186,6 +198,11 @@ fn create(database: &Database, now: UnixMs) -> Result<Opened, Fault> {
     for random in [&mut opened.epoch.0, &mut opened.index_key] {
         aws_lc_rs::rand::fill(random).expect("the operating system gives random bytes");
     }
+    opened
+}
+
+/// Makes the tables, empty, with this description.
+pub(super) fn write_tables(database: &Database, opened: &Opened) -> Result<(), Fault> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
     {
@@ -201,7 +218,7 @@ fn create(database: &Database, now: UnixMs) -> Result<Opened, Fault> {
         transaction.open_table(schema::DUE)?;
     }
     transaction.commit()?;
-    Ok(opened)
+    Ok(())
 }
 
 /// Checks or makes the tables and fills the hot table; when the first record is due.

@@ -404,3 +404,24 @@ async fn identifiers_compare_byte_for_byte_and_by_issuer() {
     assert!(bed.is_denied(&bed.token(json!({"iss": PARTNER, "sub": "42"}))));
     assert!(!bed.is_denied(&bed.token(json!({"sub": "42", "jti": "t-2"}))));
 }
+
+#[tokio::test]
+async fn a_token_whose_end_is_not_known_is_denied_until_undone_where_iat_may_be_missing() {
+    let bed = Bed::start().await;
+    // With `iat` a token ends within max_lifetime of it; without, nobody can say when.
+    let bounded = bed.post("/v1/revoke", json!({"issuer": "main", "jti": "t-9"})).await;
+    assert!(bounded.body["ends_at"].is_string(), "{}", bounded.body);
+    let open = bed.post("/v1/revoke", json!({"issuer": "partner", "jti": "t-9"})).await;
+    assert_eq!(open.status, StatusCode::CREATED);
+    assert!(open.body.get("ends_at").is_none(), "{}", open.body);
+    let kept = |reply: &super::bed::Reply| {
+        bed.store.find(reply.id().parse().unwrap()).unwrap().unwrap().denial.kept_until
+    };
+    assert!(kept(&bounded).is_some() && kept(&open).is_none());
+    // The token itself says when it ends, with `iat` or without.
+    let token = bed.token(json!({"iss": PARTNER, "jti": "t-10"}));
+    let known = bed.post("/v1/revoke", json!({"token": token})).await;
+    assert_eq!(known.status, StatusCode::CREATED, "{}", known.body);
+    let exp = bed.verified(&token).signed().expires_at();
+    assert_eq!(kept(&known), Some(exp.plus(std::time::Duration::from_secs(30))));
+}

@@ -10,6 +10,8 @@ mod batch;
 mod caller;
 mod condition;
 mod create;
+mod exchange;
+mod exchange_format;
 mod explain;
 mod filter;
 mod first_credential;

@@ -17,6 +17,7 @@ use super::answer::{Answer, AnswerBody};
 use super::batch::batch;
 use super::caller::{Caller, Peer};
 use super::create::create;
+use super::exchange::{export, import};
 use super::explain::explain;
 use super::first_credential::random;
 use super::guard::Door;
@@ -71,6 +72,8 @@ enum Place<'p> {
     Make(Verb),
     Denials,
     Batch,
+    Export,
+    Import,
     Denial(&'p str),
     Undo(&'p str),
     Explain,
@@ -87,15 +90,13 @@ impl<'p> Place<'p> {
             "/v1/block" => Self::Make(Verb::Block),
             "/v1/denials" => Self::Denials,
             "/v1/denials/batch" => Self::Batch,
+            "/v1/denials/export" => Self::Export,
+            "/v1/denials/import" => Self::Import,
             "/v1/explain" => Self::Explain,
             "/v1/people" => Self::People,
             "/v1/status" => Self::Status,
             _ => {
                 let rest = path.strip_prefix("/v1/denials/")?;
-                // Names that later endpoints will have are no ids.
-                if matches!(rest, "export" | "import") {
-                    return None;
-                }
                 match rest.split_once('/') {
                     None => Self::Denial(rest),
                     Some((id, "undo")) => Self::Undo(id),
@@ -107,8 +108,8 @@ impl<'p> Place<'p> {
 
     fn allow(&self) -> &'static str {
         match self {
-            Self::Live | Self::Ready | Self::People | Self::Status => "GET, HEAD",
-            Self::Make(_) | Self::Undo(_) | Self::Explain | Self::Batch => "POST",
+            Self::Live | Self::Ready | Self::People | Self::Status | Self::Export => "GET, HEAD",
+            Self::Make(_) | Self::Undo(_) | Self::Explain | Self::Batch | Self::Import => "POST",
             Self::Denials => "GET, HEAD, POST",
             Self::Denial(_) => "GET, HEAD, DELETE",
         }
@@ -158,6 +159,8 @@ where
             create(api, &caller, Verb::Deny, required(read(headers, body).await?)?, now).await
         }
         Place::Batch if post => batch(api, caller, parts, body),
+        Place::Export if get => export(api, caller, parts),
+        Place::Import if post => import(api, &caller, parts, body).await,
         Place::Denials if get => list::list(api, &caller, query, now),
         Place::Denial(text) if get => list::get(api, &caller, &id(text)?),
         Place::Denial(text) if parts.method == Method::DELETE => {
@@ -174,6 +177,8 @@ where
         | Place::Make(_)
         | Place::Denials
         | Place::Batch
+        | Place::Export
+        | Place::Import
         | Place::Denial(_)
         | Place::Undo(_)
         | Place::Explain

@@ -86,6 +86,11 @@ pub(super) enum Refused {
     LineTooLarge {
         limit_bytes: usize,
     },
+    /// The first line is not an export's.
+    NotAnExport,
+    UnknownExportVersion {
+        version: u64,
+    },
     /// Too many calls that stream, all at once.
     TooManyStreams,
     BodyTimeout,
@@ -150,6 +155,10 @@ impl Refused {
             Self::NotNdjson => (S::UNSUPPORTED_MEDIA_TYPE, "not_ndjson", "The body must be NDJSON"),
             Self::LineTooLarge { .. } => {
                 (S::PAYLOAD_TOO_LARGE, "line_too_large", "The line is too large")
+            }
+            Self::NotAnExport => (S::UNPROCESSABLE_ENTITY, "not_an_export", "Nothing was imported"),
+            Self::UnknownExportVersion { .. } => {
+                (S::UNPROCESSABLE_ENTITY, "unknown_export_version", "Nothing was imported")
             }
             Self::TooManyStreams => {
                 (S::TOO_MANY_REQUESTS, "too_many_streams", "Too many streams at once")
@@ -221,6 +230,13 @@ impl Refused {
                 "Send Content-Type: application/x-ndjson, one JSON object a line.".to_owned()
             }
             Self::LineTooLarge { limit_bytes } => format!("A line may have {limit_bytes} bytes."),
+            Self::NotAnExport => {
+                "The first line is not that of an export: send what /v1/denials/export gave."
+                    .to_owned()
+            }
+            Self::UnknownExportVersion { version } => {
+                format!("The export is of version {version}; this gateway reads version 1.")
+            }
             Self::TooManyStreams => {
                 "Too many batches, exports and imports run; wait for one of them.".to_owned()
             }
@@ -350,6 +366,8 @@ mod tests {
             Refused::NotJson,
             Refused::NotNdjson,
             Refused::LineTooLarge { limit_bytes: 65_536 },
+            Refused::NotAnExport,
+            Refused::UnknownExportVersion { version: 2 },
             Refused::TooManyStreams,
             Refused::BodyTimeout,
             Refused::BodyBroken,
@@ -381,6 +399,8 @@ mod tests {
                 | Refused::NotJson
                 | Refused::NotNdjson
                 | Refused::LineTooLarge { .. }
+                | Refused::NotAnExport
+                | Refused::UnknownExportVersion { .. }
                 | Refused::TooManyStreams
                 | Refused::BodyTimeout
                 | Refused::BodyBroken

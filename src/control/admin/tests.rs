@@ -4,6 +4,7 @@ mod batching;
 mod bed;
 mod creating;
 mod door;
+mod exchanging;
 mod explaining;
 mod listing;
 mod looking;

@@ -4,6 +4,7 @@
 mod batch;
 mod codec;
 mod command;
+mod journal;
 mod open;
 mod read;
 mod rows;
@@ -32,6 +33,7 @@ use self::worker::Worker;
 pub use self::types::{
     Accepted, Applied, Change, Epoch, Filter, NewDenial, Options, Page, Record, StoreError,
 };
+pub use journal::Act;
 
 /// Handle of the store's thread; cheap to clone. When the last one goes, the thread writes what is
 /// pending and ends.

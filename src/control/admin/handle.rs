@@ -14,13 +14,14 @@ use crate::clock::UnixMs;
 
 use super::Api;
 use super::answer::{Answer, AnswerBody};
+use super::audit::audit;
 use super::batch::batch;
 use super::caller::{Caller, Peer};
-use super::create::create;
 use super::exchange::{export, import};
 use super::explain::explain;
 use super::first_credential::random;
 use super::guard::Door;
+use super::idempotency::create_once;
 use super::plan::Verb;
 use super::problem::Refused;
 use super::query::decoded;
@@ -77,6 +78,7 @@ enum Place<'p> {
     Denial(&'p str),
     Undo(&'p str),
     Explain,
+    Audit,
     People,
     Status,
 }
@@ -93,6 +95,7 @@ impl<'p> Place<'p> {
             "/v1/denials/export" => Self::Export,
             "/v1/denials/import" => Self::Import,
             "/v1/explain" => Self::Explain,
+            "/v1/audit" => Self::Audit,
             "/v1/people" => Self::People,
             "/v1/status" => Self::Status,
             _ => {
@@ -108,7 +111,9 @@ impl<'p> Place<'p> {
 
     fn allow(&self) -> &'static str {
         match self {
-            Self::Live | Self::Ready | Self::People | Self::Status | Self::Export => "GET, HEAD",
+            Self::Live | Self::Ready | Self::People | Self::Status | Self::Export | Self::Audit => {
+                "GET, HEAD"
+            }
             Self::Make(_) | Self::Undo(_) | Self::Explain | Self::Batch | Self::Import => "POST",
             Self::Denials => "GET, HEAD, POST",
             Self::Denial(_) => "GET, HEAD, DELETE",
@@ -153,10 +158,12 @@ where
     let post = parts.method == Method::POST;
     match place {
         Place::Make(verb) if post => {
-            create(api, &caller, verb, required(read(headers, body).await?)?, now).await
+            let body = required(read(headers, body).await?)?;
+            create_once(api, &caller, verb, headers, body, now).await
         }
         Place::Denials if post => {
-            create(api, &caller, Verb::Deny, required(read(headers, body).await?)?, now).await
+            let body = required(read(headers, body).await?)?;
+            create_once(api, &caller, Verb::Deny, headers, body, now).await
         }
         Place::Batch if post => batch(api, caller, parts, body),
         Place::Export if get => export(api, caller, parts),
@@ -170,6 +177,7 @@ where
             undo::undo(api, &caller, &id(text)?, read(headers, body).await?).await
         }
         Place::Explain if post => explain(api, &caller, required(read(headers, body).await?)?, now),
+        Place::Audit if get => audit(api, caller, parts, now),
         Place::People if get => status::people(api, &caller, query, now),
         Place::Status if get => status::status(api, &caller),
         Place::Live
@@ -182,6 +190,7 @@ where
         | Place::Denial(_)
         | Place::Undo(_)
         | Place::Explain
+        | Place::Audit
         | Place::People
         | Place::Status => Err(Refused::MethodNotAllowed { allow: place.allow() }),
     }

@@ -91,6 +91,11 @@ pub(super) enum Refused {
     UnknownExportVersion {
         version: u64,
     },
+    InvalidIdempotencyKey,
+    /// The key was sent with another body.
+    IdempotencyKeyReused,
+    /// The first call with the key is not answered yet.
+    IdempotencyInProgress,
     /// Too many calls that stream, all at once.
     TooManyStreams,
     BodyTimeout,
@@ -159,6 +164,15 @@ impl Refused {
             Self::NotAnExport => (S::UNPROCESSABLE_ENTITY, "not_an_export", "Nothing was imported"),
             Self::UnknownExportVersion { .. } => {
                 (S::UNPROCESSABLE_ENTITY, "unknown_export_version", "Nothing was imported")
+            }
+            Self::InvalidIdempotencyKey => {
+                (S::BAD_REQUEST, "invalid_idempotency_key", "The idempotency key is not one")
+            }
+            Self::IdempotencyKeyReused => {
+                (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "The key was used before")
+            }
+            Self::IdempotencyInProgress => {
+                (S::CONFLICT, "idempotency_in_progress", "The first call is under way")
             }
             Self::TooManyStreams => {
                 (S::TOO_MANY_REQUESTS, "too_many_streams", "Too many streams at once")
@@ -236,6 +250,15 @@ impl Refused {
             }
             Self::UnknownExportVersion { version } => {
                 format!("The export is of version {version}; this gateway reads version 1.")
+            }
+            Self::InvalidIdempotencyKey => {
+                "Idempotency-Key is one value of 1 to 255 visible ASCII characters.".to_owned()
+            }
+            Self::IdempotencyKeyReused => {
+                "This Idempotency-Key came before with another body: make a new one.".to_owned()
+            }
+            Self::IdempotencyInProgress => {
+                "A call with this Idempotency-Key is not answered yet; repeat it.".to_owned()
             }
             Self::TooManyStreams => {
                 "Too many batches, exports and imports run; wait for one of them.".to_owned()
@@ -368,6 +391,9 @@ mod tests {
             Refused::LineTooLarge { limit_bytes: 65_536 },
             Refused::NotAnExport,
             Refused::UnknownExportVersion { version: 2 },
+            Refused::InvalidIdempotencyKey,
+            Refused::IdempotencyKeyReused,
+            Refused::IdempotencyInProgress,
             Refused::TooManyStreams,
             Refused::BodyTimeout,
             Refused::BodyBroken,
@@ -401,6 +427,9 @@ mod tests {
                 | Refused::LineTooLarge { .. }
                 | Refused::NotAnExport
                 | Refused::UnknownExportVersion { .. }
+                | Refused::InvalidIdempotencyKey
+                | Refused::IdempotencyKeyReused
+                | Refused::IdempotencyInProgress
                 | Refused::TooManyStreams
                 | Refused::BodyTimeout
                 | Refused::BodyBroken

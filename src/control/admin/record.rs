@@ -85,7 +85,7 @@ pub(super) enum ExceptJson {
 }
 
 #[derive(Serialize)]
-struct ActorJson {
+pub(super) struct ActorJson {
     name: String,
     role: String,
     via: &'static str,
@@ -179,7 +179,7 @@ impl ExceptJson {
 }
 
 impl ActorJson {
-    fn of(actor: &Actor) -> Self {
+    pub fn of(actor: &Actor) -> Self {
         Self {
             name: actor.name.clone(),
             role: actor.role.clone(),

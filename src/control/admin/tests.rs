@@ -1,5 +1,6 @@
 //! The API over real sockets, with a real store in a temporary directory.
 
+mod auditing;
 mod batching;
 mod bed;
 mod creating;
@@ -8,4 +9,5 @@ mod exchanging;
 mod explaining;
 mod listing;
 mod looking;
+mod repeating;
 mod roles;

@@ -14,10 +14,11 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::input::{self, TokenFrom};
 use super::raw::{
-    Raw, RawBlock, RawCommand, RawDenials, RawExplain, RawGlobal, RawMint, RawNotes, RawRevoke,
-    RawRun, RawToken, RawUndo,
+    Raw, RawAudit, RawBlock, RawCommand, RawDenials, RawExchange, RawExplain, RawGlobal, RawMint,
+    RawNotes, RawRevoke, RawRun, RawToken, RawUndo,
 };
 use super::target::Target;
+use super::transfer::Place;
 use super::words;
 
 /// What to do and how to say it.
@@ -58,6 +59,8 @@ pub enum Command {
     Block(Block),
     Undo(Undo),
     Denials(Denials),
+    Exchange(Exchange),
+    Audit(List),
     Explain(Explain),
     Status,
     Token(TokenCommand),
@@ -163,6 +166,14 @@ pub enum Which {
     Last,
 }
 
+/// Many records at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Exchange {
+    Batch { from: Place, stop_on_error: bool },
+    Export(Place),
+    Import(Place),
+}
+
 #[derive(Debug)]
 pub enum Denials {
     One(String),
@@ -236,7 +247,11 @@ impl Arguments {
             RawCommand::Revoke(raw) => Command::Revoke(revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(block(raw)?),
             RawCommand::Undo(raw) => Command::Undo(undo(raw)),
-            RawCommand::Denials(raw) => Command::Denials(denials(raw)?),
+            RawCommand::Denials(raw) => match raw.exchange {
+                Some(raw) => Command::Exchange(exchange(raw)),
+                None => Command::Denials(denials(*raw)?),
+            },
+            RawCommand::Audit(raw) => Command::Audit(audit(raw)?),
             RawCommand::Explain(raw) => Command::Explain(explain(raw)),
             RawCommand::Status => Command::Status,
             RawCommand::Token(raw) => Command::Token(token(raw)?),
@@ -327,6 +342,30 @@ fn block(raw: RawBlock) -> Result<Block, Failure> {
 fn undo(raw: RawUndo) -> Undo {
     let which = if raw.last { Which::Last } else { Which::Ids(raw.ids) };
     Undo { which, reason: raw.reason, yes: raw.yes }
+}
+
+fn exchange(raw: RawExchange) -> Exchange {
+    match raw {
+        RawExchange::Batch { file, stop_on_error } => {
+            Exchange::Batch { from: Place(file), stop_on_error }
+        }
+        RawExchange::Export { file } => Exchange::Export(Place(file)),
+        RawExchange::Import { file } => Exchange::Import(Place(file)),
+    }
+}
+
+fn audit(raw: RawAudit) -> Result<List, Failure> {
+    let members = [
+        ("by", raw.by),
+        ("address", raw.address),
+        ("action", raw.action),
+        ("denial", raw.denial),
+        ("subject", raw.user),
+        ("issuer", raw.issuer),
+        ("since", raw.since.as_deref().map(since).transpose()?),
+    ];
+    let query = members.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    Ok(List { query, limit: raw.limit, all: raw.all })
 }
 
 fn denials(raw: RawDenials) -> Result<Denials, Failure> {

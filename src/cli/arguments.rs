@@ -14,8 +14,8 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::input::{self, TokenFrom};
 use super::raw::{
-    Raw, RawAudit, RawBlock, RawCommand, RawDenials, RawExchange, RawExplain, RawGlobal, RawMint,
-    RawNotes, RawRevoke, RawRun, RawToken, RawUndo,
+    Raw, RawAudit, RawBlock, RawCommand, RawDenials, RawExplain, RawGlobal, RawMint, RawNotes,
+    RawRevoke, RawRun, RawToken, RawUndo,
 };
 use super::target::Target;
 use super::transfer::Place;
@@ -248,7 +248,7 @@ impl Arguments {
             RawCommand::Block(raw) => Command::Block(block(raw)?),
             RawCommand::Undo(raw) => Command::Undo(undo(raw)),
             RawCommand::Denials(raw) => match raw.exchange {
-                Some(raw) => Command::Exchange(exchange(raw)),
+                Some(raw) => Command::Exchange(raw.into()),
                 None => Command::Denials(denials(*raw)?),
             },
             RawCommand::Audit(raw) => Command::Audit(audit(raw)?),
@@ -342,16 +342,6 @@ fn block(raw: RawBlock) -> Result<Block, Failure> {
 fn undo(raw: RawUndo) -> Undo {
     let which = if raw.last { Which::Last } else { Which::Ids(raw.ids) };
     Undo { which, reason: raw.reason, yes: raw.yes }
-}
-
-fn exchange(raw: RawExchange) -> Exchange {
-    match raw {
-        RawExchange::Batch { file, stop_on_error } => {
-            Exchange::Batch { from: Place(file), stop_on_error }
-        }
-        RawExchange::Export { file } => Exchange::Export(Place(file)),
-        RawExchange::Import { file } => Exchange::Import(Place(file)),
-    }
 }
 
 fn audit(raw: RawAudit) -> Result<List, Failure> {

@@ -13,11 +13,24 @@ use super::client::Client;
 use super::console::{Console, json_text, write_stderr};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::raw::RawExchange;
 use super::transfer::{Place, Sent};
 use super::words;
 
 /// How often the progress line is drawn.
 const DRAWN_EVERY: Duration = Duration::from_millis(200);
+
+impl From<RawExchange> for Exchange {
+    fn from(raw: RawExchange) -> Self {
+        match raw {
+            RawExchange::Batch { file, stop_on_error } => {
+                Self::Batch { from: Place(file), stop_on_error }
+            }
+            RawExchange::Export { file } => Self::Export(Place(file)),
+            RawExchange::Import { file } => Self::Import(Place(file)),
+        }
+    }
+}
 
 pub fn run(exchange: &Exchange, global: &Global, console: &Console) -> Result<Exit, Failure> {
     let client = Client::new(global)?;

@@ -296,8 +296,7 @@ mod tests {
                 issuer,
                 selector,
                 condition,
-                except: (extra && kind == 1)
-                    .then(|| Except::Token(TokenId::Digest([3; 32]))),
+                except: (extra && kind == 1).then_some(Except::Token(TokenId::Digest([3; 32]))),
                 created_at: UnixMs(at),
                 kept_until: extra.then_some(UnixMs(at + 1)),
                 ends_at: (extra && kind == 0).then_some(UnixMs(at + 2)),

@@ -5,6 +5,7 @@
 
 mod address;
 mod arguments;
+mod audit;
 mod check;
 mod client;
 mod console;
@@ -12,6 +13,7 @@ mod demo;
 mod denials;
 mod deny;
 mod events;
+mod exchange;
 mod exit;
 mod explain;
 mod failure;
@@ -30,6 +32,7 @@ mod store;
 mod table;
 mod target;
 mod token;
+mod transfer;
 mod undo;
 mod words;
 
@@ -52,6 +55,8 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Block(block) => deny::block(block, global, &console),
         Command::Undo(undo) => undo::run(undo, global, &console),
         Command::Denials(denials) => denials::run(denials, global, &console),
+        Command::Exchange(exchange) => exchange::run(exchange, global, &console),
+        Command::Audit(list) => audit::run(list, global, &console),
         Command::Explain(explain) => explain::run(explain, global, &console),
         Command::Status => status::run(global, &console),
         Command::Store(store) => store::run(store, global, &console),

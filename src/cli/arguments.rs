@@ -21,6 +21,7 @@ use super::input::{self, TokenFrom};
 use super::raw::{Raw, RawCommand};
 use super::store::Store;
 use super::target::Target;
+use super::transfer::Place;
 
 pub use global::Global;
 
@@ -41,6 +42,8 @@ pub enum Command {
     Block(Block),
     Undo(Undo),
     Denials(Denials),
+    Exchange(Exchange),
+    Audit(List),
     Explain(Explain),
     Status,
     Store(Store),
@@ -161,6 +164,14 @@ pub struct List {
     pub all: bool,
 }
 
+/// Many records at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Exchange {
+    Batch { from: Place, stop_on_error: bool },
+    Export(Place),
+    Import(Place),
+}
+
 #[derive(Debug)]
 pub struct Explain {
     pub what: Explained,
@@ -220,7 +231,11 @@ impl Arguments {
             RawCommand::Revoke(raw) => Command::Revoke(compile::revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(compile::block(raw)?),
             RawCommand::Undo(raw) => Command::Undo(compile::undo(raw)),
-            RawCommand::Denials(raw) => Command::Denials(compile::denials(raw)?),
+            RawCommand::Denials(raw) => match raw.exchange {
+                Some(raw) => Command::Exchange(raw.into()),
+                None => Command::Denials(compile::denials(*raw)?),
+            },
+            RawCommand::Audit(raw) => Command::Audit(compile::audit(raw)?),
             RawCommand::Explain(raw) => Command::Explain(compile::explain(raw)),
             RawCommand::Status => Command::Status,
             RawCommand::Store(raw) => Command::Store(Store::of(raw)),

@@ -16,12 +16,12 @@ use super::input;
 use super::shapes::{self, Problem};
 
 /// Names the door by which a change came in, for the audit.
-const VIA_HEADER: &str = "x-portcullis-via";
+const VIA_HEADER: &str = "x-portcullis-client";
 
 /// A client of one gateway.
 pub struct Client {
-    runtime: tokio::runtime::Runtime,
-    admin: Admin,
+    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) admin: Admin,
     token: Option<Secret>,
     /// What the environment or the token file said when no credential could be had.
     token_note: Option<String>,
@@ -104,7 +104,7 @@ impl Client {
         Err(Failure::Unreachable { tried, advice: self.advice() })
     }
 
-    fn request(
+    pub(super) fn request(
         &self,
         address: &Address,
         method: &Method,
@@ -143,7 +143,12 @@ impl Client {
             .map_err(|error| Failure::usage(format!("`{path}` cannot be asked for: {error}")))
     }
 
-    fn problem(&self, from: &Address, status: StatusCode, document: Option<Value>) -> Failure {
+    pub(super) fn problem(
+        &self,
+        from: &Address,
+        status: StatusCode,
+        document: Option<Value>,
+    ) -> Failure {
         let Some(document) = document.filter(Value::is_object) else {
             return Failure::Answer { from: from.to_string(), detail: status.to_string() };
         };
@@ -156,7 +161,7 @@ impl Client {
         Failure::Problem(Box::new(problem))
     }
 
-    fn advice(&self) -> String {
+    pub(super) fn advice(&self) -> String {
         match &self.admin.config {
             Some(config) if config.exists() => format!(
                 "Is the gateway running? The addresses are those of {}; --admin names another.",

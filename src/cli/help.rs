@@ -17,10 +17,11 @@ Stop access
   revoke    End tokens and sessions that exist now; their owner can log in again
   block     Keep a user, session, client or key out until unblocked, or --for 24h
   undo      Take a revocation or a block back
-  denials   What is in force: list, search, show one
+  denials   What is in force: list, search, export, import; deny many at once
 
 Find out
   explain   Why a token passes or fails, check by check
+  audit     Who denied and took back what, when and why
   status    Is everything all right: store, issuers, keys
   store     The store's file while no gateway runs: check, repair, export
   token     Decode a token; mint one for tests
@@ -108,7 +109,34 @@ Examples:
   portcullis denials dn_0e5n6c2kt3v9g4aw
   portcullis denials --user alice --undone
   portcullis denials --by shop-backend --since 2026-11-20T00:00:00Z
-  portcullis denials --all --json > denials.ndjson";
+  portcullis denials export denials.ndjson
+  portcullis denials batch breach.ndjson";
+
+pub const BATCH: &str = "\
+Examples:
+  portcullis denials batch breach.ndjson
+  jq -c '{user: .id, issued_before: \"now\", reason: \"breach\"}' users.ndjson | portcullis denials batch -
+
+Exit code 2: some lines failed; the others are in force.";
+
+pub const EXPORT: &str = "\
+Examples:
+  portcullis denials export denials.ndjson
+  portcullis denials export - | gzip > denials.ndjson.gz";
+
+pub const IMPORT: &str = "\
+Examples:
+  portcullis denials import denials.ndjson
+  portcullis denials export - | portcullis denials import - --admin http://127.0.0.1:9901
+
+Nothing is replaced or taken away; the same file may come again. Exit code 2: not all of it was taken.";
+
+pub const AUDIT: &str = "\
+Examples:
+  portcullis audit
+  portcullis audit --by dana --since 24h
+  portcullis audit --user alice
+  portcullis audit --all --json > audit.ndjson";
 
 pub const EXPLAIN: &str = "\
 Examples:

@@ -66,7 +66,7 @@ pub async fn exchange(
     }
 }
 
-async fn connected<S>(
+pub(super) async fn connected<S>(
     connecting: impl Future<Output = std::io::Result<S>>,
 ) -> Result<S, ExchangeError> {
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {

@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use super::help;
 
+mod many;
+
+pub use many::{RawAudit, RawExchange};
+
 #[derive(Parser, Debug)]
 #[command(name = "portcullis", version, override_help = help::TOP, arg_required_else_help = true)]
 pub struct Raw {
@@ -80,9 +84,13 @@ pub enum RawCommand {
     /// Take a revocation or a block back
     #[command(aliases = ["lift", "unblock"], after_help = help::UNDO)]
     Undo(RawUndo),
-    /// What is in force: list, search, show one
+    /// What is in force: list, search, export, import
     #[command(alias = "denylist", after_help = help::DENIALS)]
-    Denials(RawDenials),
+    #[command(args_conflicts_with_subcommands = true)]
+    Denials(Box<RawDenials>),
+    /// Who denied and took back what, when and why
+    #[command(after_help = help::AUDIT)]
+    Audit(RawAudit),
     /// Why a token passes or fails, check by check
     #[command(after_help = help::EXPLAIN)]
     Explain(RawExplain),
@@ -236,6 +244,8 @@ pub struct RawUndo {
 
 #[derive(Args, Debug, Default)]
 pub struct RawDenials {
+    #[command(subcommand)]
+    pub exchange: Option<RawExchange>,
     /// Show this one
     #[arg(value_name = "DENIAL")]
     pub id: Option<String>,

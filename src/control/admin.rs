@@ -6,15 +6,19 @@
 //! on disk and in force; no answer and no log line holds a token or a secret.
 
 mod answer;
+mod audit;
 mod batch;
 mod caller;
 mod condition;
 mod create;
+mod exchange;
+mod exchange_format;
 mod explain;
 mod filter;
 mod first_credential;
 mod guard;
 mod handle;
+mod idempotency;
 mod json;
 mod lines;
 mod list;
@@ -57,6 +61,7 @@ pub use listener::AdminListener;
 pub(crate) use near::distance;
 pub use serve::serve;
 
+use idempotency::Remembered;
 use throttle::Throttle;
 
 /// Batches, exports and imports at once.
@@ -97,6 +102,7 @@ pub struct Api {
     ready: Arc<AtomicBool>,
     started_at: UnixMs,
     throttle: Throttle,
+    remembered: Remembered,
     /// Places for calls that stream: each holds some memory for its answer.
     streams: Arc<Semaphore>,
 }
@@ -116,6 +122,7 @@ impl Api {
             ready: parts.ready,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
+            remembered: Remembered::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
     }

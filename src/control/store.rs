@@ -5,6 +5,7 @@ mod batch;
 mod codec;
 mod command;
 mod compact;
+mod journal;
 pub mod offline;
 mod open;
 mod read;
@@ -34,6 +35,7 @@ use self::worker::Worker;
 pub use self::types::{
     Accepted, Applied, Change, Epoch, Filter, NewDenial, Options, Page, Record, StoreError,
 };
+pub use journal::Act;
 
 /// Handle of the store's thread; cheap to clone. When the last one goes, the thread writes what is
 /// pending and ends.

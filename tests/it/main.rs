@@ -22,6 +22,8 @@ mod credentials;
 mod denials;
 // Revoke, block and undo as people use them.
 mod acts;
+// Batch, export and import through the command line.
+mod exchange;
 // kill -9 in the middle of a stream of denials.
 mod durability;
 

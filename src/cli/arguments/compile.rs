@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::cli::failure::Failure;
 use crate::cli::input::TokenFrom;
 use crate::cli::raw::{
-    RawBlock, RawDenials, RawExplain, RawMint, RawNotes, RawRevoke, RawRun, RawToken, RawUndo,
+    RawAudit, RawBlock, RawDenials, RawExplain, RawMint, RawNotes, RawRevoke, RawRun, RawToken,
+    RawUndo,
 };
 use crate::cli::target::{Target, name_and_value};
 use crate::cli::words;
@@ -62,6 +63,20 @@ pub fn block(raw: RawBlock) -> Result<Block, Failure> {
 pub fn undo(raw: RawUndo) -> Undo {
     let which = if raw.last { Which::Last } else { Which::Ids(raw.ids) };
     Undo { which, reason: raw.reason, yes: raw.yes }
+}
+
+pub fn audit(raw: RawAudit) -> Result<List, Failure> {
+    let members = [
+        ("by", raw.by),
+        ("address", raw.address),
+        ("action", raw.action),
+        ("denial", raw.denial),
+        ("subject", raw.user),
+        ("issuer", raw.issuer),
+        ("since", raw.since.as_deref().map(since).transpose()?),
+    ];
+    let query = members.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    Ok(List { query, limit: raw.limit, all: raw.all })
 }
 
 pub fn denials(raw: RawDenials) -> Result<Denials, Failure> {

@@ -39,6 +39,14 @@ impl Answer {
         Self { status, location, content_type: "application/json", body }
     }
 
+    /// The body, where it is whole.
+    pub fn text(&self) -> Option<&Bytes> {
+        match &self.body {
+            AnswerBody::Whole(text) => text.as_ref(),
+            AnswerBody::Lines(_) => None,
+        }
+    }
+
     pub fn lines(outlet: Outlet) -> Self {
         Self {
             status: StatusCode::OK,

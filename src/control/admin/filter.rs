@@ -62,16 +62,7 @@ pub(super) fn read(
     filter.created_by = query.take("created_by");
     filter.reason_contains = query.take("reason");
     filter.reference = query.take("reference");
-    filter.since =
-        query.take("since").and_then(|text| match Moment::read_parameter(&text, "since") {
-            Ok(Moment::At(at)) => Some(at),
-            Ok(Moment::Now) => Some(now),
-            Ok(Moment::In(span)) => Some(now.plus(span)),
-            Err(fault) => {
-                query.faults.push(fault);
-                None
-            }
-        });
+    filter.since = take_time(&mut query, "since", now);
     let wanted = match query.take("state").as_deref() {
         None | Some("in_force") => Wanted::InForce,
         Some("undone") => Wanted::Undone,
@@ -86,6 +77,20 @@ pub(super) fn read(
     if faults.is_empty() { Ok((filter, wanted)) } else { Err(Refused::InvalidQuery(faults)) }
 }
 
+/// A parameter that is a time.
+pub(super) fn take_time(query: &mut Query, name: &str, now: UnixMs) -> Option<UnixMs> {
+    let text = query.take(name)?;
+    match Moment::read_parameter(&text, name) {
+        Ok(Moment::At(at)) => Some(at),
+        Ok(Moment::Now) => Some(now),
+        Ok(Moment::In(span)) => Some(now.plus(span)),
+        Err(fault) => {
+            query.faults.push(fault);
+            None
+        }
+    }
+}
+
 const KINDS: [SelectorKind; 7] = [
     SelectorKind::Token,
     SelectorKind::Session,
@@ -97,7 +102,7 @@ const KINDS: [SelectorKind; 7] = [
 ];
 
 /// By config name, or by identity: denials of an issuer that left the config can be found too.
-fn take_issuer(query: &mut Query, verifier: &Verifier) -> Option<IssuerId> {
+pub(super) fn take_issuer(query: &mut Query, verifier: &Verifier) -> Option<IssuerId> {
     let said = query.take("issuer")?;
     let issuers = verifier.issuers();
     let found = issuers.iter().find(|issuer| issuer.policy.name == said);
@@ -112,7 +117,7 @@ fn take_issuer(query: &mut Query, verifier: &Verifier) -> Option<IssuerId> {
     Some(IssuerId::new(&said))
 }
 
-fn take_selector(query: &mut Query, verifier: &Verifier) -> Option<Selector> {
+pub(super) fn take_selector(query: &mut Query, verifier: &Verifier) -> Option<Selector> {
     let mut found = None;
     for name in ["user", "subject", "session", "jti", "client", "key", "claim"] {
         let Some(value) = query.take(name) else { continue };

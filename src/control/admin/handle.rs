@@ -14,12 +14,14 @@ use crate::clock::UnixMs;
 
 use super::Api;
 use super::answer::{Answer, AnswerBody};
+use super::audit::audit;
 use super::batch::batch;
 use super::caller::{Caller, Peer};
-use super::create::create;
+use super::exchange::{export, import};
 use super::explain::explain;
 use super::first_credential::random;
 use super::guard::Door;
+use super::idempotency::create_once;
 use super::plan::Verb;
 use super::problem::Refused;
 use super::query::decoded;
@@ -71,9 +73,12 @@ enum Place<'p> {
     Make(Verb),
     Denials,
     Batch,
+    Export,
+    Import,
     Denial(&'p str),
     Undo(&'p str),
     Explain,
+    Audit,
     People,
     Status,
 }
@@ -87,15 +92,14 @@ impl<'p> Place<'p> {
             "/v1/block" => Self::Make(Verb::Block),
             "/v1/denials" => Self::Denials,
             "/v1/denials/batch" => Self::Batch,
+            "/v1/denials/export" => Self::Export,
+            "/v1/denials/import" => Self::Import,
             "/v1/explain" => Self::Explain,
+            "/v1/audit" => Self::Audit,
             "/v1/people" => Self::People,
             "/v1/status" => Self::Status,
             _ => {
                 let rest = path.strip_prefix("/v1/denials/")?;
-                // Names that later endpoints will have are no ids.
-                if matches!(rest, "export" | "import") {
-                    return None;
-                }
                 match rest.split_once('/') {
                     None => Self::Denial(rest),
                     Some((id, "undo")) => Self::Undo(id),
@@ -107,8 +111,10 @@ impl<'p> Place<'p> {
 
     fn allow(&self) -> &'static str {
         match self {
-            Self::Live | Self::Ready | Self::People | Self::Status => "GET, HEAD",
-            Self::Make(_) | Self::Undo(_) | Self::Explain | Self::Batch => "POST",
+            Self::Live | Self::Ready | Self::People | Self::Status | Self::Export | Self::Audit => {
+                "GET, HEAD"
+            }
+            Self::Make(_) | Self::Undo(_) | Self::Explain | Self::Batch | Self::Import => "POST",
             Self::Denials => "GET, HEAD, POST",
             Self::Denial(_) => "GET, HEAD, DELETE",
         }
@@ -152,12 +158,16 @@ where
     let post = parts.method == Method::POST;
     match place {
         Place::Make(verb) if post => {
-            create(api, &caller, verb, required(read(headers, body).await?)?, now).await
+            let body = required(read(headers, body).await?)?;
+            create_once(api, &caller, verb, headers, body, now).await
         }
         Place::Denials if post => {
-            create(api, &caller, Verb::Deny, required(read(headers, body).await?)?, now).await
+            let body = required(read(headers, body).await?)?;
+            create_once(api, &caller, Verb::Deny, headers, body, now).await
         }
         Place::Batch if post => batch(api, caller, parts, body),
+        Place::Export if get => export(api, caller, parts),
+        Place::Import if post => import(api, &caller, parts, body).await,
         Place::Denials if get => list::list(api, &caller, query, now),
         Place::Denial(text) if get => list::get(api, &caller, &id(text)?),
         Place::Denial(text) if parts.method == Method::DELETE => {
@@ -167,6 +177,7 @@ where
             undo::undo(api, &caller, &id(text)?, read(headers, body).await?).await
         }
         Place::Explain if post => explain(api, &caller, required(read(headers, body).await?)?, now),
+        Place::Audit if get => audit(api, caller, parts, now),
         Place::People if get => status::people(api, &caller, query, now),
         Place::Status if get => status::status(api, &caller),
         Place::Live
@@ -174,9 +185,12 @@ where
         | Place::Make(_)
         | Place::Denials
         | Place::Batch
+        | Place::Export
+        | Place::Import
         | Place::Denial(_)
         | Place::Undo(_)
         | Place::Explain
+        | Place::Audit
         | Place::People
         | Place::Status => Err(Refused::MethodNotAllowed { allow: place.allow() }),
     }

@@ -133,13 +133,13 @@ pub(super) fn sees(caller: &Caller, verifier: &Verifier, issuer: &IssuerId) -> b
 }
 
 /// Sequence and a digest of the other parameters: a cursor fits only the list it came from.
-fn cursor_text(sequence: u64, query: &str) -> String {
+pub(super) fn cursor_text(sequence: u64, query: &str) -> String {
     let mut bytes = sequence.to_be_bytes().to_vec();
     bytes.extend(parameters_digest(query));
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn cursor_of(query: &str) -> Result<Option<u64>, Refused> {
+pub(super) fn cursor_of(query: &str) -> Result<Option<u64>, Refused> {
     let Some(text) = Query::parse(query).take("cursor") else { return Ok(None) };
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Refused::InvalidCursor)?;
     match bytes.split_first_chunk::<8>() {

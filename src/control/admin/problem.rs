@@ -86,6 +86,16 @@ pub(super) enum Refused {
     LineTooLarge {
         limit_bytes: usize,
     },
+    /// The first line is not an export's.
+    NotAnExport,
+    UnknownExportVersion {
+        version: u64,
+    },
+    InvalidIdempotencyKey,
+    /// The key was sent with another body.
+    IdempotencyKeyReused,
+    /// The first call with the key is not answered yet.
+    IdempotencyInProgress,
     /// Too many calls that stream, all at once.
     TooManyStreams,
     BodyTimeout,
@@ -150,6 +160,19 @@ impl Refused {
             Self::NotNdjson => (S::UNSUPPORTED_MEDIA_TYPE, "not_ndjson", "The body must be NDJSON"),
             Self::LineTooLarge { .. } => {
                 (S::PAYLOAD_TOO_LARGE, "line_too_large", "The line is too large")
+            }
+            Self::NotAnExport => (S::UNPROCESSABLE_ENTITY, "not_an_export", "Nothing was imported"),
+            Self::UnknownExportVersion { .. } => {
+                (S::UNPROCESSABLE_ENTITY, "unknown_export_version", "Nothing was imported")
+            }
+            Self::InvalidIdempotencyKey => {
+                (S::BAD_REQUEST, "invalid_idempotency_key", "The idempotency key is not one")
+            }
+            Self::IdempotencyKeyReused => {
+                (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "The key was used before")
+            }
+            Self::IdempotencyInProgress => {
+                (S::CONFLICT, "idempotency_in_progress", "The first call is under way")
             }
             Self::TooManyStreams => {
                 (S::TOO_MANY_REQUESTS, "too_many_streams", "Too many streams at once")
@@ -221,6 +244,22 @@ impl Refused {
                 "Send Content-Type: application/x-ndjson, one JSON object a line.".to_owned()
             }
             Self::LineTooLarge { limit_bytes } => format!("A line may have {limit_bytes} bytes."),
+            Self::NotAnExport => {
+                "The first line is not that of an export: send what /v1/denials/export gave."
+                    .to_owned()
+            }
+            Self::UnknownExportVersion { version } => {
+                format!("The export is of version {version}; this gateway reads version 1.")
+            }
+            Self::InvalidIdempotencyKey => {
+                "Idempotency-Key is one value of 1 to 255 visible ASCII characters.".to_owned()
+            }
+            Self::IdempotencyKeyReused => {
+                "This Idempotency-Key came before with another body: make a new one.".to_owned()
+            }
+            Self::IdempotencyInProgress => {
+                "A call with this Idempotency-Key is not answered yet; repeat it.".to_owned()
+            }
             Self::TooManyStreams => {
                 "Too many batches, exports and imports run; wait for one of them.".to_owned()
             }
@@ -325,97 +364,4 @@ fn how_many(faults: &[Fault], one: &str, several: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http_body_util::BodyExt as _;
-
-    /// One of each. The `match` fails to compile when a variant is added and not listed.
-    fn all() -> Vec<Refused> {
-        let fault = vec![Fault::new("/user", "empty", "An empty identifier matches nothing.")];
-        let every = vec![
-            Refused::MalformedJson { line: 1, column: 2, what: "Expected value".to_owned() },
-            Refused::DuplicateMember { pointer: "/user".to_owned() },
-            Refused::TokenMissing,
-            Refused::TokenWrong,
-            Refused::TooManyFailures { retry_after_seconds: 6 },
-            Refused::RoleTooSmall { role: "viewer", may_not: "undo", needs: "operator" },
-            Refused::IssuerNotAllowed { issuer: "main".to_owned() },
-            Refused::CrossSite { why: "The Origin is not ours.".to_owned() },
-            Refused::NoSuchPath,
-            Refused::NoSuchDenial { id: "dn_1".to_owned() },
-            Refused::AmbiguousId { id: "dn_1".to_owned() },
-            Refused::NoSuchRequest,
-            Refused::MethodNotAllowed { allow: "POST" },
-            Refused::BodyTooLarge { limit_bytes: 65_536 },
-            Refused::NotJson,
-            Refused::NotNdjson,
-            Refused::LineTooLarge { limit_bytes: 65_536 },
-            Refused::TooManyStreams,
-            Refused::BodyTimeout,
-            Refused::BodyBroken,
-            Refused::InvalidDenial(fault.clone()),
-            Refused::InvalidBody(fault.clone()),
-            Refused::InvalidQuery(fault),
-            Refused::InvalidCursor,
-            Refused::NotReady,
-            Refused::DenylistFull { limit: 10, in_force: 10 },
-            Refused::StoreFailed("The store could not write it.".to_owned()),
-            Refused::StoreSlow,
-        ];
-        for refused in &every {
-            match refused {
-                Refused::MalformedJson { .. }
-                | Refused::DuplicateMember { .. }
-                | Refused::TokenMissing
-                | Refused::TokenWrong
-                | Refused::TooManyFailures { .. }
-                | Refused::RoleTooSmall { .. }
-                | Refused::IssuerNotAllowed { .. }
-                | Refused::CrossSite { .. }
-                | Refused::NoSuchPath
-                | Refused::NoSuchDenial { .. }
-                | Refused::AmbiguousId { .. }
-                | Refused::NoSuchRequest
-                | Refused::MethodNotAllowed { .. }
-                | Refused::BodyTooLarge { .. }
-                | Refused::NotJson
-                | Refused::NotNdjson
-                | Refused::LineTooLarge { .. }
-                | Refused::TooManyStreams
-                | Refused::BodyTimeout
-                | Refused::BodyBroken
-                | Refused::InvalidDenial(_)
-                | Refused::InvalidBody(_)
-                | Refused::InvalidQuery(_)
-                | Refused::InvalidCursor
-                | Refused::NotReady
-                | Refused::DenylistFull { .. }
-                | Refused::StoreFailed(_)
-                | Refused::StoreSlow => {}
-            }
-        }
-        every
-    }
-
-    #[tokio::test]
-    async fn every_refusal_is_a_problem_document_with_a_code_of_its_own_that_the_docs_name() {
-        let docs = include_str!("../../../docs/admin-api.md");
-        let mut codes = std::collections::HashSet::new();
-        for refused in all() {
-            let answer = refused.answer("id-1");
-            assert_eq!(answer.headers()["content-type"], "application/problem+json");
-            let status = answer.status();
-            assert!(status.is_client_error() || status.is_server_error());
-            let body = answer.into_body().collect().await.unwrap().to_bytes();
-            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-            assert_eq!(body["status"], status.as_u16());
-            assert_eq!(body["request_id"], "id-1");
-            for text in ["title", "detail", "code"] {
-                assert!(!body[text].as_str().unwrap().is_empty(), "{refused:?}");
-            }
-            assert_eq!(body.get("errors").is_some(), !refused.faults().is_empty());
-            assert!(codes.insert(refused.code()), "{refused:?}");
-            assert!(docs.contains(&format!("`{}`", refused.code())), "{refused:?}");
-        }
-    }
-}
+mod tests;

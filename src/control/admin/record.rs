@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
 use crate::control::store::Record;
@@ -51,8 +51,8 @@ pub(super) struct RecordJson {
     undo_reason: Option<String>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum SelectorJson {
     Jti(String),
     /// A token without `jti`, by the SHA-256 of its signing input: `sha256:…` in base64url.
@@ -68,16 +68,16 @@ pub(super) enum SelectorJson {
     Everyone(bool),
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum ConditionJson {
     Always(bool),
     IssuedBefore(String),
     VersionBelow(u64),
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum ExceptJson {
     Session(String),
     Jti(String),
@@ -85,7 +85,7 @@ pub(super) enum ExceptJson {
 }
 
 #[derive(Serialize)]
-struct ActorJson {
+pub(super) struct ActorJson {
     name: String,
     role: String,
     via: &'static str,
@@ -179,19 +179,23 @@ impl ExceptJson {
 }
 
 impl ActorJson {
-    fn of(actor: &Actor) -> Self {
+    pub fn of(actor: &Actor) -> Self {
         Self {
             name: actor.name.clone(),
             role: actor.role.clone(),
-            via: match actor.via {
-                Via::Api => "api",
-                Via::Cli => "cli",
-                Via::Dashboard => "dashboard",
-                Via::Import => "import",
-                Via::Gateway => "gateway",
-            },
+            via: via_name(actor.via),
             address: actor.address.clone(),
         }
+    }
+}
+
+pub(super) fn via_name(via: Via) -> &'static str {
+    match via {
+        Via::Api => "api",
+        Via::Cli => "cli",
+        Via::Dashboard => "dashboard",
+        Via::Import => "import",
+        Via::Gateway => "gateway",
     }
 }
 

@@ -1,0 +1,135 @@
+//! `audit`: who denied and took back what, newest first.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::arguments::{Global, List};
+use super::client::Client;
+use super::console::{Console, Look, json_text};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::query::query;
+use super::shapes::{By, Selector, Time};
+use super::table::table;
+use super::words;
+
+/// The API's largest page.
+const PAGE_MAX: u32 = 1000;
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Page {
+    items: Vec<Act>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Act {
+    at: Option<Time>,
+    action: String,
+    denial: String,
+    by: Option<By>,
+    reason: Option<String>,
+    issuer: Option<String>,
+    #[serde(flatten)]
+    selector: Selector,
+}
+
+pub fn run(list: &List, global: &Global, console: &Console) -> Result<Exit, Failure> {
+    let client = Client::new(global)?;
+    let left_first = if list.all { u32::MAX } else { list.limit };
+    let mut left = left_first;
+    let mut cursor: Option<String> = None;
+    let mut acts = Vec::new();
+    loop {
+        let mut members = list.query.clone();
+        members.push(("limit", left_first.min(PAGE_MAX).to_string()));
+        members.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let answer = client.read(&format!("/v1/audit?{}", query(&members)))?;
+        if console.json {
+            let items = answer.raw.get("items").and_then(Value::as_array).into_iter().flatten();
+            console.say_always(&items.take(left as usize).map(json_text).collect::<String>())?;
+        }
+        let mut page = answer.shown::<Page>("the gateway")?;
+        page.items.truncate(left as usize);
+        left = left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
+        if !console.json {
+            acts.extend(page.items);
+        }
+        cursor = page.next_cursor;
+        if cursor.is_none() || left == 0 {
+            break;
+        }
+    }
+    if !console.json {
+        console.say_always(&render(&acts, &console.look))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn render(acts: &[Act], look: &Look) -> String {
+    let text = |text: Option<&str>| match text {
+        Some(text) if !text.is_empty() => text.to_owned(),
+        Some(_) | None => "-".to_owned(),
+    };
+    let rows: Vec<[String; 6]> = acts
+        .iter()
+        .map(|act| {
+            let at = match act.at {
+                Some(at) if look.terminal => words::clock(at.0, look.now),
+                Some(at) => at.0.rfc3339(),
+                None => "-".to_owned(),
+            };
+            [
+                at,
+                act.by.as_ref().map_or("-".to_owned(), By::words),
+                act.action.clone(),
+                act.selector.words(act.issuer.as_deref()),
+                text(act.reason.as_deref()),
+                act.denial.clone(),
+            ]
+        })
+        .collect();
+    if look.terminal {
+        return match rows.as_slice() {
+            [] => "Nothing was done that is like that, or it is forgotten.\n".to_owned(),
+            rows => table(["WHEN", "BY", "DID", "WHAT", "REASON", "DENIAL"], rows, look),
+        };
+    }
+    let mut out = String::new();
+    for row in &rows {
+        let _ = writeln!(out, "{}", row.join("\t"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::console::Paint;
+    use crate::clock::UnixMs;
+
+    #[test]
+    fn an_act_says_when_who_what_and_why() {
+        let acts: Vec<Act> = serde_json::from_value(json!([
+            {"at": "2026-11-21T11:20:11Z", "action": "undone", "denial": "dn_4kq7t2m9xa000000",
+             "by": {"name": "dana", "via": "cli", "address": "10.0.0.9"}, "reason": "false alarm",
+             "issuer": "main", "subject": "alice", "always": true}]))
+        .unwrap();
+        let now = UnixMs::parse_rfc3339("2026-11-21T11:30:00Z").unwrap();
+        let look = |terminal| Look { paint: Paint::PLAIN, terminal, now };
+        assert_eq!(
+            render(&acts, &look(false)),
+            "2026-11-21T11:20:11Z\tdana (cli, 10.0.0.9)\tundone\tuser alice\tfalse alarm\t\
+             dn_4kq7t2m9xa000000\n"
+        );
+        let text = render(&acts, &look(true));
+        assert!(text.starts_with("WHEN") && text.contains("dana (cli, 10.0.0.9)"), "{text}");
+        assert!(render(&[], &look(true)).starts_with("Nothing"));
+    }
+}

@@ -1,0 +1,255 @@
+//! `denials batch`, `export` and `import`: many records at once, through files or pipes.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::Value;
+
+use super::arguments::{Exchange, Global};
+use super::client::Client;
+use super::console::{Console, json_text, write_stderr};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::raw::RawExchange;
+use super::transfer::{Place, Sent};
+use super::words;
+
+/// How often the progress line is drawn.
+const DRAWN_EVERY: Duration = Duration::from_millis(200);
+
+impl From<RawExchange> for Exchange {
+    fn from(raw: RawExchange) -> Self {
+        match raw {
+            RawExchange::Batch { file, stop_on_error } => {
+                Self::Batch { from: Place(file), stop_on_error }
+            }
+            RawExchange::Export { file } => Self::Export(Place(file)),
+            RawExchange::Import { file } => Self::Import(Place(file)),
+        }
+    }
+}
+
+pub fn run(exchange: &Exchange, global: &Global, console: &Console) -> Result<Exit, Failure> {
+    let client = Client::new(global)?;
+    match exchange {
+        Exchange::Batch { from, stop_on_error } => batch(&client, from, *stop_on_error, console),
+        Exchange::Export(to) => export(&client, to, console),
+        Exchange::Import(from) => import(&client, from, console),
+    }
+}
+
+fn batch(client: &Client, from: &Place, stop: bool, console: &Console) -> Result<Exit, Failure> {
+    let path = if stop { "/v1/denials/batch?stop_on_error=true" } else { "/v1/denials/batch" };
+    let mut progress = Progress::new(console);
+    let mut sum = None;
+    client.transfer(&Method::POST, path, from.send()?, |line| {
+        let line = document(line)?;
+        progress.line(line.get("code").is_some());
+        if console.json {
+            console.say_always(&json_text(&line))?;
+        } else if line.get("code").is_some() {
+            progress.clear();
+            console.say(&refused_line(&line))?;
+        }
+        if line.get("done").and_then(Value::as_bool) == Some(true) {
+            sum = Some(line);
+        }
+        Ok(())
+    })?;
+    progress.clear();
+    let sum = sum.ok_or_else(cut_off)?;
+    let failed = number(&sum, "failed");
+    if !console.json {
+        let stopped = sum.get("stopped_at").and_then(Value::as_u64);
+        let stopped = stopped.map_or(String::new(), |line| format!(" Stopped at line {line}."));
+        console.say(&format!(
+            "{} lines: {} denied, {} stood already, {} failed.{stopped}\n",
+            words::count(number(&sum, "lines")),
+            words::count(number(&sum, "created")),
+            words::count(number(&sum, "already")),
+            words::count(failed),
+        ))?;
+    }
+    Ok(if failed == 0 { Exit::Done } else { Exit::InPart })
+}
+
+/// `line 2: unknown_member /issued_befor: Did you mean issued_before?`
+fn refused_line(line: &Value) -> String {
+    let text = |name: &str| {
+        words::printable_line(line.get(name).and_then(Value::as_str).unwrap_or_default())
+    };
+    let pointer = text("pointer");
+    let pointer = if pointer.is_empty() { pointer } else { format!(" {pointer}") };
+    format!("line {}: {}{pointer}: {}\n", number(line, "line"), text("code"), text("detail"))
+}
+
+/// Into a file only as a whole: a cut-off export never stands where a whole one is looked for.
+fn export(client: &Client, to: &Place, console: &Console) -> Result<Exit, Failure> {
+    let failed = |cause| Failure::Write { what: to.0.display().to_string(), cause };
+    let mut fresh = to.0.clone().into_os_string();
+    fresh.push(".part");
+    let fresh = PathBuf::from(fresh);
+    let mut out: Box<dyn Write> = if to.is_standard() {
+        Box::new(BufWriter::new(std::io::stdout()))
+    } else {
+        Box::new(BufWriter::new(private(&fresh).map_err(failed)?))
+    };
+    let mut progress = Progress::new(console);
+    let mut end = None;
+    let sent = client.transfer(&Method::GET, "/v1/denials/export", Sent::nothing(), |line| {
+        progress.line(false);
+        end = document(line)?.get("end").cloned();
+        out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(failed)
+    });
+    progress.clear();
+    let flushed = out.flush().map_err(failed);
+    drop(out);
+    let done = sent.and(flushed).and_then(|()| end.ok_or_else(cut_off));
+    if to.is_standard() {
+        return done.map(|_| Exit::Done);
+    }
+    let end = match done {
+        Ok(end) => end,
+        Err(failure) => {
+            // What is left of it helps nobody; the failure is what there is to tell.
+            let _ = std::fs::remove_file(&fresh);
+            return Err(failure);
+        }
+    };
+    std::fs::rename(&fresh, &to.0).map_err(failed)?;
+    if console.json {
+        console.say(&json_text(&end))?;
+    } else {
+        console.say(&format!(
+            "{} denials and {} undos in {}.\n",
+            words::count(number(&end, "denials")),
+            words::count(number(&end, "lifts")),
+            to.0.display()
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Who is denied is nobody else's business.
+fn private(path: &std::path::Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+fn import(client: &Client, from: &Place, console: &Console) -> Result<Exit, Failure> {
+    let mut answer = None;
+    client.transfer(&Method::POST, "/v1/denials/import", from.send()?, |line| {
+        answer = Some(document(line)?);
+        Ok(())
+    })?;
+    let answer = answer.ok_or_else(cut_off)?;
+    let of = |kind: &str, name: &str| answer.get(kind).map_or(0, |counts| number(counts, name));
+    let complete = answer.get("complete").and_then(Value::as_bool) == Some(true);
+    let failed = number(&answer, "failed");
+    let conflicts = of("denials", "conflict");
+    if console.json {
+        console.say_always(&json_text(&answer))?;
+    } else {
+        let errors = answer.get("errors").and_then(Value::as_array).into_iter().flatten();
+        console.say(&errors.map(refused_line).collect::<String>())?;
+        console.say(&format!(
+            "{} denials and {} undos are new, {} were known, {} could match no token any more.\n",
+            words::count(of("denials", "new")),
+            words::count(of("lifts", "new")),
+            words::count(of("denials", "known") + of("lifts", "known")),
+            words::count(of("denials", "expired")),
+        ))?;
+        if failed + conflicts > 0 {
+            console.remark(&format!(
+                "warning: {} lines failed, and {} ids belong to other denials here.\n",
+                words::count(failed),
+                words::count(conflicts)
+            ));
+        }
+        if !complete {
+            console.remark("warning: the file has no end, or records are missing from it.\n");
+        }
+    }
+    let whole = complete && failed == 0 && conflicts == 0;
+    Ok(if whole { Exit::Done } else { Exit::InPart })
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value.get(name).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn document(line: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(line).map_err(|error| Failure::Answer {
+        from: "the gateway".to_owned(),
+        detail: error.to_string(),
+    })
+}
+
+fn cut_off() -> Failure {
+    let detail = "the answer ended before its last line; the same call can be repeated".to_owned();
+    Failure::Answer { from: "the gateway".to_owned(), detail }
+}
+
+/// A line on stderr that is drawn over, where a person looks at it.
+struct Progress {
+    on: bool,
+    lines: u64,
+    failed: u64,
+    drawn: Option<Instant>,
+}
+
+impl Progress {
+    fn new(console: &Console) -> Self {
+        let on = !console.quiet && std::io::stderr().is_terminal();
+        Self { on, lines: 0, failed: 0, drawn: None }
+    }
+
+    fn line(&mut self, failed: bool) {
+        self.lines += 1;
+        self.failed += u64::from(failed);
+        if self.on && self.drawn.is_none_or(|at| at.elapsed() >= DRAWN_EVERY) {
+            self.drawn = Some(Instant::now());
+            write_stderr(&self.text());
+        }
+    }
+
+    fn text(&self) -> String {
+        let failed = match self.failed {
+            0 => String::new(),
+            failed => format!(", {} failed", words::count(failed)),
+        };
+        format!("\r\x1b[K{} lines{failed}", words::count(self.lines))
+    }
+
+    fn clear(&mut self) {
+        if self.on && self.drawn.take().is_some() {
+            write_stderr("\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_refused_line_says_where_and_why_and_drives_no_terminal() {
+        let line = json!({"line": 2, "status": 422, "code": "unknown_member",
+                          "pointer": "/issued_befor", "detail": "Did you mean \u{1b}[31m?"});
+        let text = refused_line(&line);
+        assert!(text.starts_with("line 2: unknown_member /issued_befor: Did you mean "), "{text}");
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn progress_counts_and_is_silent_where_nobody_looks() {
+        let mut progress = Progress { on: false, lines: 1233, failed: 2, drawn: None };
+        progress.line(true);
+        assert_eq!(progress.text(), "\r\x1b[K1,234 lines, 3 failed");
+        assert!(progress.drawn.is_none());
+    }
+}

@@ -1,0 +1,65 @@
+//! The arguments of what reads and writes many records.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::super::help;
+
+/// Many records at once.
+#[derive(Subcommand, Debug)]
+pub enum RawExchange {
+    /// Deny many: a JSON object a line, as the admin API takes it
+    #[command(after_help = help::BATCH)]
+    Batch {
+        /// `-` reads stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Look at nothing after the first line that fails
+        #[arg(long)]
+        stop_on_error: bool,
+    },
+    /// Write all records, with those taken back, to a file
+    #[command(after_help = help::EXPORT)]
+    Export {
+        /// `-` writes to stdout
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Add the records of an export; what is here stays
+    #[command(after_help = help::IMPORT)]
+    Import {
+        /// `-` reads stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Args, Debug, Default)]
+pub struct RawAudit {
+    /// Done by this credential
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Done from this address
+    #[arg(long, value_name = "ADDR")]
+    pub address: Option<String>,
+    /// denied, undone or ended
+    #[arg(long, value_name = "WORD")]
+    pub action: Option<String>,
+    /// Of this denial
+    #[arg(long, value_name = "DENIAL")]
+    pub denial: Option<String>,
+    #[arg(long, alias = "subject", value_name = "ID")]
+    pub user: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub issuer: Option<String>,
+    /// At or after this time (RFC 3339), or within this time: 24h
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// Every page, not only the first
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+}

@@ -304,7 +304,6 @@ async fn drive(
         .max_headers(limits.header_count_max)
         .max_header_size(limits.header_bytes_max)
         .max_buf_size(limits.header_bytes_max.max(64 * 1024))
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     drop(published);

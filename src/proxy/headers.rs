@@ -157,9 +157,8 @@ pub fn prepare(
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     add_forwarded(headers, connection, published.forwarded);
-    if !headers.contains_key(&X_REQUEST_ID) {
-        headers.insert(X_REQUEST_ID, request_id.clone());
-    }
+    // The one that the log has: what a trusted proxy offered, if it was fit.
+    headers.insert(X_REQUEST_ID, request_id.clone());
     add_identity(headers, permit)?;
     Ok(())
 }
@@ -173,13 +172,18 @@ fn nominated_te_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
+/// A proxy spells its headers with hyphens; a look-alike came through it from its client.
+fn is_plain(name: &HeaderName) -> bool {
+    !name.as_str().contains(['_', '.'])
+}
+
 /// Hop-by-hop headers, those that `Connection` names, and those that only we or a trusted proxy may
 /// set.
 fn drop_foreign(headers: &mut HeaderMap, trusted: bool, guarded: &GuardedNames) {
     let nominated = nominated_names(headers);
     let leaves = |name: &HeaderName| {
         is_hop_by_hop(name.as_str())
-            || (!trusted && speaks_of_client(name.as_str()))
+            || (speaks_of_client(name.as_str()) && !(trusted && is_plain(name)))
             || guarded.guards(name)
     };
     let mut dropped: Vec<HeaderName> =
@@ -255,16 +259,16 @@ fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Pu
 fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwarded) {
     let host = headers.get(HOST).cloned();
     if matches!(style, Forwarded::XForwarded | Forwarded::Both) {
-        let chain = headers.get(&X_FORWARDED_FOR).filter(|_| connection.trusted);
-        let chain = match chain {
-            Some(before) => {
-                let mut text = before.as_bytes().to_vec();
-                text.extend_from_slice(b", ");
-                text.extend_from_slice(connection.peer_text.as_bytes());
-                HeaderValue::from_bytes(&text).unwrap_or_else(|_| connection.peer_text.clone())
-            }
-            None => connection.peer_text.clone(),
-        };
+        // Several lines are one list (RFC 9110 section 5.3): a proxy may add a line of its own below
+        // that of its client.
+        let mut chain = Vec::new();
+        for before in headers.get_all(&X_FORWARDED_FOR).iter().filter(|_| connection.trusted) {
+            chain.extend_from_slice(before.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(connection.peer_text.as_bytes());
+        let chain =
+            HeaderValue::from_bytes(&chain).unwrap_or_else(|_| connection.peer_text.clone());
         headers.insert(X_FORWARDED_FOR, chain);
         if !headers.contains_key(&X_FORWARDED_PROTO) {
             headers.insert(X_FORWARDED_PROTO, HTTP);

@@ -193,7 +193,7 @@ impl Streams {
             let mut young = self.young.borrow_mut();
             let Some(first) = young.front() else { return };
             let ended = first.state.get() == State::Ended;
-            if !ended && now.since(first.opened_at) < YOUTH {
+            if !ended && is_young(first.opened_at, now) {
                 return;
             }
             let Some(stream) = young.pop_front() else { return };
@@ -281,6 +281,12 @@ impl Streams {
     }
 }
 
+/// Opened in the future means that the clock was set back: that must not keep a stream young, and
+/// all behind it in the queue with it.
+fn is_young(opened_at: UnixMs, now: UnixMs) -> bool {
+    opened_at <= now && now.since(opened_at) < YOUTH
+}
+
 /// Cuts the stream if its token is denied, or its key gone.
 fn examine(stream: &Stream, denylist: &Denylist) {
     if let Some(hit) = denylist.check(stream.token.marks()) {
@@ -315,4 +321,17 @@ fn marks(marks: &Marks) -> impl Iterator<Item = &Fingerprint> {
         .chain(&marks.subject)
         .chain(&marks.client)
         .chain(&*marks.claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_no_stream_young() {
+        let opened = UnixMs::from_secs(1_000);
+        assert!(is_young(opened, opened));
+        assert!(!is_young(opened, opened.plus(YOUTH)));
+        assert!(!is_young(opened, UnixMs::from_secs(500)));
+    }
 }

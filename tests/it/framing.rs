@@ -218,3 +218,15 @@ fn a_head_that_never_ends_is_given_up() {
     }
     assert_eq!(upstream.begun(), 0);
 }
+
+#[test]
+fn the_beginning_of_another_request_does_not_hold_an_answer_back() {
+    let (_upstream, gateway) = scene();
+    let mut connection = gateway.connect();
+    connection.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\nGET /second HTTP/1.1\r\nHos");
+    assert_eq!(connection.answer().json()["target"], "/first");
+    connection.send("t: a\r\n\r\n\u{1} /third");
+    assert_eq!(connection.answer().json()["target"], "/second");
+    assert_eq!(connection.answer().status, 400);
+    connection.assert_closed();
+}

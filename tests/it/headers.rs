@@ -186,6 +186,30 @@ fn a_listed_proxy_is_believed_and_extended() {
 }
 
 #[test]
+fn what_a_listed_proxy_adds_below_its_clients_own_lines_is_not_lost() {
+    let scene = scene_with("trusted_proxies = [\"127.0.0.0/8\"]", IDENTITY);
+    let fields = "X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 7.7.7.7\r\nX.Real.IP: 7.7.7.7\r\nX-Forwarded-For: 203.0.113.7\r\n";
+    assert_eq!(scene.status(fields), 200);
+    let received = scene.upstream.last();
+    assert_eq!(received.header("x-forwarded-for"), Some("6.6.6.6, 203.0.113.7, 127.0.0.1"));
+    assert_eq!(received.header("x_forwarded_for"), None);
+    assert_eq!(received.header("x.real.ip"), None);
+}
+
+#[test]
+fn the_backend_and_the_log_have_the_same_request_id() {
+    let scene = scene_with("trusted_proxies = [\"127.0.0.0/8\"]", IDENTITY);
+    assert_eq!(scene.status("X-Request-Id: good-1\r\n"), 200);
+    assert_eq!(scene.upstream.last().header("x-request-id"), Some("good-1"));
+    for unfit in ["X-Request-Id: a b\r\n", "X-Request-Id: good-1\r\nX-Request-Id: other\r\n"] {
+        assert_eq!(scene.status(unfit), 200);
+        let received = scene.upstream.last();
+        let id = received.header("x-request-id").unwrap();
+        assert!(!id.contains(' ') && id != "other", "{id}");
+    }
+}
+
+#[test]
 fn no_header_of_the_client_changes_the_decision() {
     let issuer = Issuer::new("HS256");
     let upstream = Upstream::new();

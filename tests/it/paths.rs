@@ -271,3 +271,10 @@ fn a_host_is_one_host() {
     }
     assert_eq!(upstream.begun(), before);
 }
+
+#[test]
+fn an_escape_of_escapes_as_long_as_a_head_allows_ends_nobody_but_itself() {
+    let scene = scene();
+    scene.refuses(format!("/pub/%{}", "25".repeat(30_000)).as_bytes(), &[400]);
+    scene.forwards_byte_for_byte("/pub/%2525");
+}

@@ -26,6 +26,8 @@ pub struct Connection {
     idle_reads: Cell<u32>,
     /// When the sweeper first saw part of a header.
     head_since: Cell<Option<Instant>>,
+    /// The stall that the sweeper saw last, and since when.
+    stall: Cell<(u32, Instant)>,
     served: Cell<bool>,
     close: Cell<bool>,
     ended: Cell<bool>,
@@ -43,6 +45,7 @@ impl Connection {
             idle_since: Cell::new(Instant::now()),
             idle_reads: Cell::new(0),
             head_since: Cell::new(None),
+            stall: Cell::new((0, Instant::now())),
             served: Cell::new(false),
             close: Cell::new(false),
             ended: Cell::new(false),
@@ -96,6 +99,12 @@ impl Connection {
     }
 
     pub(super) fn examine(&self, now: Instant, limits: &Limits) {
+        if self.has_stalled(now, limits) {
+            // What it has of the answer must not look whole.
+            self.abort();
+            self.close.set(true);
+            return self.wake();
+        }
         if self.busy.get() > 0 {
             return;
         }
@@ -112,6 +121,20 @@ impl Connection {
             self.close.set(true);
             self.wake();
         }
+    }
+}
+
+impl Connection {
+    /// The client has taken nothing of its answer for as long as it might have been idle. Until it
+    /// does, its answer holds an upstream connection, and nobody asks whether it was cut.
+    fn has_stalled(&self, now: Instant, limits: &Limits) -> bool {
+        let stalls = self.activity.stalls.load(Ordering::Relaxed);
+        let (seen, since) = self.stall.get();
+        if stalls % 2 == 0 || stalls != seen {
+            self.stall.set((stalls, now));
+            return false;
+        }
+        now.duration_since(since) >= limits.idle_timeout
     }
 }
 

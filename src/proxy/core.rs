@@ -36,6 +36,15 @@ use super::streams::{self, Cause, Streams};
 const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SWEEP: u32 = 10;
 
+/// A connection that counts against the limit, for as long as this lives.
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// State of one core; never leaves its thread.
 pub struct Core {
     swap: Arc<ArcSwap<Published>>,
@@ -206,6 +215,12 @@ impl Core {
 
     pub fn next_request_id(&self) -> HeaderValue {
         self.ids.next()
+    }
+
+    /// A place for a connection that outlives its serving task, as a tunnel does.
+    pub(super) fn place(&self) -> Place {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Place(Arc::clone(&self.open))
     }
 
     fn obey(self: &Rc<Self>, command: Command) {

@@ -23,7 +23,7 @@ use crate::verify::Signed;
 use super::answer::Rejection;
 use super::body::Body;
 use super::connection::Connection;
-use super::core::Core;
+use super::core::{Core, Place};
 use super::credential::Verified;
 use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
@@ -56,6 +56,7 @@ pub struct Exchange {
     bytes_out: u64,
     broken: bool,
     stream: Option<Rc<Stream>>,
+    place: Option<Place>,
 }
 
 impl Exchange {
@@ -88,6 +89,7 @@ impl Exchange {
             bytes_out: 0,
             broken: false,
             stream: None,
+            place: None,
         })
     }
 
@@ -204,9 +206,11 @@ impl Exchange {
         self.connection.abort();
     }
 
-    /// The connection becomes a tunnel, which owns the exchange until it ends.
+    /// The connection becomes a tunnel, which owns the exchange until it ends, and counts as a
+    /// connection until then.
     pub fn switched(&mut self) {
         self.status = http::StatusCode::SWITCHING_PROTOCOLS.as_u16();
+        self.place = Some(self.core.place());
     }
 
     /// A tunnel has ended.

@@ -27,8 +27,21 @@ pub struct ClientStream {
 #[derive(Default)]
 pub struct Activity {
     pub reads: AtomicU32,
+    /// Counts each time the client stops to take what is written, and each time it goes on: odd
+    /// while it takes nothing.
+    pub stalls: AtomicU32,
     /// End with a reset, so that nobody takes what was sent for a whole answer.
     pub abort: AtomicBool,
+}
+
+impl Activity {
+    fn note_write<T>(&self, polled: &Poll<T>) {
+        // One writer, as with the reads.
+        let stalls = self.stalls.load(Ordering::Relaxed);
+        if polled.is_pending() != (stalls % 2 == 1) {
+            self.stalls.store(stalls.wrapping_add(1), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for ClientStream {
@@ -122,7 +135,10 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.activity.note_write(&polled);
+        polled
     }
 
     fn poll_write_vectored(
@@ -130,7 +146,10 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, parts)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write_vectored(context, parts);
+        this.activity.note_write(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

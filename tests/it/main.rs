@@ -31,6 +31,8 @@ mod durability;
 mod proxying;
 // WebSocket handshakes.
 mod upgrades;
+// What is open when a token stops to count.
+mod streams;
 // One side breaks off.
 mod faults;
 // One path, one reading.

@@ -372,3 +372,28 @@ fn a_unix_socket_can_be_listener_and_upstream() {
     let mut connection = Connection::open_unix(&public);
     assert_eq!(connection.get("/", &[]).text(), "unix");
 }
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_given_up_and_one_that_waits_for_it_is_not() {
+    let (ended, has_ended) = mpsc::channel();
+    let upstream = Upstream::answering(move |exchange| {
+        if exchange.received.target == "/slow" {
+            std::thread::sleep(Duration::from_secs(4));
+            return exchange.answer("200 OK", "", "late");
+        }
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 536870912\r\n\r\n");
+        let chunk = vec![7_u8; 256 * 1024];
+        while exchange.connection.try_send(&chunk).is_ok() {}
+        let _ = ended.send(());
+        exchange.close();
+    });
+    let gateway = Setup::simple(&Issuer::new("HS256"), &upstream)
+        .server("limits = { idle_timeout = \"1s\" }")
+        .route("/", "access = \"public\"")
+        .start();
+    let mut stuck = gateway.connect();
+    stuck.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(gateway.get("/slow", &[]).text(), "late");
+    has_ended.recv_timeout(Duration::from_secs(10)).unwrap();
+    drop(stuck);
+}

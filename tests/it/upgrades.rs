@@ -1,6 +1,8 @@
 //! WebSocket handshakes: with a token as any request, then bytes both ways; a refused one leaves
 //! nothing open behind it.
 
+use std::time::Duration;
+
 use crate::support::{Gateway, Issuer, Setup, Upstream};
 
 /// The fields of a handshake (RFC 6455 section 4.1).
@@ -167,4 +169,25 @@ fn a_revocation_ends_the_sockets_that_are_open_and_nobody_elses() {
     }
     bob.send("still here\n");
     assert_eq!(bob.through(b"\n").unwrap(), b"you said still here\n");
+}
+
+#[test]
+fn a_tunnel_counts_against_the_limit_of_connections_until_it_ends() {
+    let upstream = lines();
+    let gateway = Setup::simple(&Issuer::new("HS256"), &upstream)
+        .server("limits = { connections_max = 2 }")
+        .route("/", "access = \"public\"")
+        .start();
+    let tunnel = || {
+        let mut connection = gateway.connect();
+        assert_eq!(connection.get("/ws", &HANDSHAKE).status, 101);
+        connection
+    };
+    let (first, _second) = (tunnel(), tunnel());
+    let mut third = gateway.connect();
+    third.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(upstream.begun(), 2, "the third waits");
+    drop(first);
+    assert_eq!(third.answer().status, 502, "a switch that was not asked for");
 }

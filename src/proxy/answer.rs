@@ -49,6 +49,8 @@ pub enum BadRequest {
     /// Its readings select different routes.
     PathRoutes,
     Upgrade,
+    /// Another than exactly `chunked`.
+    TransferCoding,
     /// More than one credential, or one that can be read as two (RFC 6750 section 2).
     TwoCredentials,
     AuthorizationForm,
@@ -237,6 +239,7 @@ impl BadRequest {
             Self::PathDots => "The path holds a dot segment",
             Self::PathRoutes => "The path can be read in more than one way",
             Self::Upgrade => "The WebSocket handshake is malformed",
+            Self::TransferCoding => "The only transfer coding served here is chunked",
             Self::TwoCredentials => "There is more than one credential",
             Self::AuthorizationForm => "The Authorization header is malformed",
         }

@@ -1,7 +1,7 @@
 //! The canonical request: one host, one path, no ambiguity. What cannot be read in one way only is
 //! refused here, so that every later step and the backend see the same request.
 
-use http::header::{HOST, HeaderName, UPGRADE};
+use http::header::{HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
@@ -25,6 +25,7 @@ impl Canonical {
         if parts.method == Method::CONNECT {
             return Err(BadRequest::Connect.into());
         }
+        check_transfer_coding(&parts.headers)?;
         let host = host_of(&parts)?;
         path::check(parts.uri.path(), parts.uri.query())?;
         if !parts.uri.path().starts_with('/') {
@@ -36,6 +37,16 @@ impl Canonical {
 
     pub fn path(&self) -> &str {
         self.parts.uri.path()
+    }
+}
+
+/// hyper takes any list that ends in `chunked` and takes off that one alone: what is below it would
+/// be lost on the way, or be read otherwise behind us (RFC 9112 section 6.1).
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), BadRequest> {
+    match single(headers, &TRANSFER_ENCODING) {
+        Ok(None) => Ok(()),
+        Ok(Some(coding)) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        Ok(Some(_)) | Err(()) => Err(BadRequest::TransferCoding),
     }
 }
 
@@ -101,7 +112,26 @@ fn is_websocket(parts: &Parts, body: &Incoming) -> Result<bool, BadRequest> {
 
 #[cfg(test)]
 mod tests {
-    use super::host_name;
+    use http::header::{HeaderMap, HeaderValue, TRANSFER_ENCODING};
+
+    use super::{check_transfer_coding, host_name};
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding_and_comes_once() {
+        let check = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(value));
+            }
+            check_transfer_coding(&headers).is_ok()
+        };
+        assert!(check(&[]) && check(&["chunked"]) && check(&["Chunked"]));
+        for bad in ["identity, chunked", "gzip, chunked", "chunked, chunked", "chunked;q=1", ""] {
+            assert!(!check(&[bad]), "{bad}");
+        }
+        assert!(!check(&["chunked", "chunked"]));
+        assert!(!check(&["gzip", "chunked"]));
+    }
 
     #[test]
     fn a_host_has_one_spelling_or_is_refused() {

@@ -49,7 +49,8 @@ pub enum BadRequest {
     /// Its readings select different routes.
     PathRoutes,
     Upgrade,
-    TransferEncoding,
+    /// Another than exactly `chunked`.
+    TransferCoding,
     /// More than one credential, or one that can be read as two (RFC 6750 section 2).
     TwoCredentials,
     AuthorizationForm,
@@ -237,8 +238,8 @@ impl BadRequest {
             Self::PathEscape => "The path holds an escape that is malformed or ambiguous",
             Self::PathDots => "The path holds a dot segment",
             Self::PathRoutes => "The path can be read in more than one way",
-            Self::TransferEncoding => "The only transfer coding served here is chunked",
             Self::Upgrade => "The WebSocket handshake is malformed",
+            Self::TransferCoding => "The only transfer coding served here is chunked",
             Self::TwoCredentials => "There is more than one credential",
             Self::AuthorizationForm => "The Authorization header is malformed",
         }

@@ -25,7 +25,7 @@ impl Canonical {
         if parts.method == Method::CONNECT {
             return Err(BadRequest::Connect.into());
         }
-        check_transfer_encoding(&parts.headers)?;
+        check_transfer_coding(&parts.headers)?;
         let host = host_of(&parts)?;
         path::check(parts.uri.path(), parts.uri.query())?;
         if !parts.uri.path().starts_with('/') {
@@ -37,6 +37,16 @@ impl Canonical {
 
     pub fn path(&self) -> &str {
         self.parts.uri.path()
+    }
+}
+
+/// hyper takes any list that ends in `chunked` and takes off that one alone: what is below it would
+/// be lost on the way, or be read otherwise behind us (RFC 9112 section 6.1).
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), BadRequest> {
+    match single(headers, &TRANSFER_ENCODING) {
+        Ok(None) => Ok(()),
+        Ok(Some(coding)) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        Ok(Some(_)) | Err(()) => Err(BadRequest::TransferCoding),
     }
 }
 
@@ -75,14 +85,6 @@ pub(super) fn host_name(text: &str) -> Option<String> {
     (!name.is_empty() && name.len() <= 255 && port_good).then(|| name.to_ascii_lowercase())
 }
 
-/// Exactly `chunked`, once. Other codings would have to be undone or told on (RFC 9112 section 6.1),
-/// and several are how two parsers come to see two messages.
-fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), BadRequest> {
-    let value = single(headers, &TRANSFER_ENCODING).map_err(|_| BadRequest::TransferEncoding)?;
-    let good = value.is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if good { Ok(()) } else { Err(BadRequest::TransferEncoding) }
-}
-
 fn single<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -110,7 +112,26 @@ fn is_websocket(parts: &Parts, body: &Incoming) -> Result<bool, BadRequest> {
 
 #[cfg(test)]
 mod tests {
-    use super::host_name;
+    use http::header::{HeaderMap, HeaderValue, TRANSFER_ENCODING};
+
+    use super::{check_transfer_coding, host_name};
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding_and_comes_once() {
+        let check = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(value));
+            }
+            check_transfer_coding(&headers).is_ok()
+        };
+        assert!(check(&[]) && check(&["chunked"]) && check(&["Chunked"]));
+        for bad in ["identity, chunked", "gzip, chunked", "chunked, chunked", "chunked;q=1", ""] {
+            assert!(!check(&[bad]), "{bad}");
+        }
+        assert!(!check(&["chunked", "chunked"]));
+        assert!(!check(&["gzip", "chunked"]));
+    }
 
     #[test]
     fn a_host_has_one_spelling_or_is_refused() {

@@ -130,7 +130,7 @@ impl Connection {
     fn has_stalled(&self, now: Instant, limits: &Limits) -> bool {
         let stalls = self.activity.stalls.load(Ordering::Relaxed);
         let (seen, since) = self.stall.get();
-        if stalls % 2 == 0 || stalls != seen {
+        if stalls.is_multiple_of(2) || stalls != seen {
             self.stall.set((stalls, now));
             return false;
         }

@@ -11,6 +11,21 @@ pub fn values<'h>(header: &'h [u8], name: &str) -> impl Iterator<Item = &'h [u8]
     })
 }
 
+/// Does a cookie of this name hide inside another's value? Some backends also end a cookie at a
+/// space or a comma (RFC 2965 did), or do not know the quotes that others know.
+pub fn hides(header: &[u8], name: &str) -> bool {
+    let name = name.as_bytes();
+    let is_end = |byte: u8| matches!(byte, b' ' | b'\t' | b',' | b'"');
+    let begins = |part: &[u8]| {
+        part.strip_prefix(name).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
+    };
+    header.split(|&byte| byte == b';').any(|pair| {
+        let pair = pair.trim_ascii();
+        let ends = pair.iter().enumerate().filter(|(_, byte)| is_end(**byte));
+        ends.map(|(at, _)| pair.get(at + 1..).unwrap_or_default()).any(begins)
+    })
+}
+
 /// The header without the named cookies: `None` when nothing of it is left. The same value comes
 /// back when it holds none of them.
 pub fn without(header: &HeaderValue, names: &[String]) -> Option<HeaderValue> {
@@ -71,6 +86,18 @@ mod tests {
             "xsession=1; Session=2; session2=3"
         );
         assert_eq!(strip("a=1; session =x").unwrap(), "a=1");
+    }
+
+    #[test]
+    fn a_cookie_inside_the_value_of_another_is_seen() {
+        for bad in ["a=1, s=x", "a=1 s=x", "a=1,s =x", "a=\"s=x\"", "s=x; a=\"1\",s=y", "s=1 s=2"] {
+            assert!(hides(bad.as_bytes(), "s"), "{bad}");
+        }
+        for good in
+            ["s=x", "a=1; s=x", "a=1;\ts=x", "a=/?s=1&s=2", "a=1, ss=x", "a=b, s", "S=a S=b"]
+        {
+            assert!(!hides(good.as_bytes(), "s"), "{good}");
+        }
     }
 
     #[test]

@@ -158,6 +158,9 @@ fn is_token68(byte: u8) -> bool {
 fn cookie_token<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, BadRequest> {
     let mut found = None;
     for header in headers.get_all(COOKIE) {
+        if cookie::hides(header.as_bytes(), name) {
+            return Err(BadRequest::TwoCredentials);
+        }
         for value in cookie::values(header.as_bytes(), name) {
             if found.replace(value).is_some() {
                 return Err(BadRequest::TwoCredentials);

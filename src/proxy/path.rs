@@ -79,7 +79,11 @@ pub fn readings(path: &str) -> Vec<Cow<'_, str>> {
     let once = decoded_text(path);
     let twice = decoded_text(&once);
     let mut all: Vec<Cow<'_, str>> = vec![Cow::Borrowed(path)];
-    for base in [path.to_owned(), once, twice] {
+    // A backend that decodes a path and parses it again ends it at an escaped `?` or `#`.
+    let cut_short =
+        [&once, &twice].map(|text| text.split(['?', '#']).next().unwrap_or_default().to_owned());
+    let [once_cut, twice_cut] = cut_short;
+    for base in [path.to_owned(), once, twice, once_cut, twice_cut] {
         let cut = without_parameters(&base);
         all.push(Cow::Owned(merge_slashes(&base)));
         all.push(Cow::Owned(merge_slashes(&cut)));
@@ -186,6 +190,7 @@ mod tests {
             "/a..b",
             "/...",
             "/100%25",
+            "/what%3F",
             "/~user",
             "/a:b@c!$&'()*+,=",
         ] {
@@ -232,6 +237,9 @@ mod tests {
             "/a%25/%252e%252e/b",
             "/%25zz/%255cb",
             "/%252541",
+            "/pub/..%3f/x",
+            "/pub/..%23",
+            "/pub/%252e%252e%253fx",
         ] {
             assert!(check(bad, None).is_err(), "{bad}");
         }

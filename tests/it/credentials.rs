@@ -219,3 +219,21 @@ fn a_required_route_with_a_bad_cookie_is_401() {
     let answer = scene.gateway.get("/", &[("Cookie", &format!("session={expired}"))]);
     assert_eq!((answer.status, answer.code().as_str()), (401, "token_expired"));
 }
+
+#[test]
+fn a_second_cookie_hidden_in_the_value_of_another_is_refused() {
+    let scene = scene("forward = \"pass\"");
+    let (good, other) = (scene.issuer.mint("alice"), scene.issuer.mint("bob"));
+    for hidden in [
+        format!("session={good}; a=1, session={other}"),
+        format!("session={good}; a=1 session={other}"),
+        format!("session={good}; a=\"session={other}\""),
+        format!("a=1,session={other}"),
+    ] {
+        assert_eq!(scene.status(&[("Cookie", &hidden)]), 400, "{hidden}");
+    }
+    assert_eq!(scene.upstream.begun(), 0);
+    let plain = format!("a=1, 2; b=/?session=2; session={good}");
+    assert_eq!(scene.status(&[("Cookie", &plain)]), 200);
+    assert_eq!(scene.upstream.last().header("cookie"), Some(plain.as_str()));
+}

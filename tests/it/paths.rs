@@ -278,3 +278,13 @@ fn an_escape_of_escapes_as_long_as_a_head_allows_ends_nobody_but_itself() {
     scene.refuses(format!("/pub/%{}", "25".repeat(30_000)).as_bytes(), &[400]);
     scene.forwards_byte_for_byte("/pub/%2525");
 }
+
+#[test]
+fn an_escaped_question_mark_does_not_lead_around_a_route() {
+    let scene = scene();
+    for target in ["/admin%3fx", "/admin%23", "/admin%253fx", "/%61dmin%3f", "/pub/..%3f/x"] {
+        scene.refuses(target.as_bytes(), &[400]);
+    }
+    scene.forwards_byte_for_byte("/what%3F");
+    scene.forwards_byte_for_byte("/pub/admin%3fx");
+}

@@ -11,15 +11,15 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
 use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
-use crate::control::people::{People, Refusals};
+use crate::control::people::{self, People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
 use crate::proxy::Published;
+use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observation;
 
 use super::StartError;
 use super::explain::route_explainer;
-use super::sockets::BindError;
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -74,7 +74,7 @@ impl ControlThread {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                runtime.spawn(observe(observations, people, refusals));
+                runtime.spawn(people::watch(observations, people, refusals));
                 runtime.block_on(admin::serve(listeners, api, until(stopped)));
             })
             .map_err(StartError::Thread)?;
@@ -116,29 +116,16 @@ fn bind(
     runtime: &Runtime,
     addresses: &[Listen],
 ) -> Result<(Vec<AdminListener>, Vec<Listen>), StartError> {
+    let _inside = runtime.enter();
     let mut listeners = Vec::new();
     let mut names = Vec::new();
-    for address in addresses {
-        let listener = runtime
-            .block_on(AdminListener::bind(address))
-            .map_err(|error| StartError::Bind(BindError::new(address, error)))?;
-        names.push(listener.tcp_address().map_or_else(|| address.clone(), Listen::Tcp));
+    for Bound { socket, address } in sockets::bind_all(addresses).map_err(StartError::Bind)? {
+        let listener = AdminListener::new(socket)
+            .map_err(|error| StartError::Bind(BindError::new(&address, error)))?;
         listeners.push(listener);
+        names.push(address);
     }
     Ok((listeners, names))
-}
-
-async fn observe(
-    mut observations: mpsc::Receiver<Observation>,
-    people: Arc<People>,
-    refusals: Arc<Refusals>,
-) {
-    while let Some(observation) = observations.recv().await {
-        match observation {
-            Observation::Sighting(sighting) => people.sight(&sighting),
-            Observation::Refusal(refusal) => refusals.add(refusal),
-        }
-    }
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

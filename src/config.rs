@@ -174,7 +174,7 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub struct Log {
     pub access: AccessLog,
-    /// The subject of the token is in the access log.
+    /// People are named: the subject in the access log, who was denied and why in events.
     pub subject: bool,
     /// Events: `error`, `warn`, `info`, `debug`.
     pub level: tracing::Level,

@@ -67,6 +67,7 @@ impl ControlThread {
             tokens,
             hosts: parts.config.admin.hosts.clone(),
             store_limit: parts.config.store.limit,
+            log_subject: parts.config.log.subject,
             ready: parts.ready,
         }));
         let (stop, stopped) = watch::channel(false);

@@ -194,6 +194,7 @@ impl Bed {
             tokens: tokens(),
             hosts: vec!["gateway.example.com".to_owned()],
             store_limit,
+            log_subject: true,
             ready: Arc::clone(&ready),
         }));
         let socket = place.path().join("admin.sock");

@@ -21,7 +21,7 @@ use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
 use crate::proxy::accept::{Acceptor, Listener};
 use crate::proxy::core::{Command, CoreHandle, Shared};
 use crate::proxy::{self, Addresses, Published};
-use crate::sockets::{self, BindError, Bound, Socket, SocketFile};
+use crate::sockets::{self, Bound, Socket, SocketFile};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
 use crate::verify::{Issuer, SignatureCache, Verifier};
@@ -29,6 +29,7 @@ use crate::verify::{Issuer, SignatureCache, Verifier};
 use control_thread::{ControlThread, Parts};
 
 pub use signals::wait_for_stop;
+pub use sockets::BindError;
 
 /// Observations that may wait for the control plane.
 const OBSERVATIONS: usize = 16 * 1024;

@@ -29,6 +29,8 @@ mod durability;
 mod proxying;
 // WebSocket handshakes.
 mod upgrades;
+// What is open when its token stops counting.
+mod streams;
 // One side breaks off.
 mod faults;
 // One path, one reading.

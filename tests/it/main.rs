@@ -29,7 +29,7 @@ mod durability;
 mod proxying;
 // WebSocket handshakes.
 mod upgrades;
-// What is open when its token stops counting.
+// What is open when a token stops to count.
 mod streams;
 // One side breaks off.
 mod faults;

@@ -5,7 +5,6 @@
 mod control_thread;
 mod explain;
 mod signals;
-mod sockets;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -19,9 +18,10 @@ use crate::config::{Config, Listen};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::store::{self, Store};
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
-use crate::proxy::accept::Acceptor;
+use crate::proxy::accept::{Acceptor, Listener};
 use crate::proxy::core::{Command, CoreHandle, Shared};
 use crate::proxy::{self, Addresses, Published};
+use crate::sockets::{self, Bound, Socket, SocketFile};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
 use crate::verify::{Issuer, SignatureCache, Verifier};
@@ -55,6 +55,7 @@ pub enum StartError {
 /// A running gateway.
 pub struct Gateway {
     listen: Vec<Listen>,
+    socket_files: Vec<SocketFile>,
     cores: Vec<CoreHandle>,
     acceptor: Acceptor,
     control: ControlThread,
@@ -99,14 +100,14 @@ impl Gateway {
             observations,
             ready: Arc::clone(&ready),
         })?;
-        let (listeners, listen) =
-            bound.into_iter().map(|bound| (bound.listener, bound.address)).unzip();
+        let (listeners, listen, socket_files) = apart(bound);
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
         let acceptor =
             Acceptor::spawn(listeners, targets, connections_max).map_err(StartError::Thread)?;
         Ok(Self {
             listen,
+            socket_files,
             cores,
             acceptor,
             control,
@@ -127,14 +128,14 @@ impl Gateway {
         self.control.admin()
     }
 
-    /// The listening addresses as people type them: `http://127.0.0.1:8080`, `unix:/run/p.sock`.
+    /// The listening addresses as people type them.
     pub fn listen_urls(&self) -> Vec<String> {
-        self.listen.iter().map(url).collect()
+        self.listen.iter().map(Listen::url).collect()
     }
 
     /// The admin API's addresses as people type them.
     pub fn admin_urls(&self) -> Vec<String> {
-        self.admin().iter().map(url).collect()
+        self.admin().iter().map(Listen::url).collect()
     }
 
     /// Waits for SIGTERM or SIGINT, then drains.
@@ -172,7 +173,7 @@ impl Gateway {
             drop(log);
             thread.join().ok();
         }
-        sockets::remove_files(&self.listen);
+        self.socket_files.clear();
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
     }
 }
@@ -190,11 +191,20 @@ fn tell_cores_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
     }));
 }
 
-fn url(address: &Listen) -> String {
-    match address {
-        Listen::Tcp(at) => format!("http://{at}"),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
+/// The sockets for the acceptor; their addresses; the files that leave with the gateway.
+fn apart(bound: Vec<Bound>) -> (Vec<Listener>, Vec<Listen>, Vec<SocketFile>) {
+    let (mut listeners, mut addresses, mut files) = (Vec::new(), Vec::new(), Vec::new());
+    for Bound { socket, address } in bound {
+        addresses.push(address);
+        listeners.push(match socket {
+            Socket::Tcp(listener) => Listener::Tcp(listener),
+            Socket::Unix(listener, file) => {
+                files.push(file);
+                Listener::Unix(listener)
+            }
+        });
     }
+    (listeners, addresses, files)
 }
 
 fn open(cores: &[CoreHandle]) -> usize {

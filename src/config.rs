@@ -31,7 +31,7 @@ pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use flags::{Flags, from_flags};
 pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
-pub use order::{Specificity, order, specificity};
+pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
 
 use std::net::SocketAddr;
@@ -174,7 +174,7 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub struct Log {
     pub access: AccessLog,
-    /// The subject of the token is in the access log.
+    /// People are named: the subject in the access log, who was denied and why in events.
     pub subject: bool,
     /// Events: `error`, `warn`, `info`, `debug`.
     pub level: tracing::Level,
@@ -280,6 +280,14 @@ impl Listen {
         match self {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// As people type it: `http://127.0.0.1:8080`, `unix:/run/p.sock`.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Tcp(address) => format!("http://{address}"),
+            Self::Unix(_) => self.shown(),
         }
     }
 }

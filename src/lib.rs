@@ -14,6 +14,7 @@ pub mod denylist;
 pub mod keys;
 pub mod proxy;
 pub mod secret;
+pub mod sockets;
 pub mod telemetry;
 pub mod token;
 pub mod verify;

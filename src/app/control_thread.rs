@@ -15,11 +15,11 @@ use crate::control::people::{self, People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
 use crate::proxy::Published;
+use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
 
 use super::StartError;
 use super::explain::route_explainer;
-use super::sockets::BindError;
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -67,6 +67,7 @@ impl ControlThread {
             tokens,
             hosts: parts.config.admin.hosts.clone(),
             store_limit: parts.config.store.limit,
+            log_subject: parts.config.log.subject,
             ready: parts.ready,
         }));
         let (stop, stopped) = watch::channel(false);
@@ -116,14 +117,14 @@ fn bind(
     runtime: &Runtime,
     addresses: &[Listen],
 ) -> Result<(Vec<AdminListener>, Vec<Listen>), StartError> {
+    let _inside = runtime.enter();
     let mut listeners = Vec::new();
     let mut names = Vec::new();
-    for address in addresses {
-        let listener = runtime
-            .block_on(AdminListener::bind(address))
-            .map_err(|error| StartError::Bind(BindError::new(address, error)))?;
-        names.push(listener.tcp_address().map_or_else(|| address.clone(), Listen::Tcp));
+    for Bound { socket, address } in sockets::bind_all(addresses).map_err(StartError::Bind)? {
+        let listener = AdminListener::new(socket)
+            .map_err(|error| StartError::Bind(BindError::new(&address, error)))?;
         listeners.push(listener);
+        names.push(address);
     }
     Ok((listeners, names))
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{self, Config};
-use crate::proxy::{ask, route};
+use crate::config::{self, Config, ORDER};
+use crate::proxy::ask;
 
 use super::arguments::{Check, Global};
 use super::console::{Console, json_text};
@@ -80,8 +80,7 @@ impl Asked {
         match &self.found {
             Ok(Found { number, host, path, upstream }) => format!(
                 "{}\n  → route {number}, {host} {path}, upstream {upstream}  ({})",
-                self.url,
-                route::ORDER
+                self.url, ORDER
             ),
             Err(Refused { status, code, reason }) => {
                 format!("{}\n  → no route: {status} {code}, {reason}", self.url)

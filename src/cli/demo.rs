@@ -2,6 +2,7 @@
 //! is a token that passes, is revoked, and fails.
 
 mod backend;
+mod client;
 mod issuer;
 mod once;
 mod screen;

@@ -24,7 +24,7 @@ pub fn start(format: Format, level: Level) {
     };
 }
 
-/// `11:14:01  denied  by=dana denial=dn_4kq7… selector=subject`
+/// `11:14:01  revoked user alice "lost laptop": …  by=dana denial=dn_4kq7… selector=subject`
 struct Lines;
 
 impl<S, N> FormatEvent<S, N> for Lines

@@ -103,8 +103,6 @@ struct Sample {
     session: Option<&'static str>,
     client: Option<&'static str>,
     display: Option<&'static str>,
-    /// `ver` is there and is no token version: other issuers put a format's number into it.
-    has_foreign_version: bool,
     has_jti: bool,
     has_iat: bool,
     has_exp: bool,
@@ -144,7 +142,6 @@ impl Sample {
             session: first(claims, &SESSIONS).map(|(place, _)| place),
             client: first(claims, &CLIENTS).map(|(place, _)| place),
             display: first(claims, &DISPLAYS).map(|(place, _)| place),
-            has_foreign_version: claims.0.get("ver").is_some_and(|ver| !ver.is_u64()),
             has_jti: string(claims, "jti").is_some(),
             has_iat: number("iat").is_some(),
             has_exp: number("exp").is_some(),
@@ -226,7 +223,6 @@ impl Sample {
         let claims = [
             ("subject", subject.filter(|place| *place != "sub")),
             ("session", self.session.filter(|place| *place != "sid")),
-            ("version", self.has_foreign_version.then_some("token_version")),
             ("client", self.client.filter(|place| !["client_id", "azp"].contains(place))),
         ];
         let claims = claims.into_iter();

@@ -11,16 +11,16 @@ use super::cursor::show;
 use super::value::show_duration;
 use super::{
     Access, Carrier, Config, Diagnostic, Forward, Issuer, Listen, Loaded, Route, ServerAddress,
-    order,
+    ordered,
 };
 
 /// For people.
 pub fn report(loaded: &Loaded) -> String {
     let Loaded { config, notes } = loaded;
     let mut out = format!("{} is valid.\n\n", config.path.display());
-    let listen: Vec<String> = config.server.listen.iter().map(listener).collect();
+    let listen: Vec<String> = config.server.listen.iter().map(Listen::url).collect();
     let _ = writeln!(out, "  listen    {}", all(&listen));
-    let admin: Vec<String> = config.admin.listen.iter().map(listener).collect();
+    let admin: Vec<String> = config.admin.listen.iter().map(Listen::url).collect();
     let _ = writeln!(out, "  admin     {}", all(&admin));
     let store = here(&config.store.path);
     let _ = writeln!(out, "  store     embedded in {store}: one gateway only");
@@ -31,7 +31,7 @@ pub fn report(loaded: &Loaded) -> String {
     out.push('\n');
     let mut rows =
         vec![["#", "host", "path", "access", "needs", "upstream", ""].map(str::to_owned).to_vec()];
-    for (number, route) in ordered(config).enumerate() {
+    for (number, route) in ordered(&config.routes).into_iter().enumerate() {
         rows.push(route_cells(number + 1, route, config));
     }
     for line in aligned(&rows) {
@@ -52,7 +52,7 @@ pub fn report(loaded: &Loaded) -> String {
 /// For programs: the same.
 pub fn report_json(loaded: &Loaded) -> Value {
     let Loaded { config, notes } = loaded;
-    let listen = |list: &[Listen]| list.iter().map(listener).collect::<Vec<_>>();
+    let listen = |list: &[Listen]| list.iter().map(Listen::url).collect::<Vec<_>>();
     let issuers: Vec<Value> = config
         .issuers
         .iter()
@@ -71,7 +71,8 @@ pub fn report_json(loaded: &Loaded) -> Value {
             })
         })
         .collect();
-    let routes: Vec<Value> = ordered(config)
+    let routes: Vec<Value> = ordered(&config.routes)
+        .into_iter()
         .enumerate()
         .map(|(index, route)| {
             json!({
@@ -103,10 +104,6 @@ pub fn report_json(loaded: &Loaded) -> Value {
     })
 }
 
-fn ordered(config: &Config) -> impl Iterator<Item = &Route> {
-    order(&config.routes).into_iter().filter_map(|index| config.routes.get(index))
-}
-
 fn note(item: &Diagnostic, out: &mut String) {
     let word = item.severity.as_str();
     let line = item.place.as_ref().map(|place| format!(" (line {})", place.line));
@@ -114,13 +111,6 @@ fn note(item: &Diagnostic, out: &mut String) {
     let indent = " ".repeat(word.len() + 4);
     for more in item.detail.iter().chain(&item.help) {
         let _ = writeln!(out, "{indent}{more}");
-    }
-}
-
-fn listener(listen: &Listen) -> String {
-    match listen {
-        Listen::Tcp(address) => format!("http://{address}"),
-        Listen::Unix(_) => listen.shown(),
     }
 }
 

@@ -180,7 +180,7 @@ fn routes_are_ordered_by_what_they_say_and_not_by_where_they_stand() {
             text += &format!("[[route]]\nhost = \"{host}\"\n{path}\nupstream = \"app\"\n");
         }
         let routes = place.good(&text).config.routes;
-        let names: Vec<&str> = order(&routes).iter().map(|at| routes[*at].name.as_str()).collect();
+        let names: Vec<&str> = ordered(&routes).iter().map(|route| route.name.as_str()).collect();
         assert_eq!(names, expected);
     }
 }

@@ -11,6 +11,7 @@ mod batch;
 mod caller;
 mod condition;
 mod create;
+mod event;
 mod exchange;
 mod exchange_format;
 mod explain;
@@ -83,6 +84,8 @@ pub struct Parts {
     pub hosts: Vec<String>,
     /// `store.limit` of the config.
     pub store_limit: u64,
+    /// `log.subject` of the config: events may say who was denied.
+    pub log_subject: bool,
     /// True while the gateway takes requests: after the start, until a drain begins.
     pub ready: Arc<AtomicBool>,
 }
@@ -99,6 +102,7 @@ pub struct Api {
     /// Lower case, without port.
     hosts: Vec<String>,
     store_limit: u64,
+    log_subject: bool,
     ready: Arc<AtomicBool>,
     started_at: UnixMs,
     throttle: Throttle,
@@ -119,6 +123,7 @@ impl Api {
             tokens: parts.tokens,
             hosts: parts.hosts.iter().map(|host| guard::comparable_host(host)).collect(),
             store_limit: parts.store_limit,
+            log_subject: parts.log_subject,
             ready: parts.ready,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),

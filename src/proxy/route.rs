@@ -1,13 +1,12 @@
-//! Routes: which policy and upstream a request gets. The order of matching is one sentence: exact
-//! host before wildcard before any, then exact path, then the longest prefix; never file order.
+//! Routes: which policy and upstream a request gets. The order of matching is that of the
+//! configuration, [`crate::config::ORDER`].
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use http::HeaderName;
 
 use crate::config::{
-    Access, Carrier, Forward, HostPattern, PathPattern, Requirements, Route as RouteConfig,
+    Access, Carrier, Forward, HostPattern, PathPattern, Requirements, specificity,
 };
 use crate::token::ClaimPath;
 
@@ -36,26 +35,9 @@ pub struct RouteTable {
     routes: Vec<Arc<Route>>,
 }
 
-/// The sentence that `check` prints.
-pub const ORDER: &str = "exact host before wildcard before any, then exact path, then longest path";
-
-/// Sorts in order of matching.
-pub fn specificity(host: &HostPattern, path: &PathPattern) -> impl Ord + use<> {
-    let host = match host {
-        HostPattern::Exact(name) => (0, Reverse(name.len())),
-        HostPattern::Suffix(suffix) => (1, Reverse(suffix.len())),
-        HostPattern::Any => (2, Reverse(0)),
-    };
-    let path = match path {
-        PathPattern::Exact(path) => (0, Reverse(path.len())),
-        PathPattern::Prefix(path) => (1, Reverse(path.trim_end_matches('/').len())),
-    };
-    (host, path)
-}
-
 impl RouteTable {
     pub fn new(mut routes: Vec<Arc<Route>>) -> Self {
-        routes.sort_by_key(|route| specificity(&route.host, &route.path));
+        routes.sort_by_cached_key(|route| specificity(&route.host, &route.path));
         Self { routes }
     }
 
@@ -91,13 +73,6 @@ impl RouteTable {
             .iter()
             .find(|route| path_matches(&route.path, path) && host_matches(&route.host, host))
     }
-}
-
-/// The same order and matching on configured routes, for `check`.
-pub fn ordered(routes: &[RouteConfig]) -> Vec<&RouteConfig> {
-    let mut sorted: Vec<&RouteConfig> = routes.iter().collect();
-    sorted.sort_by_key(|route| specificity(&route.host, &route.path));
-    sorted
 }
 
 pub fn host_matches(pattern: &HostPattern, host: &str) -> bool {
@@ -147,23 +122,5 @@ mod tests {
         assert!(!host_matches(&pattern, "example.com"));
         assert!(!host_matches(&pattern, ".example.com"));
         assert!(!host_matches(&pattern, "aexample.com"));
-    }
-
-    #[test]
-    fn the_order_is_host_then_exact_path_then_length() {
-        let exact = HostPattern::Exact("a".into());
-        let mut all = [
-            (HostPattern::Any, PathPattern::Exact("/x/y/z".into())),
-            (exact.clone(), prefix("/")),
-            (HostPattern::Suffix(".b".into()), prefix("/long/")),
-            (exact.clone(), prefix("/x/")),
-            (exact, PathPattern::Exact("/x".into())),
-        ];
-        all.sort_by_key(|(host, path)| specificity(host, path));
-        let order: Vec<_> = all.iter().map(|(_, path)| path.clone()).collect();
-        assert_eq!(order[0], PathPattern::Exact("/x".into()));
-        assert_eq!(order[1], prefix("/x/"));
-        assert_eq!(order[2], prefix("/"));
-        assert_eq!(order[3], prefix("/long/"));
     }
 }

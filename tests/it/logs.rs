@@ -224,3 +224,19 @@ fn a_client_that_left_has_its_line_too() {
         gateway.access_log().into_iter().find(|line| line.to_string().contains("/gone"))
     });
 }
+
+#[test]
+fn the_event_of_a_denial_names_the_user_unless_the_log_may_not() {
+    let issuer = Issuer::new("HS256");
+    let upstream = Upstream::new();
+    for (tables, named) in [("", true), ("[log]\nsubject = false\n", false)] {
+        let gateway = Setup::simple(&issuer, &upstream).tables(tables).start();
+        gateway.admin().revoke(json!({"user": "alice", "reason": "lost laptop"}));
+        let line = gateway.stderr.find(|line| line.contains("revoked ").then(|| line.to_owned()));
+        let line = line.expect("an event");
+        let words = "revoked user alice \\\"lost laptop\\\": ";
+        assert_eq!(line.contains(words), named, "{line}");
+        assert_eq!(line.contains("alice") || line.contains("laptop"), named, "{line}");
+        assert!(line.contains("on disk after ") && line.contains("dn_"), "{line}");
+    }
+}

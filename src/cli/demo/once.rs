@@ -19,6 +19,7 @@ use crate::cli::failure::Failure;
 use crate::cli::http::{Address, ExchangeError, exchange};
 
 use super::Called;
+use super::client::Socket;
 use super::issuer::random_id;
 use super::stage::Stage;
 use super::steps::{Act, Cli, Curl, Jar, steps};
@@ -80,6 +81,7 @@ struct Play<'p> {
     runtime: tokio::runtime::Runtime,
     gateway: Option<Gateway>,
     cookies: HashMap<String, String>,
+    socket: Option<Socket>,
     done: usize,
     wrong: Vec<String>,
 }
@@ -103,6 +105,7 @@ impl<'p> Play<'p> {
             runtime,
             gateway: Some(stage.start(Box::new(std::io::sink()))?),
             cookies: HashMap::new(),
+            socket: None,
             done: 0,
             wrong: Vec::new(),
         })
@@ -131,6 +134,15 @@ impl<'p> Play<'p> {
             Act::Cli(cli, wanted) => {
                 let (text, came) = self.cli(cli)?;
                 (text, format!("exit code {came}"), format!("exit code {wanted}"))
+            }
+            Act::Connect(user) => (self.connect(user)?, String::new(), String::new()),
+            Act::Cut(wanted) => {
+                let (code, reason) = self.cut()?;
+                (
+                    format!("closed: {code} {reason}\n"),
+                    format!("close code {code}"),
+                    format!("close code {wanted}"),
+                )
             }
             Act::Restart => {
                 if let Some(gateway) = self.gateway.take() {
@@ -195,6 +207,36 @@ impl<'p> Play<'p> {
             self.cookies.extend(set_cookies(&response));
         }
         Ok(response)
+    }
+
+    /// Opens a WebSocket with the user's token and sees it echo.
+    fn connect(&mut self, user: &str) -> Result<String, Failure> {
+        let authority = format!("127.0.0.1:{}", self.stage.gateway_port);
+        let failed = |detail: String| Failure::Answer { from: authority.clone(), detail };
+        let path = self.stage.directory().join(user);
+        let header = fs::read_to_string(&path)
+            .map_err(|cause| Failure::Read { what: path.display().to_string(), cause })?;
+        let header = format!("{}\r\n", header.trim());
+        let opened = self.runtime.block_on(async {
+            let mut opened = Socket::open(&authority, "/ws", &header).await?;
+            if let Ok(socket) = &mut opened {
+                socket.echo("still there?").await?;
+            }
+            Ok(opened)
+        });
+        match opened.map_err(|error: std::io::Error| failed(error.to_string()))? {
+            Ok(socket) => self.socket = Some(socket),
+            Err(status) => return Err(failed(format!("no WebSocket: status {status}"))),
+        }
+        Ok(format!("A WebSocket of {user} is open, and echoes.\n"))
+    }
+
+    fn cut(&mut self) -> Result<(u16, String), Failure> {
+        let failed = |detail: String| Failure::Answer { from: "the WebSocket".to_owned(), detail };
+        let Some(mut socket) = self.socket.take() else {
+            return Err(failed("none is open".to_owned()));
+        };
+        self.runtime.block_on(socket.closed()).map_err(|error| failed(error.to_string()))
     }
 
     /// As a second terminal would: a process of its own.

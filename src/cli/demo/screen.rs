@@ -60,11 +60,7 @@ pub fn screen(stage: &Stage, called: &Called, in_force: Option<u64>, paint: Pain
         }
         text.push('\n');
     }
-    let _ = writeln!(
-        text,
-        "In a browser: {} logs in by cookie and opens a WebSocket.\n\nWaiting for requests.\n",
-        stage.url("/")
-    );
+    text.push_str("Waiting for requests.\n\n");
     text
 }
 

@@ -18,6 +18,10 @@ pub struct Step {
 pub enum Act {
     Curl(Curl, u16),
     Cli(Cli, u8),
+    /// A WebSocket with the token of this header file, which stays open. On the screen a browser's.
+    Connect(&'static str),
+    /// The gateway ends it, with this close code.
+    Cut(u16),
     /// Ctrl+C, and the demo again.
     Restart,
 }
@@ -93,6 +97,10 @@ impl Act {
         match self {
             Self::Curl(curl, _) => curl.shown(stage),
             Self::Cli(cli, _) => cli.shown(&called.again, stage.shown()),
+            Self::Connect(user) => {
+                format!("# in a browser: {}  log in as {user}, watch it tick", stage.url("/"))
+            }
+            Self::Cut(code) => format!("# the WebSocket is closed with code {code}"),
             Self::Restart => called.demo.clone(),
         }
     }
@@ -147,6 +155,17 @@ pub fn steps(stage: &Stage) -> Vec<Step> {
             ],
         },
         Step { title: "why?", acts: vec![Act::Cli(explain, 1)] },
+        Step {
+            title: "a live WebSocket is cut while you watch",
+            acts: vec![
+                Act::Connect("bob"),
+                cli(&["revoke", "--user", "bob", "--reason", "contract ended"], 0),
+                Act::Cut(1008),
+                whoami("bob", 401),
+                cli(&["undo", "--last"], 0),
+                whoami("bob", 200),
+            ],
+        },
         Step {
             title: "she logs in again and is in; blocked, she is out whatever she does",
             acts: vec![

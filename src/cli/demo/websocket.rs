@@ -22,25 +22,25 @@ const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 // Opcodes, section 5.2.
 const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
+pub(super) const TEXT: u8 = 1;
 const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
+pub(super) const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
 /// Why we close, section 7.4.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum CloseCode {
+pub(super) enum CloseCode {
     ProtocolError = 1002,
     NotUtf8 = 1007,
     TooBig = 1009,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Frame {
+pub(super) struct Frame {
     fin: bool,
-    opcode: u8,
-    payload: Bytes,
+    pub opcode: u8,
+    pub payload: Bytes,
 }
 
 /// Answers the handshake and serves the socket once it is switched.
@@ -92,7 +92,7 @@ fn handshake_key(headers: &HeaderMap) -> Option<String> {
     ours.then(|| key.to_owned())
 }
 
-fn accept_value(key: &str) -> String {
+pub(super) fn accept_value(key: &str) -> String {
     let text = format!("{key}{ACCEPT_SUFFIX}");
     // SHA-1 because section 4.2.2 says so; it protects nothing here.
     let sha1 = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
@@ -118,7 +118,7 @@ where
                     return Ok(());
                 }
                 loop {
-                    let frame = match parse(&mut received) {
+                    let frame = match parse(&mut received, Sender::Client) {
                         Ok(Some(frame)) => frame,
                         Ok(None) => break,
                         Err(code) => return close(&mut stream, code).await,
@@ -200,15 +200,23 @@ impl Message {
     }
 }
 
+/// Who sent a frame: a client masks, a server does not (section 5.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    Client,
+    Server,
+}
+
 /// Takes one frame off the front, once all of it is there (section 5.2).
-fn parse(received: &mut BytesMut) -> Result<Option<Frame>, CloseCode> {
+pub(super) fn parse(received: &mut BytesMut, sender: Sender) -> Result<Option<Frame>, CloseCode> {
     let [first, second, ..] = received[..] else { return Ok(None) };
     let (fin, reserved, opcode) = (first & 0x80 != 0, first & 0x70, first & 0x0f);
     let (masked, short) = (second & 0x80 != 0, usize::from(second & 0x7f));
     let control = opcode >= CLOSE;
     let known = matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG);
-    // Section 5.1: a client masks. Section 5.5: control frames are short and whole.
-    if reserved != 0 || !known || !masked || (control && (!fin || short > 125)) {
+    let as_it_should = masked == (sender == Sender::Client);
+    // Section 5.5: control frames are short and whole.
+    if reserved != 0 || !known || !as_it_should || (control && (!fin || short > 125)) {
         return Err(CloseCode::ProtocolError);
     }
     let (length, head) = match (short, received.get(2..4), received.get(2..10)) {
@@ -223,11 +231,12 @@ fn parse(received: &mut BytesMut) -> Result<Option<Frame>, CloseCode> {
         return Err(CloseCode::TooBig);
     }
     let length = usize::try_from(length).map_err(|_| CloseCode::TooBig)?;
-    if received.len() < head + 4 + length {
+    let mask = if masked { 4 } else { 0 };
+    if received.len() < head + mask + length {
         return Ok(None);
     }
     received.advance(head);
-    let mask = received.split_to(4);
+    let mask = received.split_to(mask);
     let mut payload = received.split_to(length);
     for (byte, mask) in payload.iter_mut().zip(mask.iter().cycle()) {
         *byte ^= mask;
@@ -272,7 +281,7 @@ mod tests {
 
     fn take(bytes: BytesMut, message: &mut Message) -> Result<Reply, CloseCode> {
         let mut bytes = bytes;
-        message.take(parse(&mut bytes)?.unwrap())
+        message.take(parse(&mut bytes, Sender::Client)?.unwrap())
     }
 
     #[test]
@@ -285,14 +294,27 @@ mod tests {
         for payload in [&b"hello"[..], &[7; 300]] {
             let whole = masked(0x82, payload);
             for cut in 0..whole.len() {
-                assert_eq!(parse(&mut BytesMut::from(&whole[..cut])), Ok(None), "{cut}");
+                assert_eq!(
+                    parse(&mut BytesMut::from(&whole[..cut]), Sender::Client),
+                    Ok(None),
+                    "{cut}"
+                );
             }
             let mut twice = [&whole[..], &whole[..]].concat().as_slice().into();
             for _ in 0..2 {
-                assert_eq!(parse(&mut twice).unwrap().unwrap().payload, payload);
+                assert_eq!(parse(&mut twice, Sender::Client).unwrap().unwrap().payload, payload);
             }
             assert!(twice.is_empty());
         }
+    }
+
+    #[test]
+    fn a_server_sends_frames_unmasked() {
+        let mut sent = BytesMut::from(&frame(TEXT, b"hello")[..]);
+        assert_eq!(parse(&mut sent, Sender::Server).unwrap().unwrap().payload, b"hello"[..]);
+        assert!(sent.is_empty());
+        let wrong = parse(&mut masked(0x81, b"hello"), Sender::Server);
+        assert_eq!(wrong, Err(CloseCode::ProtocolError));
     }
 
     #[test]
@@ -303,10 +325,10 @@ mod tests {
         let fragmented_ping = masked(0x09, b"hi");
         let long_ping = masked(0x89, &[0; 126]);
         for mut wrong in [unmasked, reserved, unknown, fragmented_ping, long_ping] {
-            assert_eq!(parse(&mut wrong), Err(CloseCode::ProtocolError));
+            assert_eq!(parse(&mut wrong, Sender::Client), Err(CloseCode::ProtocolError));
         }
         let mut huge = BytesMut::from(&[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0][..]);
-        assert_eq!(parse(&mut huge), Err(CloseCode::TooBig));
+        assert_eq!(parse(&mut huge, Sender::Client), Err(CloseCode::TooBig));
     }
 
     #[test]

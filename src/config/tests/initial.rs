@@ -76,20 +76,6 @@ fn a_token_without_times_or_user_says_so() {
 }
 
 #[test]
-fn a_ver_that_is_no_number_is_not_taken_for_a_token_version() {
-    let claims = json!({ "iss": "a", "aud": "b", "sub": "c", "iat": 1, "exp": 2, "ver": "2.0" });
-    let policy = |claims: &Value| {
-        let loaded = loaded(&init(&token(Algorithm::ES256, claims)).unwrap());
-        loaded.config.issuers[0].policy.claims.version.to_string()
-    };
-    assert_eq!(policy(&claims), "token_version");
-    assert_eq!(
-        policy(&json!({ "iss": "a", "aud": "b", "sub": "c", "iat": 1, "exp": 2, "ver": 2 })),
-        "ver"
-    );
-}
-
-#[test]
 fn hostile_claims_stay_values() {
     let hostile = "x\"]\n[admin]\nlisten = \"0.0.0.0:1\" # ${HOME} \u{1b}[31m";
     let claims = json!({

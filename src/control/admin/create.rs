@@ -1,7 +1,7 @@
 //! Making a denial: check, warn, write, answer. The answer is sent when the denial is on disk and
 //! in force.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::denylist::{Condition, Selector};
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
+use super::event;
 use super::plan::{Plan, Verb, World};
 use super::problem::Refused;
 use super::record::{ConditionJson, RecordJson, SelectorJson, View};
@@ -95,21 +96,14 @@ pub(super) async fn create(
         return Answer::json(StatusCode::OK, &dry_run(&plan, reach, warnings));
     }
     let denial = denial(&plan, caller);
+    let began = Instant::now();
     let accepted = match tokio::time::timeout(STORE_TIMEOUT, api.store.deny(denial)).await {
         Ok(accepted) => accepted.map_err(|fault| store_refused(api, fault))?,
         Err(_) => return Err(Refused::StoreSlow),
     };
     let id = accepted.record.denial.id.to_string();
-    // Neither the identifier nor the reason: who is denied is in the record, not in every log.
-    tracing::info!(
-        target: "portcullis::admin",
-        by = caller.name,
-        denial = id,
-        issuer = issuer.name,
-        selector = plan.selector.kind().as_str(),
-        already = accepted.already,
-        "denied"
-    );
+    let seen = reach.map(|reach| reach.tokens);
+    event::denied(api, caller, (verb, &plan), (&accepted, began.elapsed()), seen);
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
     let created = Created {
         record: view.record(&accepted.record),
@@ -117,7 +111,7 @@ pub(super) async fn create(
         outcome: OutcomeJson {
             durable: true,
             replicas: Replicas { applied: 1, known: 1 },
-            tokens_seen: reach.map(|reach| reach.tokens),
+            tokens_seen: seen,
             tokens_pass_from: match accepted.record.denial.condition {
                 Condition::IssuedBefore(at) => Some(at.rfc3339()),
                 Condition::Always | Condition::VersionBelow(_) => None,

@@ -12,6 +12,7 @@ use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::create::{STORE_TIMEOUT, store_refused};
+use super::event;
 use super::list::find;
 use super::members::Members;
 use super::problem::Refused;
@@ -61,13 +62,7 @@ pub(super) async fn undo(
         // Purged in between: then nothing is denied by it either.
         let gone = || Refused::NoSuchDenial { id: record.denial.id.to_string() };
         record = lifted.into_iter().next().ok_or_else(gone)?;
-        tracing::info!(
-            target: "portcullis::admin",
-            by = caller.name,
-            denial = record.denial.id.to_string(),
-            selector = record.denial.selector.kind().as_str(),
-            "undone"
-        );
+        event::undone(api, caller, &record);
     }
     let warnings = still_denied(api, &record)?;
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };

@@ -1,6 +1,7 @@
 //! Every claim rule, two-sided.
 
 use super::*;
+use crate::denylist::{ConditionKind, Fold};
 
 fn secs(seconds: i64) -> Value {
     (NOW_SECS + seconds).into()
@@ -289,8 +290,32 @@ fn identifiers_are_strings_or_integers_and_nothing_else() {
         null[claim] = Value::Null;
         assert!(verdict(&verifier, &sign(&null)).is_err(), "{claim}: null");
     }
-    for value in [json!(-1), json!("3"), json!(1.5), json!([1])] {
-        assert!(matches!(fault(&verifier, &with("ver", value)), TokenFault::ClaimType { .. }));
+}
+
+// Some issuers put a version of their own format into `ver`.
+#[test]
+fn a_version_that_is_no_integer_passes_and_is_hit_by_every_denial_by_version() {
+    let verifier = verifier(policy());
+    let below = Fold { version_below: Some(3), ..Fold::default() };
+    let passing = |ver: Value| passes(&verifier, &with("ver", ver));
+    let kept = passing(json!(3));
+    assert_eq!((kept.version(), below.denies(kept.marks())), (Some(3), None));
+    let old = passing(json!(2));
+    let hit = Some(ConditionKind::VersionBelow);
+    assert_eq!((old.version(), below.denies(old.marks())), (Some(2), hit));
+    for ver in [
+        json!("2.0"),
+        json!("9"),
+        json!(-9),
+        json!(9.0),
+        json!(9.5),
+        json!([9]),
+        json!({ "n": 9 }),
+        json!(true),
+    ] {
+        let token = passing(ver.clone());
+        assert_eq!((token.version(), below.denies(token.marks())), (None, hit), "{ver}");
+        assert_eq!(Fold::default().denies(token.marks()), None, "{ver}");
     }
 }
 

@@ -24,6 +24,7 @@ use crate::control::store::{Options, Store};
 use crate::denylist::{Denylist, Fingerprinter, IssuerId};
 use crate::keys::{Algorithm, KeySet, SigningKey};
 use crate::secret::Secret;
+use crate::sockets::bind;
 use crate::telemetry::Sighting;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
@@ -193,14 +194,19 @@ impl Bed {
             tokens: tokens(),
             hosts: vec!["gateway.example.com".to_owned()],
             store_limit,
+            log_subject: true,
             ready: Arc::clone(&ready),
         }));
         let socket = place.path().join("admin.sock");
-        let tcp = AdminListener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
-        let unix = AdminListener::bind(&Listen::Unix(socket.clone())).await.unwrap();
-        let address = tcp.tcp_address().unwrap();
+        let tcp = bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let unix = bind(&Listen::Unix(socket.clone())).unwrap();
+        let Listen::Tcp(address) = tcp.address else { panic!("{:?}", tcp.address) };
+        let listeners = [tcp, unix]
+            .map(|bound| AdminListener::new(bound.socket).unwrap())
+            .into_iter()
+            .collect();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(vec![tcp, unix], api, async move {
+        let served = tokio::spawn(serve(listeners, api, async move {
             let _ = stopped.await;
         }));
         Self {

@@ -1,0 +1,199 @@
+//! Binding: TCP, or a unix socket that only its owner can open. Errors name the address and say
+//! what to do. What always holds: a socket file never has wider rights than its owner's, replaces
+//! nothing but a socket that nobody serves, and leaves with the process that made it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use crate::config::Listen;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// An address that could not be bound.
+#[derive(Debug)]
+pub struct BindError {
+    address: String,
+    error: io::Error,
+}
+
+/// Bound, listening, and not blocking.
+pub enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// A bound socket and its address, the port resolved.
+pub struct Bound {
+    pub socket: Socket,
+    pub address: Listen,
+}
+
+/// Binds all or none.
+pub fn bind_all(addresses: &[Listen]) -> Result<Vec<Bound>, BindError> {
+    addresses.iter().map(bind).collect()
+}
+
+pub fn bind(address: &Listen) -> Result<Bound, BindError> {
+    let named = |error| BindError { address: address.shown(), error };
+    match address {
+        Listen::Tcp(at) => {
+            let listener = bind_tcp(*at).map_err(named)?;
+            let address = Listen::Tcp(listener.local_addr().unwrap_or(*at));
+            Ok(Bound { socket: Socket::Tcp(listener), address })
+        }
+        Listen::Unix(path) => {
+            let (listener, file) = bind_unix(path).map_err(named)?;
+            Ok(Bound { socket: Socket::Unix(listener, file), address: address.clone() })
+        }
+    }
+}
+
+fn bind_tcp(at: SocketAddr) -> io::Result<TcpListener> {
+    let domain = if at.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&at.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// The socket's name in the file system; removed at the end if it is still ours.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A successor may have put its own socket here.
+        if identity(&self.path).ok() == Some(self.identity) {
+            std::fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Bound under a name that nobody knows, narrowed to mode 0600, then moved into place: the socket
+/// is never there with wider rights.
+fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if !meta.file_type().is_socket() => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "something that is no socket has this name",
+            ));
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            return Err(io::Error::from(rustix::io::Errno::ADDRINUSE));
+        }
+        // What a killed process left behind is replaced by the move.
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random)
+        .map_err(|_| io::Error::other("the operating system gives no random bytes"))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}", u64::from_le_bytes(random)));
+    let draft = path.with_file_name(name);
+    let listener = UnixListener::bind(&draft)?;
+    let placed = std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| listener.set_nonblocking(true))
+        .and_then(|()| std::fs::rename(&draft, path))
+        .and_then(|()| identity(path));
+    match placed {
+        Ok(identity) => Ok((listener, SocketFile { path: path.to_owned(), identity })),
+        Err(error) => {
+            std::fs::remove_file(&draft).ok();
+            Err(error)
+        }
+    }
+}
+
+impl BindError {
+    pub fn new(address: &Listen, error: io::Error) -> Self {
+        Self { address: address.shown(), error }
+    }
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "cannot listen on {}: {}", self.address, self.error)?;
+        let help = match self.error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+            Some(rustix::io::Errno::ADDRINUSE) => {
+                ". Something else listens there; stop it or change `listen`"
+            }
+            Some(rustix::io::Errno::ACCESS) => {
+                ". Ports below 1024 need CAP_NET_BIND_SERVICE; a socket file needs a writable directory"
+            }
+            Some(rustix::io::Errno::ADDRNOTAVAIL) => ". This machine has no such address",
+            _ => "",
+        };
+        out.write_str(help)
+    }
+}
+
+impl std::error::Error for BindError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_its_owners_alone_and_leaves_with_its_process() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run/p.sock");
+        let listen = Listen::Unix(path.clone());
+        let first = bind(&listen).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let second = bind(&listen).err().unwrap();
+        assert_eq!(second.error.kind(), io::ErrorKind::AddrInUse);
+        assert!(second.to_string().contains("Something else listens there"), "{second}");
+        drop(first);
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_replaced_and_a_plain_file_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("p.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let bound = bind(&Listen::Unix(path.clone())).unwrap();
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(bound);
+        std::fs::write(&path, "precious").unwrap();
+        assert!(bind(&Listen::Unix(path.clone())).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_socket_that_a_successor_put_there_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("p.sock");
+        let first = bind(&Listen::Unix(path.clone())).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        // Bound before the other is gone, so that it cannot get the same inode.
+        let second = bind(&Listen::Unix(path.clone())).unwrap();
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(second);
+    }
+}

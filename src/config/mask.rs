@@ -173,12 +173,20 @@ impl<'t> Scan<'t> {
         let line = self.slice(start);
         let name = line.split('#').next().unwrap_or("").trim_matches(['[', ']', ' ', '\t', '\r']);
         let last = name.rsplit('.').next().unwrap_or("").trim_matches(['"', '\'', ' ']);
-        self.section = match last {
+        let section = match last {
             "token" => Shown::Only(&ADMIN_TOKEN_SHOWN),
             "keys" => Shown::Only(&KEYS_SHOWN),
             _ if name.split('.').any(|part| part != "keys" && is_secret(part)) => Shown::None,
             _ => Shown::ByName,
         };
+        // Only a header that is whole, on a line of its own, may loosen what the last one said.
+        let before = self.text.get(..start).and_then(|text| text.rsplit('\n').next());
+        let own_line = before.is_some_and(|before| before.trim().is_empty());
+        let closed = line.split('#').next().unwrap_or("").trim_end().ends_with(']');
+        let whole = own_line && closed && !last.is_empty();
+        if whole || !matches!(section, Shown::ByName) {
+            self.section = section;
+        }
     }
 
     /// After `=`: what the value may show.

@@ -66,6 +66,15 @@ fn no_secret_is_ever_printed() {
 }
 
 #[test]
+fn half_a_header_loosens_nothing() {
+    for junk in [",[", "[", "[[", "[]", "= [other]", "[other"] {
+        let text = SEEDED.replacen("name = \"shop\"", &format!("{junk}\nname = \"shop\""), 1);
+        let found = Place::new().bad(&text);
+        assert!(!found.render(false).contains("hunter2"), "{junk}: {found}");
+    }
+}
+
+#[test]
 fn what_the_environment_says_is_not_printed_either() {
     let text = SMALLEST.replacen(LISTEN, "listen = \"${JWT_SECRET}\"", 1);
     let found = Place::new().bad(&text);

@@ -38,6 +38,7 @@ pub enum Rejection {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadRequest {
     Connect,
+    Trace,
     TargetForm,
     HostMissing,
     HostRepeated,
@@ -229,6 +230,7 @@ impl BadRequest {
     pub fn text(self) -> &'static str {
         match self {
             Self::Connect => "CONNECT is not served here",
+            Self::Trace => "TRACE is not served here",
             Self::TargetForm => "The request target must begin with a slash",
             Self::HostMissing => "The Host header is missing",
             Self::HostRepeated => "There is more than one Host header",

@@ -1,7 +1,9 @@
 //! Bodies in both directions. They stream with the peer's backpressure; nothing is boxed and exact
 //! sizes are passed on, so that framing is computed by hyper and never copied from a peer.
 
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -159,16 +161,40 @@ impl HttpBody for Body {
 }
 
 /// The request's body on its way to the upstream.
-pub struct RequestBody(Option<(Incoming, Arc<GuardedNames>)>);
+pub struct RequestBody(Option<Upload>);
+
+struct Upload {
+    body: Incoming,
+    guarded: Arc<GuardedNames>,
+    moved: Moved,
+}
+
+/// Whether a request's body has moved since somebody last asked: while it does, the upstream owes
+/// no answer yet.
+#[derive(Clone, Default)]
+pub struct Moved(Rc<Cell<bool>>);
+
+impl Moved {
+    /// Also forgets it.
+    pub(super) fn take(&self) -> bool {
+        self.0.replace(false)
+    }
+}
 
 impl RequestBody {
     /// A body that has ended is none at all, so that the request can be repeated.
     pub(super) fn new(body: Incoming, guarded: &Arc<GuardedNames>) -> Self {
-        Self((!body.is_end_stream()).then(|| (body, Arc::clone(guarded))))
+        let upload = |body| Upload { body, guarded: Arc::clone(guarded), moved: Moved::default() };
+        Self((!body.is_end_stream()).then(|| upload(body)))
     }
 
     pub(super) fn none() -> Self {
         Self(None)
+    }
+
+    /// `None` where there is no body that could move.
+    pub(super) fn moved(&self) -> Option<Moved> {
+        self.0.as_ref().map(|upload| upload.moved.clone())
     }
 
     pub(super) fn is_none(&self) -> bool {
@@ -186,8 +212,9 @@ impl HttpBody for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut self.0 {
             None => Poll::Ready(None),
-            Some((body, guarded)) => {
+            Some(Upload { body, guarded, moved }) => {
                 let frame = ready!(Pin::new(body).poll_frame(context));
+                moved.0.set(true);
                 let filter = |frame| filter_trailers(frame, Some(guarded));
                 Poll::Ready(frame.map(|frame| frame.map(filter)))
             }
@@ -195,11 +222,11 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
+        self.0.as_ref().is_none_or(|upload| upload.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |(body, _)| body.size_hint())
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |upload| upload.body.size_hint())
     }
 }
 

@@ -25,6 +25,10 @@ impl Canonical {
         if parts.method == Method::CONNECT {
             return Err(BadRequest::Connect.into());
         }
+        // It would show the client what we add for the backend (RFC 9110 section 9.3.8).
+        if parts.method == Method::TRACE {
+            return Err(BadRequest::Trace.into());
+        }
         check_transfer_coding(&parts.headers)?;
         let host = host_of(&parts)?;
         path::check(parts.uri.path(), parts.uri.query())?;

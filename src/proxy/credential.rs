@@ -115,8 +115,12 @@ fn check_authorization(headers: &HeaderMap) -> Result<(), BadRequest> {
     if values.next().is_some() {
         return Err(BadRequest::TwoCredentials);
     }
-    let hidden =
-        || value.as_bytes().windows(7).skip(1).any(|part| part.eq_ignore_ascii_case(b"bearer "));
+    let hidden = || {
+        value.as_bytes().windows(7).skip(1).any(|part| {
+            let (scheme, behind) = part.split_at(6);
+            scheme.eq_ignore_ascii_case(b"bearer") && matches!(behind, b" " | b"\t")
+        })
+    };
     if !is_bearer(value) && hidden() {
         return Err(BadRequest::TwoCredentials);
     }

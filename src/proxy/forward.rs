@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -16,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use crate::config::UpstreamHost;
 
 use super::answer::{Rejection, UpstreamFault};
-use super::body::{Body, RequestBody};
+use super::body::{Body, Moved, RequestBody};
 use super::connection::Connection;
 use super::core::Core;
 use super::exchange::{self, Exchange};
@@ -26,6 +26,9 @@ use super::pool::Lease;
 use super::published::Published;
 use super::tunnel::{Answer, Tunnel};
 use super::upstream::{self, Server, Upstream};
+
+/// However steadily it moves, an upload ends by then.
+const UPLOAD_MAX: Duration = Duration::from_secs(3600);
 
 /// Sends the request to the route's upstream and returns its answer.
 pub async fn send(
@@ -162,13 +165,20 @@ async fn attempt(
     request: Request<RequestBody>,
     upstream: &Upstream,
 ) -> Result<Response<Incoming>, Failed> {
-    let sending = lease.sender.try_send_request(request);
-    match tokio::time::timeout(upstream.response_timeout, sending).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(mut error)) => {
-            Err(Failed { fault: UpstreamFault::Broken, unsent: error.take_message() })
+    let started = Instant::now();
+    let moved = request.body().moved();
+    let mut sending = std::pin::pin!(lease.sender.try_send_request(request));
+    loop {
+        match tokio::time::timeout(upstream.response_timeout, &mut sending).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(mut error)) => {
+                return Err(Failed { fault: UpstreamFault::Broken, unsent: error.take_message() });
+            }
+            // A long upload is no slow answer: time counts from its last byte.
+            Err(_) if started.elapsed() < UPLOAD_MAX && moved.as_ref().is_some_and(Moved::take) => {
+            }
+            Err(_) => return Err(Failed { fault: UpstreamFault::ResponseTimeout, unsent: None }),
         }
-        Err(_) => Err(Failed { fault: UpstreamFault::ResponseTimeout, unsent: None }),
     }
 }
 

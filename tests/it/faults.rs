@@ -90,6 +90,24 @@ fn an_upstream_that_does_not_answer_is_504() {
 }
 
 #[test]
+fn a_long_upload_is_no_slow_answer_and_a_stalled_one_is() {
+    let upstream = Upstream::new();
+    let gateway = open_gateway_with(&upstream, "response_timeout = \"400ms\"");
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n";
+    let mut steady = gateway.connect();
+    steady.send(head);
+    for byte in b"12345678" {
+        // The pace is the test's input, not a wait for luck: three times the timeout in all.
+        std::thread::sleep(Duration::from_millis(150));
+        steady.send([*byte]);
+    }
+    assert_eq!(steady.answer().status, 200);
+    let mut stalled = gateway.connect();
+    stalled.send(format!("{head}1234"));
+    assert_eq!(stalled.answer().status, 504);
+}
+
+#[test]
 fn a_client_that_leaves_mid_body_ends_the_upstream_request_and_nobody_elses() {
     let upstream = Upstream::new();
     let gateway = open_gateway(&upstream);

@@ -194,6 +194,7 @@ fn targets_that_are_no_path_are_refused() {
         "OPTIONS * HTTP/1.1\r\nHost: app.example.com\r\n\r\n",
         "CONNECT app.example.com:443 HTTP/1.1\r\nHost: app.example.com:443\r\n\r\n",
         "CONNECT / HTTP/1.1\r\nHost: app.example.com\r\n\r\n",
+        "TRACE / HTTP/1.1\r\nHost: app.example.com\r\n\r\n",
         "GET app.example.com HTTP/1.1\r\nHost: app.example.com\r\n\r\n",
         "GET pub HTTP/1.1\r\nHost: app.example.com\r\n\r\n",
         "GET ?x HTTP/1.1\r\nHost: app.example.com\r\n\r\n",

@@ -1,5 +1,5 @@
-//! A store that no process has open: is it whole ([`check`]), build it anew from what can be read
-//! ([`repair`]), write it out ([`export`]). None of them changes the file that it reads: it is
+//! A store that no process has open: is it whole ([`check()`]), build it anew from what can be read
+//! ([`repair()`]), write it out ([`export()`]). None of them changes the file that it reads: it is
 //! opened below a layer in memory that takes every write, recovery after a crash included.
 
 mod check;

@@ -3,7 +3,5 @@
 
 pub mod access;
 mod observe;
-mod open_stream;
 
 pub use observe::{CoreObserver, Observation, Observations, Observer, Refusal, Sighting};
-pub use open_stream::{OpenStream, StreamId, StreamKind};

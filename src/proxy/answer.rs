@@ -171,9 +171,6 @@ impl Rejection {
             Self::Cut(Cause::Expired) => {
                 Shape::bad_token(policy, "token_expired", token_text("token_expired"))
             }
-            Self::Cut(Cause::Operator) => {
-                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "stream_cut", "The request was ended")
-            }
             Self::Cut(Cause::Draining) => {
                 Shape::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The gateway goes away")
             }
@@ -209,7 +206,6 @@ fn cause_text(cause: Cause) -> String {
         Cause::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
         Cause::KeyRemoved => "its key was removed while it was open".to_owned(),
         Cause::Expired => "its token expired while it was open".to_owned(),
-        Cause::Operator => "cut by an operator".to_owned(),
         Cause::Draining => "the gateway drains".to_owned(),
     }
 }

@@ -21,16 +21,16 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::UnixMs;
-use crate::denylist::{Fingerprint, Fold};
+use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
-use crate::telemetry::{CoreObserver, Observer, OpenStream};
+use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
 use super::connection::Connection;
 use super::io::{ClientStream, Stream};
 use super::pool::Pool;
 use super::published::Published;
-use super::streams::{self, Cause, Streams};
+use super::streams::{self, Streams};
 
 /// How often log lines are handed on and old connections looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -54,7 +54,6 @@ pub struct Core {
     pub(super) observer: CoreObserver,
     ids: RequestIds,
     pub(super) streams: Streams,
-    index: usize,
     draining: Cell<bool>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
@@ -83,21 +82,6 @@ pub enum Command {
     Serve(Accepted),
     /// These selectors changed in the hot table.
     Changed(Arc<[Fingerprint]>),
-    /// Keys or configuration changed: ask about every stream.
-    AskAll,
-    /// Tell of every open stream.
-    List(mpsc::UnboundedSender<OpenStream>),
-    /// How many streams would this fold of this selector end?
-    Count {
-        mark: Fingerprint,
-        fold: Arc<Fold>,
-        to: mpsc::UnboundedSender<usize>,
-    },
-    /// End one stream.
-    Cut {
-        number: u64,
-        done: mpsc::UnboundedSender<()>,
-    },
     /// Finish the requests in flight, then end.
     Drain,
 }
@@ -157,7 +141,6 @@ async fn run(
         observer: shared.observer.core_observer(),
         ids: RequestIds::new(index),
         streams: Streams::default(),
-        index,
         draining: Cell::new(false),
         connections: RefCell::default(),
         open,
@@ -227,22 +210,6 @@ impl Core {
         match command {
             Command::Serve(accepted) => serve(self, accepted),
             Command::Changed(marks) => self.streams.changed(&marks),
-            Command::AskAll => self.streams.ask_all(),
-            Command::List(to) => {
-                for stream in self.streams.all() {
-                    // Whoever asked may be gone.
-                    to.send(stream.shown(self.index)).ok();
-                }
-            }
-            Command::Count { mark, fold, to } => {
-                to.send(self.streams.count(&mark, &fold)).ok();
-            }
-            Command::Cut { number, done } => {
-                if let Some(stream) = self.streams.find(number) {
-                    stream.cut(Cause::Operator);
-                    done.send(()).ok();
-                }
-            }
             Command::Drain => self.drain(),
         }
     }

@@ -17,7 +17,7 @@ use crate::clock::UnixMs;
 use crate::config::AccessLog;
 use crate::denylist::Hit;
 use crate::telemetry::access::{Entry, Verdict};
-use crate::telemetry::{Observation, Refusal, Sighting, StreamKind};
+use crate::telemetry::{Observation, Refusal, Sighting};
 use crate::verify::Signed;
 
 use super::answer::Rejection;
@@ -29,7 +29,7 @@ use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
 use super::published::Published;
 use super::route::Route;
-use super::streams::{Cause, Stream};
+use super::streams::{Cause, Kind, Stream};
 
 const PATH_BYTES_REMEMBERED: usize = 2048;
 const METHOD_BYTES_REMEMBERED: usize = 32;
@@ -151,7 +151,7 @@ impl Exchange {
     pub fn attach(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
         self.status = response.status().as_u16();
         if let Some(stream) = &self.stream {
-            stream.kind.set(kind_of(response.headers()));
+            stream.kind.set(Kind::Response);
         }
         let (parts, body) = response.into_parts();
         Response::from_parts(parts, body.with_exchange(self))
@@ -159,17 +159,12 @@ impl Exchange {
 
     pub fn sent(&mut self, bytes: usize) {
         self.bytes_out += bytes as u64;
-        if let Some(stream) = &self.stream {
-            stream.bytes_out.set(self.bytes_out);
-        }
     }
 
     /// From here a denial, an expiry or a removed key of the token ends the exchange.
     pub fn open_stream(&mut self, permit: &Permit<'_>) -> Option<Rc<Stream>> {
         let token = Arc::clone(permit.signed()?);
-        let route = Arc::clone(&permit.route().name);
-        let streams = &self.core.streams;
-        let stream = streams.open(token, route, self.path(), self.connection.peer, self.at);
+        let stream = self.core.streams.open(token, self.at);
         self.stream = Some(Rc::clone(&stream));
         Some(stream)
     }
@@ -287,13 +282,6 @@ impl Drop for Exchange {
         self.connection.end_request();
         self.write_line(&self.core.published());
     }
-}
-
-fn kind_of(response: &HeaderMap) -> StreamKind {
-    let events = response
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    if events { StreamKind::EventStream } else { StreamKind::Response }
 }
 
 /// An id that a trusted proxy gave: visible, short, without what a log or a header could trip over.

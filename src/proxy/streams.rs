@@ -9,7 +9,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,8 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::clock::UnixMs;
-use crate::denylist::{Denylist, Fingerprint, Fold, Hit, Marks};
-use crate::telemetry::{OpenStream, StreamId, StreamKind as Kind};
+use crate::denylist::{Denylist, Fingerprint, Hit, Marks};
 use crate::verify::Signed;
 
 /// How long an exchange must last to be indexed; with the core's pulse this bounds how much later
@@ -29,29 +27,31 @@ const CUTS_PER_TURN: usize = 256;
 /// A request that still waits for its answer when its token expires is asked again this much later.
 const EXPIRY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What kind of exchange it is, once that is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// No answer yet.
+    Request,
+    Response,
+    WebSocket,
+}
+
 /// Why a stream is ended by us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
     Denied(Hit),
     Expired,
     KeyRemoved,
-    /// An operator cut this one stream.
-    Operator,
     /// The gateway ends.
     Draining,
 }
 
 /// One lasting exchange. Shared by the exchange, the index and whoever moves its bytes.
 pub struct Stream {
-    pub id: u64,
-    pub token: Arc<Signed>,
-    pub route: Arc<str>,
-    pub path: String,
-    pub client: Option<IpAddr>,
-    pub opened_at: UnixMs,
+    id: u64,
+    token: Arc<Signed>,
+    opened_at: UnixMs,
     pub kind: Cell<Kind>,
-    pub bytes_in: Cell<u64>,
-    pub bytes_out: Cell<u64>,
     state: Cell<State>,
     cause: Cell<Option<Cause>>,
     waker: RefCell<Option<Waker>>,
@@ -118,25 +118,6 @@ impl Stream {
         .await
     }
 
-    /// For a list.
-    pub fn shown(&self, core: usize) -> OpenStream {
-        let token = &self.token;
-        OpenStream {
-            id: StreamId { core, number: self.id },
-            kind: self.kind.get(),
-            issuer: token.policy().name.clone(),
-            subject: token.subject().map(str::to_owned),
-            session: token.session().map(str::to_owned),
-            route: Arc::clone(&self.route),
-            path: self.path.clone(),
-            opened_at: self.opened_at,
-            expires_at: token.expires_at(),
-            bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out.get(),
-            client: self.client,
-        }
-    }
-
     /// The last instant at which its token counts.
     fn expires_at(&self) -> UnixMs {
         self.token.expires_at().plus(self.token.policy().leeway)
@@ -145,25 +126,13 @@ impl Stream {
 
 impl Streams {
     /// A new exchange. It must be given back with [`Self::end`].
-    pub fn open(
-        &self,
-        token: Arc<Signed>,
-        route: Arc<str>,
-        path: &str,
-        client: Option<IpAddr>,
-        now: UnixMs,
-    ) -> Rc<Stream> {
+    pub fn open(&self, token: Arc<Signed>, now: UnixMs) -> Rc<Stream> {
         let id = self.next_id.replace(self.next_id.get() + 1);
         let stream = Rc::new(Stream {
             id,
             token,
-            route,
-            path: path.to_owned(),
-            client,
             opened_at: now,
             kind: Cell::new(Kind::Request),
-            bytes_in: Cell::new(0),
-            bytes_out: Cell::new(0),
             state: Cell::new(State::Young),
             cause: Cell::new(None),
             waker: RefCell::new(None),
@@ -216,11 +185,6 @@ impl Streams {
         }
     }
 
-    /// A key set or the configuration changed: everything is asked again.
-    pub fn ask_all(&self) {
-        self.to_examine.borrow_mut().extend(self.index.borrow().all.keys());
-    }
-
     /// Asks the table about some of those that a change may have hit; `true` when more wait.
     pub fn examine_some(&self, denylist: &Denylist) -> bool {
         for _ in 0..CUTS_PER_TURN {
@@ -261,23 +225,6 @@ impl Streams {
                 stream.cut(Cause::Draining);
             }
         }
-    }
-
-    /// How many streams of a selector this fold would end.
-    pub fn count(&self, mark: &Fingerprint, fold: &Fold) -> usize {
-        let index = self.index.borrow();
-        let range = (mark.0, 0)..=(mark.0, u64::MAX);
-        let streams = index.by_mark.range(range).filter_map(|(_, id)| index.all.get(id));
-        streams.filter(|stream| fold.denies(stream.token.marks()).is_some()).count()
-    }
-
-    pub fn find(&self, id: u64) -> Option<Rc<Stream>> {
-        self.index.borrow().all.get(&id).map(Rc::clone)
-    }
-
-    /// Every indexed stream, for a list.
-    pub fn all(&self) -> Vec<Rc<Stream>> {
-        self.index.borrow().all.values().map(Rc::clone).collect()
     }
 }
 

@@ -17,8 +17,7 @@ use super::body::Body;
 use super::exchange::{self, Exchange};
 use super::headers;
 use super::io::{ClientStream, Stream as ServerStream};
-use super::streams::Cause;
-use crate::telemetry::StreamKind;
+use super::streams::{Cause, Kind};
 use relay::Relay;
 
 /// RFC 6455 section 7.4.1: the policy was violated.
@@ -69,7 +68,7 @@ impl Tunnel {
         exchange.switched();
         let stream = exchange.stream().map(Rc::clone);
         if let Some(stream) = &stream {
-            stream.kind.set(StreamKind::WebSocket);
+            stream.kind.set(Kind::WebSocket);
         }
         tokio::task::spawn_local(async move {
             let Ok((client, server)) = tokio::try_join!(self.client, self.server) else {
@@ -97,7 +96,6 @@ fn closing(cause: Cause) -> (u16, &'static str) {
     match cause {
         Cause::Denied(_) | Cause::KeyRemoved => (POLICY, "revoked"),
         Cause::Expired => (POLICY, "expired"),
-        Cause::Operator => (POLICY, "ended"),
         Cause::Draining => (GOING_AWAY, "going away"),
     }
 }

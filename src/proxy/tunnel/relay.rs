@@ -75,10 +75,6 @@ where
             }
             let inward = self.inward.poll(&mut self.client, &mut self.server, context)?;
             let outward = self.outward.poll(&mut self.server, &mut self.client, context)?;
-            if let Some(stream) = stream {
-                stream.bytes_in.set(self.inward.bytes);
-                stream.bytes_out.set(self.outward.bytes);
-            }
             if inward.is_ready() && outward.is_ready() {
                 return Poll::Ready(Ok(None));
             }

@@ -1,70 +1,13 @@
 //! Programs that nobody here wrote, as clients and as backends: curl, Python's httpx, websockets
-//! and http.server, nginx. A program that is not installed is named loudly and its test ends there;
+//! and http.server, nginx. A Debian program that is not installed is named loudly and its test ends there;
 //! `tests/run` installs them all.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::{Issuer, Lines, Setup, Upstream, run_to_end};
-
-/// A program by name from the usual places.
-fn installed(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let found = places.map(|place| place.join(name)).find(|path| path.is_file());
-    if found.is_none() {
-        // Past the capture of the test harness: a test that did not run must not look as if it had.
-        let _ = writeln!(
-            std::io::stderr().lock(),
-            "NOT TESTED: {name} is not installed; tests/run installs it"
-        );
-    }
-    found
-}
-
-/// Python with the client libraries in `target/test-clients`.
-fn python_with_clients() -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
-    let python = target.join("test-clients/bin/python3");
-    if python.is_file() {
-        return Some(python);
-    }
-    let _ = writeln!(
-        std::io::stderr().lock(),
-        "NOT TESTED: no {}; tests/run makes it",
-        python.display()
-    );
-    None
-}
-
-/// A script of this directory's neighbour `clients/`.
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
-}
-
-/// A helper process that is killed when the test ends.
-struct Helper(Child);
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Helper {
-    /// Starts it and takes its first line of output, by which it says its port.
-    fn start(command: &mut Command) -> (Self, String) {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = Lines::collect(child.stdout.take().unwrap());
-        let helper = Self(child);
-        let first = lines.find(|line| Some(line.to_owned())).expect("a first line");
-        (helper, first)
-    }
-}
+use crate::support::peers::{Peer, installed, python, script};
+use crate::support::{Issuer, Setup, Upstream, run_to_end};
 
 #[test]
 fn curl_gets_in_with_a_header_file_and_a_cookie_and_is_refused_after_revocation() {
@@ -102,7 +45,7 @@ fn curl_gets_in_with_a_header_file_and_a_cookie_and_is_refused_after_revocation(
 
 #[test]
 fn httpx_keeps_its_connection_streams_and_sees_the_revocation() {
-    let Some(python) = python_with_clients() else { return };
+    let python = python();
     let issuer = Issuer::new("RS256");
     let gateway = Setup::simple(&issuer, &Upstream::new()).start();
     let token = std::fs::read_to_string(gateway.dir().join("data/admin.token")).unwrap();
@@ -120,8 +63,8 @@ fn httpx_keeps_its_connection_streams_and_sees_the_revocation() {
 
 #[test]
 fn a_websocket_of_the_websockets_library_echoes_through_the_gateway() {
-    let Some(python) = python_with_clients() else { return };
-    let (_backend, port) = Helper::start(Command::new(&python).arg(script("websocket_backend.py")));
+    let python = python();
+    let (_backend, port) = Peer::start(Command::new(&python).arg(script("websocket_backend.py")));
     let issuer = Issuer::new("ES256");
     let gateway = Setup::new()
         .issuer(&issuer, "")
@@ -147,7 +90,7 @@ fn pythons_http_server_behind_the_gateway_serves_its_files() {
     let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 253) as u8).collect();
     std::fs::write(site.join("big.bin"), &content).unwrap();
     let (_backend, port) =
-        Helper::start(Command::new(python).arg(script("file_backend.py")).current_dir(&site));
+        Peer::start(Command::new(python).arg(script("file_backend.py")).current_dir(&site));
     let gateway = setup
         .issuer(&issuer, "")
         .upstream_at("app", &format!("http://127.0.0.1:{port}"), "")
@@ -183,7 +126,7 @@ fn nginx_behind_the_gateway_serves_ranges_and_conditional_requests() {
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    let _backend = Helper(child);
+    let _backend = Peer::of(child);
     crate::support::eventually("nginx listens", || socket.exists().then_some(()));
     // nginx runs as another user when it is started by root; the directory must let it in.
     use std::os::unix::fs::PermissionsExt as _;

@@ -7,6 +7,7 @@ mod gateway;
 mod issuer;
 mod keys;
 mod lines;
+pub mod peers;
 mod setup;
 mod token_scene;
 mod upstream;

@@ -7,6 +7,7 @@ mod diagnostic;
 mod environment;
 mod files;
 mod flags;
+mod header_name;
 mod identity;
 mod init;
 mod issuer;
@@ -17,6 +18,9 @@ mod mask;
 mod order;
 mod report;
 mod route;
+mod route_match;
+mod route_table;
+mod route_target;
 mod secrets;
 mod server;
 mod source;
@@ -29,10 +33,13 @@ mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use flags::{Flags, from_flags};
+pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
 pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
+pub use route_match::{Conditions, HeaderCondition};
+pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -241,10 +248,11 @@ pub enum ServerAddress {
 
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Unique: as configured, or `host path`.
+    /// Unique: as configured, or `host path` and the conditions.
     pub name: String,
     pub host: HostPattern,
     pub path: PathPattern,
+    pub conditions: Conditions,
     pub access: Access,
     pub credentials: Vec<Carrier>,
     pub forward: Forward,
@@ -253,7 +261,7 @@ pub struct Route {
     pub require: Requirements,
     /// Issuers by name whose tokens this route takes; `None`: all.
     pub issuers: Option<Vec<String>>,
-    pub upstream: String,
+    pub target: Target,
     /// Line in the file, for `check`.
     pub line: usize,
 }

@@ -119,6 +119,11 @@ impl Exchange {
         self.token = Some(Arc::clone(signed));
     }
 
+    /// By the route itself, without an upstream.
+    pub fn answered(&mut self) {
+        self.verdict = Verdict::Answered;
+    }
+
     pub fn upstream_took(&mut self, duration: Duration) {
         self.upstream = Some(duration);
     }
@@ -246,7 +251,7 @@ impl Exchange {
     }
 
     fn write_line(&self, published: &Published) {
-        let refused = self.verdict != Verdict::Forwarded;
+        let refused = !matches!(self.verdict, Verdict::Forwarded | Verdict::Answered);
         match published.access_log {
             AccessLog::Off => return,
             AccessLog::Refused if !refused => return,

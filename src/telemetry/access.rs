@@ -23,6 +23,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     Forwarded,
+    /// By the route itself, which has no upstream.
+    Answered,
     /// By us.
     Refused,
     /// By the upstream's fault.
@@ -133,6 +135,7 @@ impl CoreLog {
 impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Answered => "answered",
             Self::Forwarded => "forwarded",
             Self::Refused => "refused",
             Self::Failed => "failed",

@@ -133,6 +133,7 @@ impl Exchange {
             | Rejection::Token(_)
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
+            | Rejection::CrossSite(_)
             | Rejection::ScopeMissing(_)
             | Rejection::TooOldLogin { .. }
             | Rejection::Cut(_)

@@ -20,6 +20,7 @@ mod report;
 mod route;
 mod secrets;
 mod server;
+mod session;
 mod source;
 mod suggest;
 #[cfg(test)]
@@ -86,6 +87,8 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of our own pages, besides the one that a request was sent to.
+    pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
     /// How long a drain waits for requests in flight.
@@ -341,6 +344,16 @@ pub enum Access {
 pub enum Carrier {
     Bearer,
     Cookie(String),
+}
+
+impl Carrier {
+    /// The browser sends it by itself, whoever asked for the request.
+    pub fn is_cookie(&self) -> bool {
+        match self {
+            Self::Bearer => false,
+            Self::Cookie(_) => true,
+        }
+    }
 }
 
 /// What becomes of the token on the way to the backend.

@@ -98,6 +98,7 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    BadOrigin = 140,
 }
 
 impl std::fmt::Display for Code {

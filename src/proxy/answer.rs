@@ -9,6 +9,7 @@ use crate::denylist::Hit;
 use crate::verify::TokenFault;
 
 use super::body::Body;
+use super::cross_site::CrossSite;
 use super::streams::Cause;
 
 /// Why a request was not forwarded, or why its answer is not the upstream's.
@@ -22,6 +23,8 @@ pub enum Rejection {
     /// Genuine, and of an issuer that this route does not take.
     IssuerNotTaken(String),
     Denied(Hit),
+    /// A cookie, and another site made the browser send it.
+    CrossSite(CrossSite),
     ScopeMissing(Vec<String>),
     /// The login is older than the route's `max_age`, or the token does not say how old it is.
     TooOldLogin {
@@ -138,6 +141,7 @@ impl Rejection {
             Self::Token(fault) => fault.detail(),
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
+            Self::CrossSite(fault) => fault.reason().to_owned(),
             Self::ScopeMissing(missing) => format!("scope missing: {}", missing.join(" ")),
             Self::TooOldLogin { max_age_s } => {
                 format!("login older than {max_age_s} s, or unknown")
@@ -169,6 +173,10 @@ impl Rejection {
             Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
             Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Denied(_) => Shape::bad_token(policy, "token_revoked", "The token was revoked"),
+            Self::CrossSite(_) => {
+                let text = "Another site asked for this with your cookie";
+                Shape::new(StatusCode::FORBIDDEN, "cross_site", text)
+            }
             Self::ScopeMissing(missing) => {
                 let scopes = missing.join(" ");
                 let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");

@@ -143,6 +143,7 @@ impl Exchange {
             | Rejection::Token(_)
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
+            | Rejection::CrossSite(_)
             | Rejection::ScopeMissing(_)
             | Rejection::TooOldLogin { .. }
             | Rejection::Cut(_)

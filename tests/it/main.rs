@@ -18,6 +18,8 @@ mod tokens;
 mod claims;
 // Where a token may come from, and what becomes of it on the way to the backend.
 mod credentials;
+// What another site makes a browser send.
+mod cross_site;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Revoke, block and undo as people use them.

@@ -14,6 +14,7 @@ mod item;
 mod keys;
 mod load;
 mod mask;
+mod metrics;
 mod order;
 mod report;
 mod route;
@@ -60,12 +61,19 @@ pub struct Config {
     pub path: PathBuf,
     pub server: Server,
     pub admin: Admin,
+    pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
+}
+
+/// Where metrics are scraped; nowhere by default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metrics {
+    pub listen: Vec<Listen>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

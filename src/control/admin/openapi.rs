@@ -127,10 +127,10 @@ mod tests {
             match value {
                 Value::Object(members) => {
                     for (name, value) in members {
-                        match value {
-                            Value::String(place) if name == "$ref" => found.push(place),
-                            _ => references(value, found),
+                        if name == "$ref" {
+                            found.extend(value.as_str());
                         }
+                        references(value, found);
                     }
                 }
                 Value::Array(values) => values.iter().for_each(|value| references(value, found)),

@@ -14,7 +14,9 @@ mod issuer;
 mod item;
 mod keys;
 mod load;
+mod log;
 mod mask;
+mod metrics;
 mod order;
 mod report;
 mod route;
@@ -23,6 +25,7 @@ mod route_table;
 mod route_target;
 mod secrets;
 mod server;
+mod session;
 mod source;
 mod suggest;
 #[cfg(test)]
@@ -66,12 +69,19 @@ pub struct Config {
     pub path: PathBuf,
     pub server: Server,
     pub admin: Admin,
+    pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
+}
+
+/// Where metrics are scraped; nowhere by default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metrics {
+    pub listen: Vec<Listen>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,6 +95,8 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of our own pages, besides the one that a request was sent to.
+    pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
     /// How long a drain waits for requests in flight.
@@ -181,6 +193,13 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub struct Log {
     pub access: AccessLog,
+    /// Where the lines of requests go; `None`: to standard output.
+    pub access_file: Option<PathBuf>,
+    pub access_format: AccessFormat,
+    /// Of so many forwarded requests one has its line. Refused ones all have.
+    pub sample: u32,
+    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
+    pub repeats_max: u32,
     /// People are named: the subject in the access log, who was denied and why in events.
     pub subject: bool,
     /// Events: `error`, `warn`, `info`, `debug`.
@@ -194,6 +213,16 @@ pub enum AccessLog {
     On,
     /// Refused requests only.
     Refused,
+}
+
+/// How the lines of requests are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessFormat {
+    /// As events are; in a file, JSON.
+    AsEvents,
+    Text,
+    Json,
+    Combined,
 }
 
 /// Text on a terminal, JSON elsewhere, unless said.
@@ -341,6 +370,16 @@ pub enum Access {
 pub enum Carrier {
     Bearer,
     Cookie(String),
+}
+
+impl Carrier {
+    /// The browser sends it by itself, whoever asked for the request.
+    pub fn is_cookie(&self) -> bool {
+        match self {
+            Self::Bearer => false,
+            Self::Cookie(_) => true,
+        }
+    }
 }
 
 /// What becomes of the token on the way to the backend.

@@ -105,6 +105,7 @@ codes! {
     BadRedirect = 103,
     /// A condition that a client can get around to a route that asks for less.
     WayAround = 104,
+    BadOrigin = 140,
 }
 
 impl std::fmt::Display for Code {

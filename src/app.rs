@@ -87,7 +87,8 @@ impl Gateway {
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
-        let shared = Shared { published: Arc::clone(&published), observer, log: log.clone() };
+        let (desk, asks) = proxy::desk::desk();
+        let shared = Shared { published: Arc::clone(&published), observer, log: log.clone(), desk };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         tell_cores_of_changes(&denylist, &cores);
         let ready = Arc::new(AtomicBool::new(true));
@@ -98,6 +99,7 @@ impl Gateway {
             denylist,
             published,
             observations,
+            asks,
             ready: Arc::clone(&ready),
         })?;
         let (listeners, listen, socket_files) = apart(bound);

@@ -3,4 +3,5 @@
 
 pub mod admin;
 pub mod people;
+pub mod sessions;
 pub mod store;

@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod answer;
 pub mod ask;
+mod auth;
 mod body;
 mod canonical;
 mod claim_header;
@@ -17,6 +18,7 @@ mod cookie;
 pub mod core;
 mod credential;
 mod cross_site;
+pub mod desk;
 mod exchange;
 mod forward;
 mod headers;
@@ -86,6 +88,13 @@ async fn pass(
     let now = exchange.now();
     let published = core.published();
     let request = canonical::Canonical::from_request(request)?;
+    if let Some(auth) = &published.auth
+        && let Some(place) = auth.place(request.path())?
+    {
+        let answering =
+            auth::answer(core, connection, exchange, request, (auth, place), &published);
+        return answering.await.map(Answer::Response);
+    }
     let route = published.routes.select(&request)?;
     exchange.routed(route);
     let credential = credential::present(&request, route, &published)?;

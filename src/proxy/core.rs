@@ -27,6 +27,7 @@ use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
 use super::connection::Connection;
+use super::desk::Desk;
 use super::io::{ClientStream, Stream};
 use super::pool::Pool;
 use super::published::Published;
@@ -52,6 +53,7 @@ pub struct Core {
     pub(super) pool: Pool,
     pub(super) log: CoreLog,
     pub(super) observer: CoreObserver,
+    pub(super) desk: Desk,
     ids: RequestIds,
     pub(super) streams: Streams,
     draining: Cell<bool>,
@@ -107,6 +109,8 @@ pub struct Shared {
     pub published: Arc<ArcSwap<Published>>,
     pub observer: Observer,
     pub log: crate::telemetry::access::AccessLogWriter,
+    /// For what a request must ask of the control plane.
+    pub desk: Desk,
 }
 
 /// Starts a core on its own thread.
@@ -139,6 +143,7 @@ async fn run(
         pool: Pool::default(),
         log: shared.log.core_log(),
         observer: shared.observer.core_observer(),
+        desk: shared.desk,
         ids: RequestIds::new(index),
         streams: Streams::default(),
         draining: Cell::new(false),

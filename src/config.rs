@@ -14,6 +14,7 @@ mod item;
 mod keys;
 mod load;
 mod mask;
+mod metrics;
 mod order;
 mod report;
 mod route;
@@ -60,6 +61,7 @@ pub struct Config {
     pub path: PathBuf,
     pub server: Server,
     pub admin: Admin,
+    pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
     pub session: Session,
@@ -67,6 +69,12 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
+}
+
+/// Where metrics are scraped; nowhere by default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metrics {
+    pub listen: Vec<Listen>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

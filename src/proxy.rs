@@ -18,7 +18,6 @@ mod cookie;
 pub mod core;
 mod credential;
 mod cross_site;
-pub mod desk;
 mod exchange;
 mod forward;
 mod headers;

@@ -4,7 +4,7 @@ mod ending;
 
 use std::sync::Arc;
 
-use crate::proxy::desk::{Ask, Asks};
+use crate::desk::{Ask, Asks};
 use crate::verify::Verifier;
 
 use super::store::Store;

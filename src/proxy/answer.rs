@@ -12,8 +12,8 @@ use crate::verify::TokenFault;
 
 use super::body::Body;
 use super::cross_site::CrossSite;
-use super::desk::DeskFault;
 use super::streams::Cause;
+use crate::desk::DeskFault;
 
 /// Why a request was not forwarded, or why its answer is not the upstream's.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,6 +112,25 @@ struct Shape {
     retry_after_s: Option<u32>,
     allow: Option<&'static str>,
 }
+
+/// Every code that an answer of ours, or a cut, may have: what [`Rejection::code`] returns. Metrics
+/// begin each at zero.
+pub const CODES: &[&str] = &[
+    "bad_request",
+    "draining",
+    "no_route",
+    "not_ready",
+    "scope_missing",
+    "token_expired",
+    "token_invalid",
+    "token_missing",
+    "token_not_yet_valid",
+    "token_revoked",
+    "too_old_login",
+    "upstream_broken",
+    "upstream_timeout",
+    "upstream_unreachable",
+];
 
 const INVALID: &str = "The token is not valid";
 

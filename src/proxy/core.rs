@@ -23,15 +23,16 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
+use crate::telemetry::counters::{CoreCounters, Counters};
 use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
 use super::connection::Connection;
-use super::desk::Desk;
 use super::io::{ClientStream, Stream};
 use super::pool::Pool;
 use super::published::Published;
 use super::streams::{self, Streams};
+use crate::desk::Desk;
 
 /// How often log lines are handed on and old connections looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -54,6 +55,7 @@ pub struct Core {
     pub(super) log: CoreLog,
     pub(super) observer: CoreObserver,
     pub(super) desk: Desk,
+    pub(super) counters: CoreCounters,
     ids: RequestIds,
     pub(super) streams: Streams,
     draining: Cell<bool>,
@@ -108,6 +110,7 @@ impl CoreHandle {
 pub struct Shared {
     pub published: Arc<ArcSwap<Published>>,
     pub observer: Observer,
+    pub counters: Counters,
     pub log: crate::telemetry::access::AccessLogWriter,
     /// For what a request must ask of the control plane.
     pub desk: Desk,
@@ -144,6 +147,7 @@ async fn run(
         log: shared.log.core_log(),
         observer: shared.observer.core_observer(),
         desk: shared.desk,
+        counters: shared.counters.core_counters(),
         ids: RequestIds::new(index),
         streams: Streams::default(),
         draining: Cell::new(false),

@@ -50,6 +50,8 @@ mod framing;
 mod admin;
 // The access log; a token is nowhere to be found in anything that is written.
 mod logs;
+// What Prometheus scrapes.
+mod metrics;
 // SIGTERM.
 mod drain;
 // The config file, by way of the running program.

@@ -72,6 +72,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "store",
         "log",
         "session",
+        "metrics",
         "issuer",
         "issuer.claims",
         "issuer.keys",

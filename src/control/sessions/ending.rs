@@ -4,7 +4,7 @@
 use crate::clock::UnixMs;
 use crate::control::store::{NewDenial, StoreError};
 use crate::denylist::{Actor, Condition, Retention, Selector, Via, kept_until};
-use crate::proxy::desk::{DeskFault, End, Ending};
+use crate::desk::{DeskFault, End, Ending};
 use crate::verify::Policy;
 
 use super::Sessions;

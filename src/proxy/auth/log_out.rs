@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::config::Carrier;
 use crate::denylist::Except;
+use crate::desk::{End, Ending};
 use crate::proxy::answer::{self, Rejection};
 use crate::proxy::body::Body;
-use crate::proxy::desk::{End, Ending};
 use crate::verify::Signed;
 
 use super::{Visit, return_path};

@@ -13,6 +13,7 @@ mod issuer;
 mod item;
 mod keys;
 mod load;
+mod log;
 mod mask;
 mod metrics;
 mod order;
@@ -195,6 +196,13 @@ pub struct Session {
 #[derive(Clone, Debug)]
 pub struct Log {
     pub access: AccessLog,
+    /// Where the lines of requests go; `None`: to standard output.
+    pub access_file: Option<PathBuf>,
+    pub access_format: AccessFormat,
+    /// Of so many forwarded requests one has its line. Refused ones all have.
+    pub sample: u32,
+    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
+    pub repeats_max: u32,
     /// People are named: the subject in the access log, who was denied and why in events.
     pub subject: bool,
     /// Events: `error`, `warn`, `info`, `debug`.
@@ -208,6 +216,16 @@ pub enum AccessLog {
     On,
     /// Refused requests only.
     Refused,
+}
+
+/// How the lines of requests are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessFormat {
+    /// As events are; in a file, JSON.
+    AsEvents,
+    Text,
+    Json,
+    Combined,
 }
 
 /// Text on a terminal, JSON elsewhere, unless said.

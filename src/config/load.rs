@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::route::{self, Parsed};
 use super::source::Source;
 use super::whole::{Whole, named};
-use super::{Config, Loaded, admin, issuer, metrics, server, session, upstream};
+use super::{Config, Loaded, admin, issuer, log, metrics, server, session, upstream};
 
 /// A configuration is written by hand; a larger file is a mistake.
 const CONFIG_BYTES_MAX: u64 = 8 << 20;
@@ -101,7 +101,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let store = server::store(&root.table("store", "store"));
     let (admin, admin_issuers) = admin::admin(&root.table("admin", "admin"), &store);
     let metrics = metrics::metrics(&root.table("metrics", "metrics"));
-    let log = server::log(&root.table("log", "log"));
+    let log = log::log(&root.table("log", "log"));
     let session = session::session(&root.table("session", "session"));
     let issuers = named(root.tables("issuer", "issuer"), issuer::issuer);
     let upstreams = named(root.tables("upstream", "upstream"), upstream::upstream);

@@ -182,6 +182,7 @@ async fn run(
                 core.observer.report();
                 core.streams.expire(UnixMs::now());
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
+                    core.log.summarise(UnixMs::now());
                     core.sweep();
                 }
             }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::clock::UnixMs;
@@ -44,6 +45,9 @@ pub struct Exchange {
     request_id: HeaderValue,
     method: Method,
     target: Option<PathAndQuery>,
+    version: Version,
+    /// Referer and User-Agent, where the log's format has them.
+    named: Option<Box<[Option<HeaderValue>; 2]>>,
     host: Option<HeaderValue>,
     route: Option<Arc<str>>,
     token: Option<Arc<Signed>>,
@@ -78,6 +82,10 @@ impl Exchange {
             request_id: offered.unwrap_or_else(|| core.next_request_id()),
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
+            version: request.version(),
+            named: core.log.names_clients().then(|| {
+                Box::new([headers.get(REFERER).cloned(), headers.get(USER_AGENT).cloned()])
+            }),
             host: headers.get(http::header::HOST).cloned(),
             route: None,
             token: None,
@@ -290,12 +298,20 @@ impl Exchange {
             AccessLog::Refused if !refused => return,
             AccessLog::Refused | AccessLog::On => {}
         }
+        if !refused && published.log_sample > 1 && !self.core.log.samples(published.log_sample) {
+            return;
+        }
         let subject = self.token.as_ref().filter(|_| published.log_subject);
-        self.core.log.write(&Entry {
+        let named = |index: usize| {
+            let value = self.named.as_ref()?.get(index)?.as_ref()?;
+            value.to_str().ok()
+        };
+        let entry = Entry {
             at: self.at,
             request_id: self.request_id.to_str().unwrap_or(""),
             client: self.connection.peer,
             method: self.method.as_str(),
+            version: self.version,
             host: self.host_text(),
             path: &printable(self.path()),
             route: self.route.as_deref(),
@@ -310,7 +326,10 @@ impl Exchange {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             broken: self.broken,
-        });
+            referer: named(0),
+            agent: named(1),
+        };
+        self.core.log.write(&entry, published.log_repeats_max);
     }
 }
 

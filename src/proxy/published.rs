@@ -31,6 +31,8 @@ pub struct Published {
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
+    pub log_sample: u32,
+    pub log_repeats_max: u32,
     pub log_subject: bool,
 }
 
@@ -85,6 +87,8 @@ pub fn compile(
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
+        log_sample: config.log.sample,
+        log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,
     }
 }

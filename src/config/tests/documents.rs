@@ -15,6 +15,7 @@ const EVERYTHING: &str = r#"
 limits = {}
 [store]
 [log]
+[session]
 [admin]
 token = [{ name = "a", role = "admin", env = "JWT_SECRET" }]
 [[issuer]]
@@ -79,6 +80,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "admin.token",
         "store",
         "log",
+        "session",
         "metrics",
         "issuer",
         "issuer.claims",

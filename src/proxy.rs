@@ -26,6 +26,7 @@ mod path;
 mod permit;
 mod pool;
 mod published;
+mod requirements;
 pub mod route;
 mod route_index;
 mod static_answer;

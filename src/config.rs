@@ -4,6 +4,7 @@
 mod admin;
 mod cursor;
 mod diagnostic;
+mod entrance;
 mod environment;
 mod files;
 mod flags;
@@ -23,11 +24,13 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod upstream;
 mod value;
 mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use entrance::Entrance;
 pub use flags::{Flags, from_flags};
 pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
@@ -76,6 +79,12 @@ pub enum Listen {
 #[derive(Clone, Debug)]
 pub struct Server {
     pub listen: Vec<Listen>,
+    /// How connections to `listen` begin.
+    pub entrance: Entrance,
+    /// Plain addresses that only send people to the encrypted ones.
+    pub redirect_from: Vec<Listen>,
+    /// The port in that redirect; `None`: that of the first address of `listen`.
+    pub redirect_port: Option<u16>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
     /// Data-plane threads; 0: one per core.
@@ -285,8 +294,13 @@ impl Listen {
 
     /// As people type it: `http://127.0.0.1:8080`, `unix:/run/p.sock`.
     pub fn url(&self) -> String {
+        self.url_of("http")
+    }
+
+    /// The same where something else than plain HTTP is spoken: `https://127.0.0.1:8443`.
+    pub fn url_of(&self, scheme: &str) -> String {
         match self {
-            Self::Tcp(address) => format!("http://{address}"),
+            Self::Tcp(address) => format!("{scheme}://{address}"),
             Self::Unix(_) => self.shown(),
         }
     }

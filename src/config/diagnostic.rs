@@ -102,6 +102,7 @@ codes! {
     /// Expired, or not valid yet.
     CertificateDates = 71,
     OpenPrivateKey = 72,
+    BadOrigin = 140,
 }
 
 impl std::fmt::Display for Code {

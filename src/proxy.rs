@@ -17,6 +17,7 @@ mod cookie;
 pub mod core;
 mod credential;
 mod cross_site;
+mod entrance;
 mod exchange;
 mod forward;
 mod headers;
@@ -25,16 +26,22 @@ mod path;
 mod permit;
 mod pool;
 mod published;
+mod redirect;
 pub mod route;
+mod serve;
 mod streams;
+pub mod tls;
 mod tunnel;
+mod turnstile;
 mod upstream;
 
 use std::rc::Rc;
 
+use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub use entrance::Entrance;
 pub use published::{Published, compile};
 pub use upstream::{Addresses, Upstream};
 
@@ -68,6 +75,9 @@ pub async fn handle(
             exchange.attach(response)
         }
     };
+    if let Some(hsts) = &connection.hsts {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+    }
     if close {
         // RFC 9112 section 6.1: hyper drops a Content-Length beside Transfer-Encoding before we
         // see it, so a connection that used Transfer-Encoding carries no further request.

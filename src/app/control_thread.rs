@@ -19,8 +19,8 @@ use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
 
-use super::StartError;
 use super::explain::route_explainer;
+use super::{StartError, certificates};
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -61,6 +61,7 @@ impl ControlThread {
         ));
         let refusals = Arc::new(Refusals::default());
         let published = Arc::clone(&parts.published);
+        let certificates = certificates::watch(Arc::clone(&parts.published));
         let api = Arc::new(Api::new(admin::Parts {
             store: parts.store,
             denylist: parts.denylist,
@@ -79,6 +80,7 @@ impl ControlThread {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                runtime.spawn(certificates);
                 runtime.spawn(people::watch(observations, people, refusals));
                 let metrics = Arc::new(parts.metrics);
                 for listener in scraped {

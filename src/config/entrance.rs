@@ -2,10 +2,9 @@
 //! header, TLS, or a plain listener that only sends people to the encrypted one. `[server]` has one
 //! for all its addresses.
 
-use super::cursor::{Table, show};
-use super::diagnostic::{Code, Diagnostic};
+use super::IpNet;
+use super::cursor::Table;
 use super::tls::{self, Tls};
-use super::{IpNet, value};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]

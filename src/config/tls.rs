@@ -65,11 +65,7 @@ pub fn tls(table: &Table<'_>, kind: &str) -> Option<Tls> {
             &[("1.2", TlsVersion::V12), ("1.3", TlsVersion::V13)],
         ),
         client,
-        handshake_timeout: inner.duration(
-            "handshake_timeout",
-            10 * SECOND,
-            SECOND..=3600 * SECOND,
-        ),
+        handshake_timeout: inner.duration("handshake_timeout", 10 * SECOND, SECOND..=3600 * SECOND),
         hsts: hsts(&inner),
     };
     inner.finish();
@@ -186,8 +182,9 @@ fn client(inner: &Table<'_>) -> Option<ClientAuth> {
 type Fault = (Code, &'static str, Option<String>);
 
 fn roots(path: &std::path::Path) -> Result<RootCertStore, Fault> {
-    let content = files::read(path)
-        .map_err(|why| (Code::FileUnreadable, "the file of `client_ca` cannot be read", Some(why)))?;
+    let content = files::read(path).map_err(|why| {
+        (Code::FileUnreadable, "the file of `client_ca` cannot be read", Some(why))
+    })?;
     let bad = || (Code::BadCertificate, "`client_ca` must hold CA certificates in PEM", None);
     let mut roots = RootCertStore::empty();
     for certificate in certificate::chain_of(&content.bytes).map_err(|_| bad())? {

@@ -47,15 +47,17 @@ impl Entrance {
             config::Listen::Unix(_) => None,
         });
         let port = config.server.redirect_port.or(port).unwrap_or(443);
-        vec![
-            Self::new(&config.server.entrance),
-            Self { tls: None, redirect: Some(port) },
-        ]
+        vec![Self::new(&config.server.entrance), Self { tls: None, redirect: Some(port) }]
     }
 
     /// Whether a connection needs [`Self::begin`].
     pub fn is_plain(&self) -> bool {
         self.tls.is_none()
+    }
+
+    /// Clients may show a certificate.
+    pub fn asks_client(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.asks_client)
     }
 
     /// What comes before the first request.

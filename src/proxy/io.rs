@@ -228,7 +228,8 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let polled = carry!(&mut this.transport, stream => Pin::new(stream).poll_read(context, buffer));
+        let polled =
+            carry!(&mut this.transport, stream => Pin::new(stream).poll_read(context, buffer));
         if buffer.filled().len() > before {
             // One writer; a plain load and store is enough and cheaper than an atomic addition.
             let reads = &this.activity.reads;
@@ -245,7 +246,8 @@ impl AsyncWrite for ClientStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let polled = carry!(&mut this.transport, stream => Pin::new(stream).poll_write(context, bytes));
+        let polled =
+            carry!(&mut this.transport, stream => Pin::new(stream).poll_write(context, bytes));
         this.activity.note_write(&polled);
         polled
     }

@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::clock::UnixMs;
 use crate::config::tls::{
     Certificate, CertificateFault, CertificateFiles, Tls as TlsConfig, TlsVersion,
 };
@@ -48,15 +49,15 @@ struct Named {
     wildcard: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// For clients that name no host, or one that is not here.
     others: Vec<Arc<CertifiedKey>>,
+    ends: Vec<(String, UnixMs)>,
 }
 
 impl Tls {
     /// `None` only where the cryptography at hand cannot do what the configuration asks, which its
     /// check has ruled out.
     pub fn new(config: &TlsConfig) -> Option<Self> {
-        let certificates = Arc::new(Certificates(ArcSwap::from_pointee(Named::of(
-            &config.certificates,
-        ))));
+        let certificates =
+            Arc::new(Certificates(ArcSwap::from_pointee(Named::of(&config.certificates))));
         // Never the process's default: who links another library must not change ours.
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
         let versions: &[_] = match config.min_version {
@@ -77,7 +78,7 @@ impl Tls {
             }
         };
         let mut tls = builder.with_cert_resolver(Arc::clone(&certificates) as _);
-        tls.alpn_protocols = vec![H2.to_vec(), HTTP_11.to_vec()];
+        tls.alpn_protocols = vec![HTTP_11.to_vec()];
         // Sessions are kept by the client alone, in a ticket.
         tls.session_storage = Arc::new(NoServerSessionStorage {});
         if config.client.is_some() {
@@ -101,6 +102,11 @@ impl Tls {
     /// The files of its certificates.
     pub fn files(&self) -> &[CertificateFiles] {
         &self.files
+    }
+
+    /// For whom its certificates are, and when they end.
+    pub fn ends(&self) -> Vec<(String, UnixMs)> {
+        self.certificates.0.load().ends.clone()
     }
 
     /// Reads the certificates again; the ones in use stay where any cannot be used. Reads files: not
@@ -144,6 +150,8 @@ impl Named {
             let alike = certificates.iter().filter(|one| one.facts.names == first.facts.names);
             named.others = alike.map(|one| Arc::clone(&one.key)).collect();
         }
+        let ends = |one: &Certificate| (one.shown(), one.facts.not_after);
+        named.ends = certificates.iter().map(ends).collect();
         named
     }
 

@@ -123,15 +123,8 @@ impl<'d> Reader<'d> {
             _ => return None,
         };
         let part = |at: usize| rest.get(at..at + 2)?.parse::<i8>().ok();
-        let moment = jiff::civil::DateTime::new(
-            year,
-            part(0)?,
-            part(2)?,
-            part(4)?,
-            part(6)?,
-            part(8)?,
-            0,
-        );
+        let moment =
+            jiff::civil::DateTime::new(year, part(0)?, part(2)?, part(4)?, part(6)?, part(8)?, 0);
         let moment = moment.ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
         (rest.len() == 10).then(|| UnixMs::from_secs(moment.timestamp().as_second()))
     }
@@ -144,14 +137,18 @@ mod tests {
     #[test]
     fn names_addresses_and_times_are_read_and_nothing_else_is_a_certificate() {
         let key = rcgen::KeyPair::generate().unwrap();
-        let names = ["A.example".to_owned(), "*.b.example".into(), "127.0.0.1".into(), "::1".into()];
+        let names =
+            ["A.example".to_owned(), "*.b.example".into(), "127.0.0.1".into(), "::1".into()];
         let mut params = rcgen::CertificateParams::new(names).unwrap();
         params.not_before = rcgen::date_time_ymd(2024, 2, 29);
         params.not_after = rcgen::date_time_ymd(2061, 1, 1);
         let certificate = params.self_signed(&key).unwrap();
         let read = facts(certificate.der()).unwrap();
         assert_eq!(read.names, ["a.example", "*.b.example"]);
-        assert_eq!(read.addresses, ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+        assert_eq!(
+            read.addresses,
+            ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]
+        );
         assert_eq!(read.not_before.rfc3339(), "2024-02-29T00:00:00Z");
         assert_eq!(read.not_after.rfc3339(), "2061-01-01T00:00:00Z");
         for length in 0..certificate.der().len() {

@@ -96,12 +96,14 @@ impl Gateway {
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
+        let (desk, asks) = crate::desk::desk();
         let counters = Counters::default();
         let shared = Shared {
             published: Arc::clone(&published),
             observer: observer.clone(),
             counters: counters.clone(),
             log: log.clone(),
+            desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         tell_cores_of_changes(&denylist, &cores);
@@ -134,6 +136,7 @@ impl Gateway {
             denylist,
             published,
             observations,
+            asks,
             ready: Arc::clone(&ready),
             metrics,
         })?;

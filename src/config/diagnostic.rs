@@ -102,6 +102,13 @@ codes! {
     /// Expired, or not valid yet.
     CertificateDates = 71,
     OpenPrivateKey = 72,
+    BadMethod = 100,
+    /// Two routes that match the same requests, and nothing says which is tried first.
+    Ambiguous = 101,
+    BadHeaderRule = 102,
+    BadRedirect = 103,
+    /// A condition that a client can get around to a route that asks for less.
+    WayAround = 104,
     BadOrigin = 140,
 }
 

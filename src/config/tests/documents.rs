@@ -16,6 +16,7 @@ limits = {}
 tls = { certificates = [{ chain = "DIRECTORY/chain.pem", key = "DIRECTORY/key.pem" }] }
 [store]
 [log]
+[session]
 [admin]
 token = [{ name = "a", role = "admin", env = "JWT_SECRET" }]
 [[issuer]]
@@ -29,8 +30,17 @@ name = "app"
 servers = ["http://127.0.0.1:3000"]
 [[route]]
 path = "/"
+headers = {}
 require = {}
 upstream = "app"
+[[route]]
+path = "/a"
+access = "public"
+answer = {}
+[[route]]
+path = "/r"
+access = "public"
+redirect = { to = "/a" }
 "#;
 
 /// The keys that the reader knows, `table.key`, by whether this version supports them.
@@ -78,6 +88,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "admin.token",
         "store",
         "log",
+        "session",
         "metrics",
         "issuer",
         "issuer.claims",
@@ -85,6 +96,8 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "issuer.keys.secrets.KID",
         "upstream",
         "route",
+        "route.answer",
+        "route.redirect",
         "route.require",
     ];
     for table in tables {

@@ -89,6 +89,7 @@ pub struct Secured {
     /// The server's certificate, DER.
     pub certificate: Vec<u8>,
     pub resumed: bool,
+    #[allow(dead_code)]
     pub alpn: Option<Vec<u8>>,
 }
 
@@ -104,6 +105,7 @@ impl Client {
         self
     }
 
+    #[allow(dead_code)]
     pub fn alpn(mut self, protocols: &[&str]) -> Self {
         self.alpn = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         self

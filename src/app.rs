@@ -19,6 +19,7 @@ use crate::config::{Config, Listen};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::metrics::{Metrics, Sources};
 use crate::control::store::{self, Store};
+use crate::control::traces::Exported;
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
 use crate::proxy::accept::{Acceptor, Listener};
 use crate::proxy::core::{Command, CoreHandle, Shared};
@@ -27,6 +28,7 @@ use crate::sockets::{self, Bound, Socket, SocketFile};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
 use crate::telemetry::counters::Counters;
+use crate::telemetry::trace::Tracer;
 use crate::verify::{Issuer, SignatureCache, Verifier};
 
 use control_thread::{ControlThread, Parts};
@@ -52,6 +54,8 @@ pub enum StartError {
     Bind(BindError),
     Store(store::StoreError),
     AdminToken(String),
+    /// Certificates that were to be trusted cannot be.
+    Trust(String),
     Thread(std::io::Error),
 }
 
@@ -91,10 +95,13 @@ impl Gateway {
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
         let counters = Counters::default();
+        let (tracer, spans) = Tracer::new();
+        let exported = Arc::new(Exported::default());
         let shared = Shared {
             published: Arc::clone(&published),
             observer: observer.clone(),
             counters: counters.clone(),
+            tracer: tracer.clone(),
             log: log.clone(),
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
@@ -117,6 +124,8 @@ impl Gateway {
             keys_read_at: Box::new(move |_| Some(started_at)),
             certificates: Box::new(Vec::new),
             observer,
+            tracer,
+            exported: Arc::clone(&exported),
             log: log.clone(),
             codes: proxy::answer::CODES,
         });
@@ -129,6 +138,8 @@ impl Gateway {
             observations,
             ready: Arc::clone(&ready),
             metrics,
+            spans,
+            exported,
         })?;
         let (listeners, listen, socket_files) = apart(bound);
         let targets = cores.iter().map(CoreHandle::target).collect();
@@ -269,7 +280,7 @@ impl std::fmt::Display for StartError {
         match self {
             Self::Bind(error) => write!(out, "{error}"),
             Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
-            Self::AdminToken(text) => out.write_str(text),
+            Self::AdminToken(text) | Self::Trust(text) => out.write_str(text),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
         }
     }
@@ -280,7 +291,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Thread(error) => Some(error),
-            Self::Store(_) | Self::AdminToken(_) => None,
+            Self::Store(_) | Self::AdminToken(_) | Self::Trust(_) => None,
         }
     }
 }

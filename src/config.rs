@@ -26,6 +26,7 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod upstream;
 mod value;
 mod whole;
@@ -65,10 +66,23 @@ pub struct Config {
     pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
+    pub tracing: Option<Tracing>,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
+}
+
+/// Spans for an OpenTelemetry collector.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tracing {
+    /// OTLP/HTTP, for example `http://127.0.0.1:4318/v1/traces`.
+    pub endpoint: http::Uri,
+    /// Of so many requests one has a span; 0: only those that a trusted proxy samples.
+    pub sample: u32,
+    pub service: String,
+    /// Certificates to trust in place of the system's, in PEM.
+    pub ca: Option<Vec<u8>>,
 }
 
 /// Where metrics are scraped; nowhere by default.

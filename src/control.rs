@@ -3,5 +3,7 @@
 
 pub mod admin;
 pub mod metrics;
+pub mod outbound;
 pub mod people;
 pub mod store;
+pub mod traces;

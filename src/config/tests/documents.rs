@@ -71,6 +71,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "store",
         "log",
         "metrics",
+        "tracing",
         "issuer",
         "issuer.claims",
         "issuer.keys",

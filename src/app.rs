@@ -94,6 +94,7 @@ impl Gateway {
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
+        let (desk, asks) = crate::desk::desk();
         let counters = Counters::default();
         let (tracer, spans) = Tracer::new();
         let exported = Arc::new(Exported::default());
@@ -103,6 +104,7 @@ impl Gateway {
             counters: counters.clone(),
             tracer: tracer.clone(),
             log: log.clone(),
+            desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         tell_cores_of_changes(&denylist, &cores);
@@ -136,6 +138,7 @@ impl Gateway {
             denylist,
             published,
             observations,
+            asks,
             ready: Arc::clone(&ready),
             metrics,
             spans,

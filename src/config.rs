@@ -7,6 +7,7 @@ mod diagnostic;
 mod environment;
 mod files;
 mod flags;
+mod header_name;
 mod identity;
 mod init;
 mod issuer;
@@ -19,6 +20,9 @@ mod metrics;
 mod order;
 mod report;
 mod route;
+mod route_match;
+mod route_table;
+mod route_target;
 mod secrets;
 mod server;
 mod session;
@@ -33,10 +37,16 @@ mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use flags::{Flags, from_flags};
+pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
 pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
+pub use log::{AccessFormat, AccessLog, Log, LogFormat};
+pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
+pub use route_match::{Conditions, HeaderCondition};
+pub use route_target::{Piece, Redirect, StaticAnswer, Target};
+pub use traces::Tracing;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,28 +77,11 @@ pub struct Config {
     pub store: Store,
     pub log: Log,
     pub tracing: Option<Tracing>,
+    pub session: Session,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
-}
-
-/// Spans for an OpenTelemetry collector.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Tracing {
-    /// OTLP/HTTP, for example `http://127.0.0.1:4318/v1/traces`.
-    pub endpoint: http::Uri,
-    /// Of so many requests one has a span; 0: only those that a trusted proxy samples.
-    pub sample: u32,
-    pub service: String,
-    /// Certificates to trust in place of the system's, in PEM.
-    pub ca: Option<Vec<u8>>,
-}
-
-/// Where metrics are scraped; nowhere by default.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Metrics {
-    pub listen: Vec<Listen>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -197,47 +190,13 @@ pub struct Store {
     pub limit: u64,
 }
 
+/// How browsers are served.
 #[derive(Clone, Debug)]
-pub struct Log {
-    pub access: AccessLog,
-    /// Where the lines of requests go; `None`: to standard output.
-    pub access_file: Option<PathBuf>,
-    pub access_format: AccessFormat,
-    /// Of so many forwarded requests one has its line. Refused ones all have.
-    pub sample: u32,
-    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
-    pub repeats_max: u32,
-    /// People are named: the subject in the access log, who was denied and why in events.
-    pub subject: bool,
-    /// Events: `error`, `warn`, `info`, `debug`.
-    pub level: tracing::Level,
-    pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessLog {
-    Off,
-    On,
-    /// Refused requests only.
-    Refused,
-}
-
-/// How the lines of requests are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessFormat {
-    /// As events are; in a file, JSON.
-    AsEvents,
-    Text,
-    Json,
-    Combined,
-}
-
-/// Text on a terminal, JSON elsewhere, unless said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    Auto,
-    Text,
-    Json,
+pub struct Session {
+    /// Below this the gateway answers itself, without a slash at the end; `None`: nowhere.
+    pub prefix: Option<String>,
+    /// Where a browser goes after a log-out that says no other place.
+    pub after_logout: String,
 }
 
 pub struct Issuer {
@@ -284,10 +243,11 @@ pub enum ServerAddress {
 
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Unique: as configured, or `host path`.
+    /// Unique: as configured, or `host path` and the conditions.
     pub name: String,
     pub host: HostPattern,
     pub path: PathPattern,
+    pub conditions: Conditions,
     pub access: Access,
     pub credentials: Vec<Carrier>,
     pub forward: Forward,
@@ -296,7 +256,7 @@ pub struct Route {
     pub require: Requirements,
     /// Issuers by name whose tokens this route takes; `None`: all.
     pub issuers: Option<Vec<String>>,
-    pub upstream: String,
+    pub target: Target,
     /// Line in the file, for `check`.
     pub line: usize,
 }

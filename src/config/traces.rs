@@ -5,10 +5,22 @@ use http::Uri;
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::item::Item;
-use super::{Tracing, files, value};
+use super::{files, value};
 
 /// One in so many requests, unless said.
 const SAMPLE: u64 = 100;
+
+/// Spans for an OpenTelemetry collector.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tracing {
+    /// OTLP/HTTP, for example `http://127.0.0.1:4318/v1/traces`.
+    pub endpoint: http::Uri,
+    /// Of so many requests one has a span; 0: only those that a trusted proxy samples.
+    pub sample: u32,
+    pub service: String,
+    /// Certificates to trust in place of the system's, in PEM.
+    pub ca: Option<Vec<u8>>,
+}
 
 pub fn tracing(table: &Table<'_>) -> Option<Tracing> {
     let endpoint = table.get("otlp").and_then(|item| endpoint(&item));

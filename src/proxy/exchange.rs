@@ -129,6 +129,16 @@ impl Exchange {
         self.route = Some(Arc::clone(&route.name));
     }
 
+    /// Not by a route: by the gateway itself, under this name.
+    pub fn answered_by(&mut self, name: &Arc<str>) {
+        self.route = Some(Arc::clone(name));
+    }
+
+    /// Whose request it is, where that decides nothing more.
+    pub fn known(&mut self, signed: &Arc<Signed>) {
+        self.token = Some(Arc::clone(signed));
+    }
+
     pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
         let Some(verified) = verified else { return };
         let signed = verified.token.signed();
@@ -146,6 +156,11 @@ impl Exchange {
         self.token = Some(Arc::clone(signed));
     }
 
+    /// By the route itself, without an upstream.
+    pub fn answered(&mut self) {
+        self.verdict = Verdict::Answered;
+    }
+
     /// The head of the upstream's answer has come; the request was sent on at `sent_at`.
     pub fn upstream_took(&mut self, upstream: &str, sent_at: Instant, status: StatusCode) {
         let took = sent_at.elapsed();
@@ -157,9 +172,11 @@ impl Exchange {
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
         self.verdict = match rejection {
-            Rejection::Upstream(_) => Verdict::Failed,
+            Rejection::Upstream(_) | Rejection::Desk(_) => Verdict::Failed,
             Rejection::BadRequest(_)
             | Rejection::NoRoute
+            | Rejection::Method(_)
+            | Rejection::NotTrusted
             | Rejection::TokenMissing
             | Rejection::Token(_)
             | Rejection::IssuerNotTaken(_)

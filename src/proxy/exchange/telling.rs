@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 
 use crate::config::AccessLog;
 use crate::proxy::published::Published;
-use crate::telemetry::access::{Entry, Verdict};
+use crate::telemetry::access::Entry;
 use crate::telemetry::counters::Unrevocable;
 use crate::telemetry::trace::{Span, Trace};
 use crate::telemetry::{Observation, Refusal};
@@ -71,7 +71,7 @@ impl Exchange {
     }
 
     pub(super) fn write_line(&self, published: &Published, duration: Duration) {
-        let refused = self.verdict != Verdict::Forwarded;
+        let refused = self.verdict.is_refusal();
         match published.access_log {
             AccessLog::Off => return,
             AccessLog::Refused if !refused => return,

@@ -24,8 +24,8 @@ use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
 use crate::telemetry::trace::Span;
 
-use super::StartError;
 use super::explain::route_explainer;
+use super::{StartError, certificates};
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -69,6 +69,7 @@ impl ControlThread {
         ));
         let refusals = Arc::new(Refusals::default());
         let published = Arc::clone(&parts.published);
+        let certificates = certificates::watch(Arc::clone(&parts.published));
         let sessions = Sessions::new(parts.store.clone(), {
             let published = Arc::clone(&published);
             Arc::new(move || Arc::clone(&published.load().verifier))
@@ -101,6 +102,7 @@ impl ControlThread {
                 if let Some(export) = export {
                     runtime.spawn(export);
                 }
+                runtime.spawn(certificates);
                 runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));
                 let metrics = Arc::new(parts.metrics);

@@ -98,6 +98,10 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    BadCertificate = 70,
+    /// Expired, or not valid yet.
+    CertificateDates = 71,
+    OpenPrivateKey = 72,
     BadMethod = 100,
     /// Two routes that match the same requests, and nothing says which is tried first.
     Ambiguous = 101,

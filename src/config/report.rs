@@ -18,8 +18,14 @@ use super::{
 pub fn report(loaded: &Loaded) -> String {
     let Loaded { config, notes } = loaded;
     let mut out = format!("{} is valid.\n\n", config.path.display());
-    let listen: Vec<String> = config.server.listen.iter().map(Listen::url).collect();
-    let _ = writeln!(out, "  listen    {}", all(&listen));
+    let _ = writeln!(out, "  listen    {}", all(&listening(config)));
+    let redirect: Vec<String> = config.server.redirect_from.iter().map(Listen::url).collect();
+    if !redirect.is_empty() {
+        let _ = writeln!(out, "  redirect  {} to https", all(&redirect));
+    }
+    for line in aligned(&certificates(config)) {
+        let _ = writeln!(out, "  tls       {line}");
+    }
     let admin: Vec<String> = config.admin.listen.iter().map(Listen::url).collect();
     let _ = writeln!(out, "  admin     {}", all(&admin));
     let store = here(&config.store.path);
@@ -102,7 +108,9 @@ pub fn report_json(loaded: &Loaded) -> Value {
     json!({
         "valid": true,
         "file": config.path.display().to_string(),
-        "listen": listen(&config.server.listen),
+        "listen": listening(config),
+        "redirect_from": listen(&config.server.redirect_from),
+        "certificates": certificates(config),
         "admin": listen(&config.admin.listen),
         "store": { "path": config.store.path.display().to_string(), "limit": config.store.limit },
         "issuers": issuers,
@@ -119,6 +127,19 @@ fn note(item: &Diagnostic, out: &mut String) {
     for more in item.detail.iter().chain(&item.help) {
         let _ = writeln!(out, "{indent}{more}");
     }
+}
+
+fn listening(config: &Config) -> Vec<String> {
+    let scheme = config.server.entrance.scheme();
+    config.server.listen.iter().map(|listen| listen.url_of(scheme)).collect()
+}
+
+/// For whom each certificate is, and until when.
+fn certificates(config: &Config) -> Vec<Vec<String>> {
+    let tls = config.server.entrance.tls.iter();
+    let all = tls.flat_map(|tls| &tls.certificates);
+    all.map(|one| vec![show(&one.shown()), format!("until {}", one.facts.not_after.rfc3339())])
+        .collect()
 }
 
 fn all(list: &[String]) -> String {

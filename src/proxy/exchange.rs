@@ -2,7 +2,7 @@
 //! is begun before anything can fail and ends, with its line, when the answer's body has ended or
 //! the client is gone, whichever way the request went.
 
-mod told;
+mod telling;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::clock::UnixMs;
-use crate::config::AccessLog;
 use crate::denylist::Hit;
-use crate::telemetry::access::{Entry, Verdict};
-use crate::telemetry::counters::{Outcome, Unrevocable};
-use crate::telemetry::{Observation, Refusal, Sighting};
+use crate::telemetry::access::Verdict;
+use crate::telemetry::counters::Outcome;
+use crate::telemetry::trace::{Parent, Trace};
+use crate::telemetry::{Observation, Sighting};
 use crate::verify::Signed;
 
 use super::answer::Rejection;
@@ -27,13 +27,12 @@ use super::body::Body;
 use super::connection::Connection;
 use super::core::{Core, Place};
 use super::credential::Verified;
-use super::headers;
+use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
-use super::published::Published;
 use super::route::Route;
 use super::streams::{Cause, Kind, Stream};
 
-use told::{offered_id, printable, remembered_method, remembered_path};
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// See the module.
 pub struct Exchange {
@@ -60,6 +59,7 @@ pub struct Exchange {
     bytes_in: u64,
     bytes_out: u64,
     broken: bool,
+    trace: Option<Box<Trace>>,
     stream: Option<Rc<Stream>>,
     place: Option<Place>,
 }
@@ -98,6 +98,7 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             broken: false,
+            trace: None,
             stream: None,
             place: None,
         })
@@ -109,6 +110,19 @@ impl Exchange {
 
     pub fn request_id(&self) -> &HeaderValue {
         &self.request_id
+    }
+
+    /// Begins a span where one is due; `traceparent` goes on as it came where none is.
+    pub fn trace(&mut self, one_in: u32, headers: &HeaderMap) {
+        let parent = headers.get(&TRACEPARENT);
+        let parent = parent.and_then(|value| Parent::read(value.as_bytes()));
+        let trace = self.core.tracer.begin(parent, self.connection.trusted, one_in);
+        self.trace = trace.map(Box::new);
+    }
+
+    /// The header that makes the upstream's span a child of ours.
+    pub fn traceparent(&self) -> Option<HeaderValue> {
+        self.trace.as_ref()?.header()
     }
 
     pub fn routed(&mut self, route: &Route) {
@@ -258,85 +272,6 @@ impl Exchange {
     pub fn broken(&mut self) {
         self.broken = true;
     }
-
-    fn observe_refusal(&self) {
-        let refusal = || Refusal {
-            at: self.at,
-            request_id: self.request_id.to_str().unwrap_or("").to_owned(),
-            method: remembered_method(&self.method),
-            host: self.host_text().to_owned(),
-            path: remembered_path(&printable(self.path())).to_owned(),
-            route: self.route.clone(),
-            status: self.status,
-            code: self.code,
-            detail: self.reason.clone().unwrap_or_default(),
-            address: self.connection.peer,
-            token: self.token.clone(),
-            hit: self.hit,
-        };
-        self.core.observer.tell(|| Observation::Refusal(refusal()));
-    }
-
-    fn host_text(&self) -> &str {
-        self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("")
-    }
-
-    fn path(&self) -> &str {
-        self.target.as_ref().map_or("", PathAndQuery::path)
-    }
-
-    fn count_unrevocable(&self, signed: &Signed) {
-        let name = &signed.policy().name;
-        let lacks = [
-            (signed.jti().is_none(), Unrevocable::Token),
-            (signed.session().is_none(), Unrevocable::Session),
-            (signed.issued_at().is_none(), Unrevocable::IssuedAt),
-        ];
-        for (_, missing) in lacks.into_iter().filter(|(lacks, _)| *lacks) {
-            self.core.counters.unrevocable(name, missing);
-        }
-    }
-
-    fn write_line(&self, published: &Published, duration: Duration) {
-        let refused = self.verdict.is_refusal();
-        match published.access_log {
-            AccessLog::Off => return,
-            AccessLog::Refused if !refused => return,
-            AccessLog::Refused | AccessLog::On => {}
-        }
-        if !refused && published.log_sample > 1 && !self.core.log.samples(published.log_sample) {
-            return;
-        }
-        let subject = self.token.as_ref().filter(|_| published.log_subject);
-        let named = |index: usize| {
-            let value = self.named.as_ref()?.get(index)?.as_ref()?;
-            value.to_str().ok()
-        };
-        let entry = Entry {
-            at: self.at,
-            request_id: self.request_id.to_str().unwrap_or(""),
-            client: self.connection.peer,
-            method: self.method.as_str(),
-            version: self.version,
-            host: self.host_text(),
-            path: &printable(self.path()),
-            route: self.route.as_deref(),
-            status: self.status,
-            verdict: self.verdict,
-            code: self.code,
-            reason: self.reason.as_deref(),
-            issuer: self.token.as_ref().map(|token| token.policy().name.as_str()),
-            subject: subject.and_then(|token| token.subject()),
-            duration,
-            upstream: self.upstream,
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-            broken: self.broken,
-            referer: named(0),
-            agent: named(1),
-        };
-        self.core.log.write(&entry, published.log_repeats_max);
-    }
 }
 
 impl Drop for Exchange {
@@ -354,8 +289,20 @@ impl Drop for Exchange {
                 added: self.added,
             },
         );
+        if let Some(trace) = self.trace.take() {
+            self.end_span(*trace, duration);
+        }
         self.write_line(&self.core.published(), duration);
     }
+}
+
+/// An id that a trusted proxy gave: visible, short, without what a log or a header could trip over.
+fn offered_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(&X_REQUEST_ID)?;
+    let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    let bytes = value.as_bytes();
+    let fits = (1..=128).contains(&bytes.len()) && bytes.iter().all(good);
+    fits.then(|| value.clone())
 }
 
 /// The request id goes into the answer as well.

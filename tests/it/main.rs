@@ -58,6 +58,8 @@ mod admin;
 mod logs;
 // What Prometheus scrapes.
 mod metrics;
+// Spans for a collector.
+mod traces;
 // SIGTERM.
 mod drain;
 // The config file, by way of the running program.

@@ -4,6 +4,7 @@
 mod admin;
 mod cursor;
 mod diagnostic;
+mod effective;
 mod environment;
 mod files;
 mod flags;
@@ -12,6 +13,7 @@ mod init;
 mod issuer;
 mod item;
 mod keys;
+mod listener;
 mod load;
 mod mask;
 mod order;
@@ -28,6 +30,7 @@ mod value;
 mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use effective::effective;
 pub use flags::{Flags, from_flags};
 pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
@@ -58,6 +61,8 @@ pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
     pub server: Server,
+    /// `[server] listen` and each `[[listener]]`.
+    pub listeners: Vec<Listener>,
     pub admin: Admin,
     pub store: Store,
     pub log: Log,
@@ -73,13 +78,36 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+/// One address with what its socket is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// By which a service manager may pass its socket.
+    pub name: Option<String>,
+    pub listen: Listen,
+    /// An IPv6 address takes no IPv4 clients, so that `[::]` and `0.0.0.0` can both be listened on.
+    pub ipv6_only: bool,
+    pub rights: SocketRights,
+}
+
+/// Who may connect to a unix socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketRights {
+    pub mode: u32,
+    /// `None`: the process's own.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Server {
+    /// The addresses of all listeners.
     pub listen: Vec<Listen>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
+    /// The config file and those that it names are read again when they change.
+    pub watch: bool,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
     /// Which headers tell the upstream about the client.

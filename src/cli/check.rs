@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::{self, Config, ORDER};
-use crate::proxy::ask;
+use crate::proxy::{Addresses, ask};
 
 use super::arguments::{Check, Global};
 use super::console::{Console, json_text};
@@ -58,7 +58,7 @@ struct Refused {
 fn answer(config: &Config, url: &str) -> Asked {
     let (denylist, _writer) =
         crate::denylist::Denylist::new(crate::denylist::Fingerprinter::random());
-    let published = crate::app::publish(config, &denylist);
+    let published = crate::app::publish(config, &denylist, &mut Addresses::default());
     let found = match ask::route(&published.routes, url) {
         Ok((number, route)) => Ok(Found {
             number,

@@ -98,6 +98,10 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    /// A key of `[[listener]]` that its kind of address does not have.
+    NotOfThisListener = 90,
+    /// Mode, owner or group of a unix socket.
+    BadSocketRights = 91,
 }
 
 impl std::fmt::Display for Code {
@@ -229,6 +233,8 @@ pub struct Diagnostics {
     /// As the file was named.
     pub file: String,
     pub items: Vec<Diagnostic>,
+    /// Files that the configuration names and that were read, or should have been.
+    pub named: Vec<std::path::PathBuf>,
 }
 
 impl Diagnostics {
@@ -238,7 +244,7 @@ impl Diagnostics {
         };
         items.sort_by_key(|item| (item.severity, place(item)));
         items.dedup();
-        Self { file, items }
+        Self { file, items, named: Vec::new() }
     }
 
     pub fn has_errors(&self) -> bool {

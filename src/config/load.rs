@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::route::{self, Parsed};
 use super::source::Source;
 use super::whole::{Whole, named};
-use super::{Config, Loaded, admin, issuer, server, upstream};
+use super::{Config, Listener, Loaded, admin, issuer, listener, server, upstream};
 
 /// A configuration is written by hand; a larger file is a mistake.
 const CONFIG_BYTES_MAX: u64 = 8 << 20;
@@ -23,7 +23,8 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
         let diagnostic =
             Diagnostic::error(Code::Unreadable, "the config file cannot be read").detail(why);
         let file = path.display().to_string();
-        Err(Diagnostics::new(file, vec![diagnostic.help("name it with --config FILE")]))
+        let found = vec![diagnostic.help("name it with --config FILE")];
+        Err(Diagnostics { named: vec![path.to_owned()], ..Diagnostics::new(file, found) })
     };
     let content = match super::files::read_up_to(path, CONFIG_BYTES_MAX) {
         Ok(content) => content,
@@ -61,6 +62,7 @@ pub(super) fn parse_with_keys(
         reader.report(&span, diagnostic);
     }
     let config = walk(&Table::new(&reader, "", "", 0..0, Some(document.get_ref())));
+    let named = reader.named();
     let (mut found, keys) = reader.into_found();
     if !faults.is_empty() {
         keep_what_holds(&mut found);
@@ -69,7 +71,7 @@ pub(super) fn parse_with_keys(
         // Advice waits until the file can be used.
         found.retain(|item| item.severity == Severity::Error);
     }
-    let found = Diagnostics::new(source.file(), found);
+    let found = Diagnostics { named, ..Diagnostics::new(source.file(), found) };
     let result = match config {
         Some(config) if !found.has_errors() => Ok(Loaded { config, notes: found }),
         _ => Err(found),
@@ -93,13 +95,17 @@ fn keep_what_holds(found: &mut Vec<Diagnostic>) {
 fn walk(root: &Table<'_>) -> Option<Config> {
     let later = "this version is configured by [server], [admin], [store], [log], [[issuer]], \
                  [[upstream]] and [[route]]";
-    root.unsupported("listener", "several addresses: [server] listen = [\"…\", \"…\"]");
     root.unsupported("metrics", later);
     root.unsupported("replicas", "one gateway only: each has its own store");
     root.unsupported("intake", "revoke by the admin API");
     root.unsupported("session", "let the backend set the cookie, and name it in `credentials`");
     root.unsupported("tracing", later);
-    let server = server::server(&root.table("server", "server"));
+    let mut server = server::server(&root.table("server", "server"), root.has("listener"));
+    let tables: Vec<Option<Listener>> =
+        root.tables("listener", "listener").iter().map(listener::listener).collect();
+    let mut listeners = listener::simple(&server.listen);
+    listeners.extend(tables.iter().flatten().cloned());
+    server.listen = listeners.iter().map(|listener| listener.listen.clone()).collect();
     let store = server::store(&root.table("store", "store"));
     let (admin, admin_issuers) = admin::admin(&root.table("admin", "admin"), &store);
     let log = server::log(&root.table("log", "log"));
@@ -116,10 +122,12 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     whole.check_empty(routes.len());
     let all = issuers.iter().all(|entry| entry.value.is_some())
         && upstreams.iter().all(|entry| entry.value.is_some())
-        && routes.iter().all(Option::is_some);
+        && routes.iter().all(Option::is_some)
+        && tables.iter().all(Option::is_some);
     all.then(|| Config {
         path: root.reader.source.path.clone(),
         server,
+        listeners,
         admin,
         store,
         log,

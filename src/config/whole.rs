@@ -164,7 +164,7 @@ impl Whole<'_, '_> {
             if seen.contains(&listen) && !is_any_port {
                 let message = format!("{} is listened on twice", listen.shown());
                 let diagnostic = Diagnostic::error(Code::Duplicate, message)
-                    .help("[server] and [admin] need addresses of their own");
+                    .help("each [[listener]], [server] and [admin] need addresses of their own");
                 let written = ["server", "admin"]
                     .into_iter()
                     .find_map(|key| self.root.table(key, key).get("listen").map(|item| item.span));

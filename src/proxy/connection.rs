@@ -9,16 +9,18 @@ use std::time::Instant;
 
 use http::HeaderValue;
 
-use crate::config::Limits;
+use crate::config::{IpNet, Limits};
 
+use super::accept::ListenerOptions;
 use super::io::Activity;
 
 /// See the module.
 pub struct Connection {
     pub peer: Option<IpAddr>,
     pub peer_text: HeaderValue,
-    /// The peer is a listed proxy: what it says of the client is believed.
-    pub trusted: bool,
+    /// Of the listener that it came to.
+    pub options: Arc<ListenerOptions>,
+    trusted: Cell<bool>,
     activity: Arc<Activity>,
     busy: Cell<u32>,
     /// When it last became idle, and how many reads there had been.
@@ -35,11 +37,16 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: Option<IpAddr>, trusted: bool, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(
+        peer: Option<IpAddr>,
+        options: Arc<ListenerOptions>,
+        activity: Arc<Activity>,
+    ) -> Self {
         Self {
             peer,
             peer_text: peer_text(peer),
-            trusted,
+            options,
+            trusted: Cell::new(false),
             activity,
             busy: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
@@ -51,6 +58,16 @@ impl Connection {
             ended: Cell::new(false),
             waker: RefCell::new(None),
         }
+    }
+
+    /// The peer is a listed proxy: what it says of the client is believed.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted.get()
+    }
+
+    pub(super) fn trust(&self, proxies: &[IpNet]) {
+        let listed = |peer| proxies.iter().any(|net| net.contains(peer));
+        self.trusted.set(self.peer.is_some_and(listed));
     }
 
     pub(super) fn begin_request(&self) {

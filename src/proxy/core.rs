@@ -25,7 +25,7 @@ use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
 use crate::telemetry::{CoreObserver, Observer};
 
-use super::accept::Target;
+use super::accept::{ListenerOptions, Target};
 use super::connection::Connection;
 use super::io::{ClientStream, Stream};
 use super::pool::Pool;
@@ -72,7 +72,14 @@ impl std::ops::Deref for Snapshot {
 }
 
 /// A client that was accepted, on its way to a core.
-pub enum Accepted {
+pub struct Accepted {
+    pub client: Client,
+    /// Of the listener that it came to, as they were when it came.
+    pub options: Arc<ListenerOptions>,
+}
+
+/// Its socket.
+pub enum Client {
     Tcp(std::net::TcpStream, IpAddr),
     Unix(std::os::unix::net::UnixStream),
 }
@@ -82,6 +89,8 @@ pub enum Command {
     Serve(Accepted),
     /// These selectors changed in the hot table.
     Changed(Arc<[Fingerprint]>),
+    /// Another state is published: what is open must hold under it too.
+    Republished,
     /// Finish the requests in flight, then end.
     Drain,
 }
@@ -152,7 +161,7 @@ async fn run(
     let mut ticks = 0_u32;
     let mut pulsing = false;
     loop {
-        let more = core.streams.examine_some(&core.published().denylist);
+        let more = core.streams.examine_some(&core.published());
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(command) => core.obey(command),
@@ -164,7 +173,7 @@ async fn run(
                 pulse.reset();
             }
             _ = pulse.tick(), if pulsing => {
-                core.streams.enter_lasting(&core.published().denylist, UnixMs::now());
+                core.streams.enter_lasting(&core.published(), UnixMs::now());
                 pulsing = core.streams.has_young();
             }
             _ = tick.tick() => {
@@ -210,6 +219,7 @@ impl Core {
         match command {
             Command::Serve(accepted) => serve(self, accepted),
             Command::Changed(marks) => self.streams.changed(&marks),
+            Command::Republished => self.republished(),
             Command::Drain => self.drain(),
         }
     }
@@ -219,6 +229,15 @@ impl Core {
         self.streams.drain();
         for connection in self.connections.borrow().iter() {
             connection.wake();
+        }
+    }
+
+    /// Requests take what is published by themselves; what lasts longer than one is looked at here.
+    fn republished(&self) {
+        let published = self.published();
+        self.streams.republished();
+        for connection in self.connections.borrow().iter() {
+            connection.trust(&published.trusted_proxies);
         }
     }
 
@@ -248,22 +267,20 @@ impl Core {
 
 fn serve(core: &Rc<Core>, accepted: Accepted) {
     let published = core.published();
-    let (stream, peer) = match accepted {
-        Accepted::Tcp(stream, peer) => {
+    let Accepted { client, options } = accepted;
+    let (stream, peer) = match client {
+        Client::Tcp(stream, peer) => {
             (tokio::net::TcpStream::from_std(stream).map(Stream::Tcp), Some(peer.to_canonical()))
         }
-        Accepted::Unix(stream) => {
-            (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None)
-        }
+        Client::Unix(stream) => (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None),
     };
     let Ok(stream) = stream else {
         core.open.fetch_sub(1, Ordering::Relaxed);
         return;
     };
     let (stream, activity) = ClientStream::new(stream);
-    let trusted =
-        peer.is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer)));
-    let connection = Rc::new(Connection::new(peer, trusted, activity));
+    let connection = Rc::new(Connection::new(peer, options, activity));
+    connection.trust(&published.trusted_proxies);
     core.connections.borrow_mut().push(Rc::clone(&connection));
     tokio::task::spawn_local(drive(Rc::clone(core), connection, stream, published));
 }

@@ -67,7 +67,7 @@ impl Exchange {
     ) -> Box<Self> {
         connection.begin_request();
         let headers = request.headers();
-        let offered = connection.trusted.then(|| offered_id(headers)).flatten();
+        let offered = connection.is_trusted().then(|| offered_id(headers)).flatten();
         Box::new(Self {
             core: Rc::clone(core),
             connection: Rc::clone(connection),

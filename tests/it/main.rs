@@ -48,6 +48,8 @@ mod admin;
 mod logs;
 // SIGTERM.
 mod drain;
+// Another config while it runs.
+mod reload;
 // The config file, by way of the running program.
 mod config;
 // The command line.

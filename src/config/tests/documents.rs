@@ -13,6 +13,8 @@ const EXAMPLE: &str = include_str!("../../../gateway.toml");
 const EVERYTHING: &str = r#"
 [server]
 limits = {}
+[[listener]]
+listen = "127.0.0.1:8081"
 [store]
 [log]
 [admin]
@@ -66,6 +68,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
     let tables = [
         "server",
         "server.limits",
+        "listener",
         "admin",
         "admin.token",
         "store",

@@ -40,6 +40,12 @@ fn all() -> Vec<Refused> {
         Refused::DenylistFull { limit: 10, in_force: 10 },
         Refused::StoreFailed("The store could not write it.".to_owned()),
         Refused::StoreSlow,
+        Refused::BadConfig(Diagnostics {
+            file: "gateway.toml".to_owned(),
+            items: Vec::new(),
+            named: Vec::new(),
+        }),
+        Refused::ReloadNotPossible("The address is taken".to_owned()),
     ];
     for refused in &every {
         match refused {
@@ -75,7 +81,9 @@ fn all() -> Vec<Refused> {
             | Refused::NotReady
             | Refused::DenylistFull { .. }
             | Refused::StoreFailed(_)
-            | Refused::StoreSlow => {}
+            | Refused::StoreSlow
+            | Refused::BadConfig(_)
+            | Refused::ReloadNotPossible(_) => {}
         }
     }
     every

@@ -24,6 +24,7 @@ use crate::clock::UnixMs;
 use crate::config::{Listen, Loaded};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::config::{Desk, Trigger};
+use crate::control::metrics::{Metrics, Sources};
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
@@ -32,6 +33,7 @@ use crate::proxy::accept::Acceptor;
 use crate::proxy::core::{Command, CoreHandle, Shared};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
+use crate::telemetry::counters::Counters;
 
 use control_thread::{ControlThread, Parts};
 use listening::Sockets;
@@ -108,13 +110,39 @@ impl Gateway {
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
-        let shared = Shared { published: Arc::clone(&published), observer, log: log.clone() };
+        let counters = Counters::default();
+        let shared = Shared {
+            published: Arc::clone(&published),
+            observer: observer.clone(),
+            counters: counters.clone(),
+            log: log.clone(),
+        };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         tell_cores_of_changes(&denylist, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
         let (desk, asks) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
         let desk = Arc::new(desk);
+        let (at_desk, keys_at) = (Arc::clone(&desk), Arc::clone(&desk));
+        let (verifier_of, routes_of) = (Arc::clone(&published), Arc::clone(&published));
+        let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
+        let metrics = Metrics::new(Sources {
+            counters,
+            store: store.clone(),
+            store_file: config.store.path.join("denials.redb"),
+            store_limit: config.store.limit,
+            denylist: Arc::clone(&denylist),
+            verifier: Box::new(move || Arc::clone(&verifier_of.load().verifier)),
+            routes: Box::new(move || routes_of.load().routes.names()),
+            connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
+            reload: Box::new(move || at_desk.outcome()),
+            // Keys in files are read with the configuration.
+            keys_read_at: Box::new(move |_| Some(keys_at.outcome().1)),
+            certificates: Box::new(Vec::new),
+            observer,
+            log: log.clone(),
+            codes: proxy::answer::CODES,
+        });
         let control = ControlThread::start(Parts {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
@@ -124,6 +152,7 @@ impl Gateway {
             observations,
             ready: Arc::clone(&ready),
             desk: Arc::clone(&desk),
+            metrics,
         })?;
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
@@ -167,6 +196,11 @@ impl Gateway {
     /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         self.control.admin()
+    }
+
+    /// Where metrics are scraped, as people type it.
+    pub fn metrics_urls(&self) -> Vec<String> {
+        self.control.metrics().iter().map(Listen::url).collect()
     }
 
     /// The listening addresses as people type them.

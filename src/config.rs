@@ -15,12 +15,15 @@ mod item;
 mod keys;
 mod listener;
 mod load;
+mod log;
 mod mask;
+mod metrics;
 mod order;
 mod report;
 mod route;
 mod secrets;
 mod server;
+mod session;
 mod source;
 mod suggest;
 #[cfg(test)]
@@ -64,12 +67,19 @@ pub struct Config {
     /// `[server] listen` and each `[[listener]]`.
     pub listeners: Vec<Listener>,
     pub admin: Admin,
+    pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
+}
+
+/// Where metrics are scraped; nowhere by default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metrics {
+    pub listen: Vec<Listen>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,6 +114,8 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of our own pages, besides the one that a request was sent to.
+    pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
     /// The config file and those that it names are read again when they change.
@@ -202,6 +214,13 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub struct Log {
     pub access: AccessLog,
+    /// Where the lines of requests go; `None`: to standard output.
+    pub access_file: Option<PathBuf>,
+    pub access_format: AccessFormat,
+    /// Of so many forwarded requests one has its line. Refused ones all have.
+    pub sample: u32,
+    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
+    pub repeats_max: u32,
     /// People are named: the subject in the access log, who was denied and why in events.
     pub subject: bool,
     /// Events: `error`, `warn`, `info`, `debug`.
@@ -215,6 +234,16 @@ pub enum AccessLog {
     On,
     /// Refused requests only.
     Refused,
+}
+
+/// How the lines of requests are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessFormat {
+    /// As events are; in a file, JSON.
+    AsEvents,
+    Text,
+    Json,
+    Combined,
 }
 
 /// Text on a terminal, JSON elsewhere, unless said.
@@ -361,6 +390,16 @@ pub enum Access {
 pub enum Carrier {
     Bearer,
     Cookie(String),
+}
+
+impl Carrier {
+    /// The browser sends it by itself, whoever asked for the request.
+    pub fn is_cookie(&self) -> bool {
+        match self {
+            Self::Bearer => false,
+            Self::Cookie(_) => true,
+        }
+    }
 }
 
 /// What becomes of the token on the way to the backend.

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod metrics;
 pub mod people;
 pub mod store;
 pub mod tasks;

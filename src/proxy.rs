@@ -16,6 +16,7 @@ mod connection;
 mod cookie;
 pub mod core;
 mod credential;
+mod cross_site;
 mod exchange;
 mod forward;
 mod headers;
@@ -90,7 +91,7 @@ async fn pass(
     let credential = credential::present(&request, route, &published)?;
     let token = credential::verify(credential, route, &published, now)?;
     exchange.verified(token.as_ref());
-    let permit = permit::decide(request, route, token, &published, now)?;
+    let permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {
         None => forward::send(core, connection, exchange, permit, &published).await,
         Some(stream) => {

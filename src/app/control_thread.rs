@@ -14,6 +14,7 @@ use crate::control::admin::{
     self, AdminListener, Api, FirstCredentialSource, Settings, first_credential,
 };
 use crate::control::config::Desk;
+use crate::control::metrics::{self, Metrics};
 use crate::control::people::{self, People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
@@ -35,11 +36,13 @@ pub struct Parts<'c> {
     pub observations: mpsc::Receiver<Observations>,
     pub ready: Arc<AtomicBool>,
     pub desk: Arc<Desk>,
+    pub metrics: Metrics,
 }
 
 /// The running control plane.
 pub struct ControlThread {
     admin: Vec<Listen>,
+    metrics: Vec<Listen>,
     credential: Option<FirstCredentialSource>,
     api: Arc<Api>,
     runtime: Handle,
@@ -56,6 +59,7 @@ impl ControlThread {
             .map_err(StartError::Thread)?;
         let (tokens, credential) = credentials(parts.config, parts.admin_token)?;
         let (listeners, admin) = bind(&runtime, &parts.config.admin.listen)?;
+        let (scraped, metrics_at) = bind(&runtime, &parts.config.metrics.listen)?;
         let people = Arc::new(People::new(
             parts.config.admin.people,
             parts.denylist.fingerprinter().clone(),
@@ -83,10 +87,15 @@ impl ControlThread {
             .name("control".to_owned())
             .spawn(move || {
                 runtime.spawn(people::watch(observations, people, refusals));
+                let metrics = Arc::new(parts.metrics);
+                for listener in scraped {
+                    let metrics = Arc::clone(&metrics);
+                    runtime.spawn(metrics::serve(listener, metrics, stopped.clone()));
+                }
                 runtime.block_on(admin::serve(listeners, served, until(stopped)));
             })
             .map_err(StartError::Thread)?;
-        Ok(Self { admin, credential, api, runtime: handle, stop, thread })
+        Ok(Self { admin, metrics: metrics_at, credential, api, runtime: handle, stop, thread })
     }
 
     /// Where the admin API listens, ports resolved.
@@ -101,6 +110,11 @@ impl ControlThread {
     /// Where background work of the control plane runs.
     pub fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// Where metrics are scraped, ports resolved.
+    pub fn metrics(&self) -> &[Listen] {
+        &self.metrics
     }
 
     pub fn credential(&self) -> Option<&FirstCredentialSource> {

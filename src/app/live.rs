@@ -110,13 +110,16 @@ pub struct Fixed(Vec<(&'static str, String)>);
 
 impl Fixed {
     pub fn of(config: &Config) -> Self {
-        let Config { server, admin, store, log, .. } = config;
+        let Config { server, admin, store, log, metrics, .. } = config;
         Self(vec![
             ("server.threads", server.threads.to_string()),
             ("admin.listen", format!("{:?}", admin.listen)),
             ("admin.people", admin.people.to_string()),
             ("store.path", format!("{:?}", store.path)),
             ("store.limit", store.limit.to_string()),
+            ("metrics.listen", format!("{:?}", metrics.listen)),
+            ("log.access_file", format!("{:?}", log.access_file)),
+            ("log.access_format", format!("{:?}", log.access_format)),
             ("log.level", log.level.to_string()),
             ("log.format", format!("{:?}", log.format)),
         ])

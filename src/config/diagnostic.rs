@@ -102,6 +102,7 @@ codes! {
     NotOfThisListener = 90,
     /// Mode, owner or group of a unix socket.
     BadSocketRights = 91,
+    BadOrigin = 140,
 }
 
 impl std::fmt::Display for Code {

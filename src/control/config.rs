@@ -111,6 +111,12 @@ impl Desk {
         self.standing.read().clone()
     }
 
+    /// Whether the last reload succeeded, and when what is in force was read.
+    pub fn outcome(&self) -> (bool, UnixMs) {
+        let standing = self.standing.read();
+        (standing.last.as_ref().is_none_or(|last| last.fault.is_none()), standing.loaded_at)
+    }
+
     pub fn set(&self, change: impl FnOnce(&mut Standing)) {
         change(&mut self.standing.write());
     }

@@ -21,11 +21,15 @@ pub struct Published {
     pub carriers: Carriers,
     pub guarded: Arc<GuardedNames>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of our own pages, besides the one that a request was sent to.
+    pub external_origins: Vec<String>,
     pub forwarded: Forwarded,
     pub limits: Limits,
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
+    pub log_sample: u32,
+    pub log_repeats_max: u32,
     pub log_subject: bool,
 }
 
@@ -72,11 +76,14 @@ pub fn compile(
         carriers: Carriers::named_in(config),
         guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
         trusted_proxies: config.server.trusted_proxies.clone(),
+        external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,
         limits: config.server.limits.clone(),
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
+        log_sample: config.log.sample,
+        log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,
     }
 }

@@ -330,6 +330,12 @@ const ISSUERS_AND_ROUTES: &[Case] = &[
         "path = \"/\"\nissuers = []",
         "path = \"/\"\nissuers = [\"main\"]",
     ),
+    case(
+        Code::BadOrigin,
+        LISTEN,
+        "external_origins = [\"app.example.com\"]",
+        "external_origins = [\"https://app.example.com\"]",
+    ),
 ];
 
 const MISSING: &str = "missing = [\"aud\"]\nkeys = { jwks_file = \"keys.json\" }";

@@ -110,18 +110,20 @@ impl Gateway {
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
+        let (desk, asks) = crate::desk::desk();
         let counters = Counters::default();
         let shared = Shared {
             published: Arc::clone(&published),
             observer: observer.clone(),
             counters: counters.clone(),
             log: log.clone(),
+            desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         tell_cores_of_changes(&denylist, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
-        let (desk, asks) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
+        let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
         let desk = Arc::new(desk);
         let (at_desk, keys_at) = (Arc::clone(&desk), Arc::clone(&desk));
         let (verifier_of, routes_of) = (Arc::clone(&published), Arc::clone(&published));
@@ -150,6 +152,7 @@ impl Gateway {
             denylist,
             published: Arc::clone(&published),
             observations,
+            asks,
             ready: Arc::clone(&ready),
             desk: Arc::clone(&desk),
             metrics,
@@ -175,7 +178,7 @@ impl Gateway {
             desk: Arc::clone(&desk),
             admin_token: options.admin_token,
         };
-        let reload = ReloadThread::start(live, asks, watch).map_err(StartError::Thread)?;
+        let reload = ReloadThread::start(live, reloads, watch).map_err(StartError::Thread)?;
         Ok(Self {
             listen,
             cores,

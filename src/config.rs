@@ -70,6 +70,7 @@ pub struct Config {
     pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
+    pub session: Session,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
@@ -209,6 +210,15 @@ pub enum Role {
 pub struct Store {
     pub path: PathBuf,
     pub limit: u64,
+}
+
+/// How browsers are served.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Below this the gateway answers itself, without a slash at the end; `None`: nowhere.
+    pub prefix: Option<String>,
+    /// Where a browser goes after a log-out that says no other place.
+    pub after_logout: String,
 }
 
 #[derive(Clone, Debug)]

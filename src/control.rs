@@ -5,5 +5,6 @@ pub mod admin;
 pub mod config;
 pub mod metrics;
 pub mod people;
+pub mod sessions;
 pub mod store;
 pub mod tasks;

@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod answer;
 pub mod ask;
+mod auth;
 mod body;
 mod canonical;
 mod claim_header;
@@ -86,6 +87,13 @@ async fn pass(
     let now = exchange.now();
     let published = core.published();
     let request = canonical::Canonical::from_request(request)?;
+    if let Some(auth) = &published.auth
+        && let Some(place) = auth.place(request.path())?
+    {
+        let answering =
+            auth::answer(core, connection, exchange, request, (auth, place), &published);
+        return answering.await.map(Answer::Response);
+    }
     let route = published.routes.select(&request)?;
     exchange.routed(route);
     let credential = credential::present(&request, route, &published)?;

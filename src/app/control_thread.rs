@@ -16,8 +16,10 @@ use crate::control::admin::{
 use crate::control::config::Desk;
 use crate::control::metrics::{self, Metrics};
 use crate::control::people::{self, People, Refusals};
+use crate::control::sessions::Sessions;
 use crate::control::store::Store;
 use crate::denylist::Denylist;
+use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
@@ -34,6 +36,7 @@ pub struct Parts<'c> {
     pub denylist: Arc<Denylist>,
     pub published: Arc<ArcSwap<Published>>,
     pub observations: mpsc::Receiver<Observations>,
+    pub asks: Asks,
     pub ready: Arc<AtomicBool>,
     pub desk: Arc<Desk>,
     pub metrics: Metrics,
@@ -67,6 +70,10 @@ impl ControlThread {
         ));
         let refusals = Arc::new(Refusals::default());
         let published = Arc::clone(&parts.published);
+        let sessions = Sessions::new(parts.store.clone(), {
+            let published = Arc::clone(&published);
+            Arc::new(move || Arc::clone(&published.load().verifier))
+        });
         let api = Arc::new(Api::new(admin::Parts {
             store: parts.store,
             denylist: parts.denylist,
@@ -80,12 +87,13 @@ impl ControlThread {
             ready: parts.ready,
         }));
         let (stop, stopped) = watch::channel(false);
-        let observations = parts.observations;
+        let (observations, asks) = (parts.observations, parts.asks);
         let handle = runtime.handle().clone();
         let served = Arc::clone(&api);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));
                 let metrics = Arc::new(parts.metrics);
                 for listener in scraped {

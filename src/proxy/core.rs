@@ -32,6 +32,7 @@ use super::io::{ClientStream, Stream};
 use super::pool::Pool;
 use super::published::Published;
 use super::streams::{self, Streams};
+use crate::desk::Desk;
 
 /// How often log lines are handed on and old connections looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -53,6 +54,7 @@ pub struct Core {
     pub(super) pool: Pool,
     pub(super) log: CoreLog,
     pub(super) observer: CoreObserver,
+    pub(super) desk: Desk,
     pub(super) counters: CoreCounters,
     ids: RequestIds,
     pub(super) streams: Streams,
@@ -119,6 +121,8 @@ pub struct Shared {
     pub observer: Observer,
     pub counters: Counters,
     pub log: crate::telemetry::access::AccessLogWriter,
+    /// For what a request must ask of the control plane.
+    pub desk: Desk,
 }
 
 /// Starts a core on its own thread.
@@ -151,6 +155,7 @@ async fn run(
         pool: Pool::default(),
         log: shared.log.core_log(),
         observer: shared.observer.core_observer(),
+        desk: shared.desk,
         counters: shared.counters.core_counters(),
         ids: RequestIds::new(index),
         streams: Streams::default(),

@@ -116,6 +116,16 @@ impl Exchange {
         self.route = Some(Arc::clone(&route.name));
     }
 
+    /// Not by a route: by the gateway itself, under this name.
+    pub fn answered_by(&mut self, name: &Arc<str>) {
+        self.route = Some(Arc::clone(name));
+    }
+
+    /// Whose request it is, where that decides nothing more.
+    pub fn known(&mut self, signed: &Arc<Signed>) {
+        self.token = Some(Arc::clone(signed));
+    }
+
     pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
         let Some(verified) = verified else { return };
         let signed = verified.token.signed();
@@ -144,9 +154,11 @@ impl Exchange {
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
         self.verdict = match rejection {
-            Rejection::Upstream(_) => Verdict::Failed,
+            Rejection::Upstream(_) | Rejection::Desk(_) => Verdict::Failed,
             Rejection::BadRequest(_)
             | Rejection::NoRoute
+            | Rejection::Method(_)
+            | Rejection::NotTrusted
             | Rejection::TokenMissing
             | Rejection::Token(_)
             | Rejection::IssuerNotTaken(_)

@@ -8,6 +8,7 @@ use http::header::{
 use http::request::Parts;
 
 use crate::config::{Carrier, Forward, Forwarded};
+use crate::verify::Signed;
 
 use super::answer::Rejection;
 use super::claim_header;
@@ -15,6 +16,7 @@ use super::connection::Connection;
 use super::cookie;
 use super::permit::Permit;
 use super::published::Published;
+use super::route::Route;
 
 pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -159,7 +161,9 @@ pub fn prepare(
     add_forwarded(headers, connection, published.forwarded);
     // The one that the log has: what a trusted proxy offered, if it was fit.
     headers.insert(X_REQUEST_ID, request_id.clone());
-    add_identity(headers, permit)?;
+    if let Some(signed) = permit.signed() {
+        add_identity(headers, permit.route(), signed)?;
+    }
     Ok(())
 }
 
@@ -289,9 +293,13 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
     }
 }
 
-fn add_identity(headers: &mut HeaderMap, permit: &Permit<'_>) -> Result<(), Rejection> {
-    let Some(signed) = permit.signed() else { return Ok(()) };
-    for (name, path) in &permit.route().identity {
+/// The headers that say who it is.
+pub fn add_identity(
+    headers: &mut HeaderMap,
+    route: &Route,
+    signed: &Signed,
+) -> Result<(), Rejection> {
+    for (name, path) in &route.identity {
         let Some(claim) = path.find(signed.claims()) else { continue };
         let value =
             claim_header::value(claim).map_err(|()| Rejection::ClaimUnfit(path.to_string()))?;

@@ -9,6 +9,7 @@ use crate::denylist::Denylist;
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
+use super::auth::Auth;
 use super::headers::GuardedNames;
 use super::route::{Route, RouteTable};
 use super::upstream::{Addresses, Upstream};
@@ -19,6 +20,8 @@ pub struct Published {
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
+    /// What is answered below `/.auth`.
+    pub(super) auth: Option<Auth>,
     pub guarded: Arc<GuardedNames>,
     pub trusted_proxies: Vec<IpNet>,
     /// Origins of our own pages, besides the one that a request was sent to.
@@ -68,12 +71,14 @@ pub fn compile(
             upstream,
         }))
     });
+    let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
     Published {
         routes: RouteTable::new(routes.collect()),
         verifier,
         denylist,
-        carriers: Carriers::named_in(config),
+        auth: Auth::compile(config, &carriers),
+        carriers,
         guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
         trusted_proxies: config.server.trusted_proxies.clone(),
         external_origins: config.server.external_origins.clone(),

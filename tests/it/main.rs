@@ -20,6 +20,8 @@ mod claims;
 mod credentials;
 // What another site makes a browser send.
 mod cross_site;
+// What the gateway answers itself: me, log out, the verdict for another proxy.
+mod auth_endpoints;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Revoke, block and undo as people use them.

@@ -17,6 +17,7 @@ limits = {}
 listen = "127.0.0.1:8081"
 [store]
 [log]
+[session]
 [admin]
 token = [{ name = "a", role = "admin", env = "JWT_SECRET" }]
 [[issuer]]
@@ -73,6 +74,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "admin.token",
         "store",
         "log",
+        "session",
         "metrics",
         "issuer",
         "issuer.claims",

@@ -8,6 +8,7 @@ mod effective;
 mod environment;
 mod files;
 mod flags;
+mod header_name;
 mod identity;
 mod init;
 mod issuer;
@@ -21,6 +22,9 @@ mod metrics;
 mod order;
 mod report;
 mod route;
+mod route_match;
+mod route_table;
+mod route_target;
 mod secrets;
 mod server;
 mod session;
@@ -35,10 +39,13 @@ mod whole;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use effective::effective;
 pub use flags::{Flags, from_flags};
+pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
 pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
+pub use route_match::{Conditions, HeaderCondition};
+pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -308,10 +315,11 @@ pub enum ServerAddress {
 
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Unique: as configured, or `host path`.
+    /// Unique: as configured, or `host path` and the conditions.
     pub name: String,
     pub host: HostPattern,
     pub path: PathPattern,
+    pub conditions: Conditions,
     pub access: Access,
     pub credentials: Vec<Carrier>,
     pub forward: Forward,
@@ -320,7 +328,7 @@ pub struct Route {
     pub require: Requirements,
     /// Issuers by name whose tokens this route takes; `None`: all.
     pub issuers: Option<Vec<String>>,
-    pub upstream: String,
+    pub target: Target,
     /// Line in the file, for `check`.
     pub line: usize,
 }

@@ -102,6 +102,13 @@ codes! {
     NotOfThisListener = 90,
     /// Mode, owner or group of a unix socket.
     BadSocketRights = 91,
+    BadMethod = 100,
+    /// Two routes that match the same requests, and nothing says which is tried first.
+    Ambiguous = 101,
+    BadHeaderRule = 102,
+    BadRedirect = 103,
+    /// A condition that a client can get around to a route that asks for less.
+    WayAround = 104,
     BadOrigin = 140,
 }
 

@@ -61,6 +61,8 @@ pub enum BadRequest {
     PathDots,
     /// Its readings select different routes.
     PathRoutes,
+    /// The route rewrites it, and its readings would be rewritten differently.
+    PathRewrite,
     Upgrade,
     /// Another than exactly `chunked`.
     TransferCoding,
@@ -298,6 +300,7 @@ impl BadRequest {
             Self::PathBytes => "The request target holds bytes that must be escaped",
             Self::PathEscape => "The path holds an escape that is malformed or ambiguous",
             Self::PathDots => "The path holds a dot segment",
+            Self::PathRewrite => "The path can be read in more than one way to rewrite it",
             Self::PathRoutes => "The path can be read in more than one way",
             Self::Upgrade => "The WebSocket handshake is malformed",
             Self::TransferCoding => "The only transfer coding served here is chunked",

@@ -263,9 +263,10 @@ impl Core {
             .routes
             .routes()
             .iter()
-            .flat_map(|route| {
-                let timeout = route.upstream.idle_timeout;
-                route.upstream.servers.iter().map(move |server| (server.slot, timeout))
+            .filter_map(|route| route.upstream())
+            .flat_map(|upstream| {
+                let timeout = upstream.idle_timeout;
+                upstream.servers.iter().map(move |server| (server.slot, timeout))
             })
             .collect();
         self.pool.sweep(|slot| {

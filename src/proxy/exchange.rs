@@ -143,6 +143,11 @@ impl Exchange {
         self.token = Some(Arc::clone(signed));
     }
 
+    /// By the route itself, without an upstream.
+    pub fn answered(&mut self) {
+        self.verdict = Verdict::Answered;
+    }
+
     /// The head of the upstream's answer has come; the request was sent on at `sent_at`.
     pub fn upstream_took(&mut self, upstream: &str, sent_at: Instant, status: StatusCode) {
         let took = sent_at.elapsed();
@@ -292,7 +297,7 @@ impl Exchange {
     }
 
     fn write_line(&self, published: &Published, duration: Duration) {
-        let refused = self.verdict != Verdict::Forwarded;
+        let refused = self.verdict.is_refusal();
         match published.access_log {
             AccessLog::Off => return,
             AccessLog::Refused if !refused => return,

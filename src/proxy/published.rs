@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{Carrier, Config, Forwarded, IpNet, Limits};
+use crate::config::{self, Carrier, Config, Forwarded, IpNet, Limits};
 use crate::denylist::Denylist;
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
 use super::auth::Auth;
 use super::headers::GuardedNames;
-use super::route::{Route, RouteTable};
+use super::route::{Route, RouteTable, Target};
 use super::upstream::{Addresses, Upstream};
 
 /// See the module.
@@ -57,18 +57,25 @@ pub fn compile(
         .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, addresses))))
         .collect();
     let routes = config.routes.iter().filter_map(|route| {
-        let upstream = Arc::clone(upstreams.get(route.upstream.as_str())?);
+        let target = match &route.target {
+            config::Target::Upstream(name) => {
+                Target::Upstream(Arc::clone(upstreams.get(name.as_str())?))
+            }
+            config::Target::Answer(answer) => Target::Answer(answer.clone()),
+            config::Target::Redirect(redirect) => Target::Redirect(redirect.clone()),
+        };
         Some(Arc::new(Route {
             name: Arc::from(route.name.as_str()),
             host: route.host.clone(),
             path: route.path.clone(),
+            conditions: route.conditions.clone(),
             access: route.access,
             credentials: route.credentials.clone(),
             forward: route.forward,
             identity: route.identity.clone(),
             require: route.require.clone(),
             issuers: route.issuers.clone(),
-            upstream,
+            target,
         }))
     });
     let carriers = Carriers::named_in(config);

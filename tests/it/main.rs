@@ -39,6 +39,8 @@ mod upgrades;
 mod streams;
 // One side breaks off.
 mod faults;
+// Which route a request gets, and routes that answer by themselves.
+mod routing;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.

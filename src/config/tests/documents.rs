@@ -31,8 +31,17 @@ name = "app"
 servers = ["http://127.0.0.1:3000"]
 [[route]]
 path = "/"
+headers = {}
 require = {}
 upstream = "app"
+[[route]]
+path = "/a"
+access = "public"
+answer = {}
+[[route]]
+path = "/r"
+access = "public"
+redirect = { to = "/a" }
 "#;
 
 /// The keys that the reader knows, `table.key`, by whether this version supports them.
@@ -82,6 +91,8 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "issuer.keys.secrets.KID",
         "upstream",
         "route",
+        "route.answer",
+        "route.redirect",
         "route.require",
     ];
     for table in tables {

@@ -9,6 +9,7 @@ mod explain;
 mod listening;
 mod live;
 mod reload;
+mod scrape;
 mod signals;
 mod watch;
 
@@ -24,7 +25,6 @@ use crate::clock::UnixMs;
 use crate::config::{Listen, Loaded};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::config::{Desk, Trigger};
-use crate::control::metrics::{Metrics, Sources};
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
@@ -111,11 +111,10 @@ impl Gateway {
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
         let (desk, asks) = crate::desk::desk();
-        let counters = Counters::default();
         let shared = Shared {
             published: Arc::clone(&published),
-            observer: observer.clone(),
-            counters: counters.clone(),
+            observer,
+            counters: Counters::default(),
             log: log.clone(),
             desk,
         };
@@ -125,26 +124,7 @@ impl Gateway {
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
         let desk = Arc::new(desk);
-        let (at_desk, keys_at) = (Arc::clone(&desk), Arc::clone(&desk));
-        let (verifier_of, routes_of) = (Arc::clone(&published), Arc::clone(&published));
-        let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
-        let metrics = Metrics::new(Sources {
-            counters,
-            store: store.clone(),
-            store_file: config.store.path.join("denials.redb"),
-            store_limit: config.store.limit,
-            denylist: Arc::clone(&denylist),
-            verifier: Box::new(move || Arc::clone(&verifier_of.load().verifier)),
-            routes: Box::new(move || routes_of.load().routes.names()),
-            connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
-            reload: Box::new(move || at_desk.outcome()),
-            // Keys in files are read with the configuration.
-            keys_read_at: Box::new(move |_| Some(keys_at.outcome().1)),
-            certificates: Box::new(Vec::new),
-            observer,
-            log: log.clone(),
-            codes: proxy::answer::CODES,
-        });
+        let metrics = scrape::metrics(config, &shared, &cores, &store, &denylist, &desk);
         let control = ControlThread::start(Parts {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
@@ -218,7 +198,7 @@ impl Gateway {
 
     /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reads the configuration again.
     pub fn run_until_stopped(self, mut signals: Signals) -> std::io::Result<Drained> {
-        while signals.next() == Asked::Reload {
+        while signals.wait() == Asked::Reload {
             self.desk.ask(Trigger::Signal);
         }
         signals.end_at_the_second()?;

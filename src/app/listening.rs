@@ -31,7 +31,7 @@ impl Sockets {
             let same = |open: &&Open| {
                 open.config.listen == listener.listen && open.config.ipv6_only == listener.ipv6_only
             };
-            let open = match before.iter().position(|open| same(open)) {
+            let open = match before.iter().position(same) {
                 Some(at) => before.swap_remove(at).again(listener)?,
                 None => Open::bind(listener)?,
             };

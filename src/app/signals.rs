@@ -37,7 +37,7 @@ impl Signals {
     }
 
     /// Blocks until something is asked.
-    pub fn next(&mut self) -> Asked {
+    pub fn wait(&mut self) -> Asked {
         let Self { runtime, terminate, interrupt, hang_up } = self;
         runtime.block_on(async {
             tokio::select! {
@@ -51,7 +51,7 @@ impl Signals {
     /// From now on a request to stop ends the process without waiting further.
     pub fn end_at_the_second(mut self) -> io::Result<()> {
         std::thread::Builder::new().name("second-signal".to_owned()).spawn(move || {
-            while self.next() != Asked::Stop {}
+            while self.wait() != Asked::Stop {}
             // What was acknowledged is on disk; everything else is the asker's choice.
             std::process::exit(130);
         })?;

@@ -43,7 +43,7 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
             AccessFormat::AsEvents if config.log.access_file.is_some() => Format::Json,
             AccessFormat::AsEvents => format,
         },
-        log_sink: access_log(&config)?,
+        log_sink: access_log(config)?,
         admin_token: std::env::var("PORTCULLIS_ADMIN_TOKEN").ok().map(Zeroizing::new),
         source,
     };

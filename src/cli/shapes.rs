@@ -332,7 +332,7 @@ impl Problem {
             let first =
                 format!("{}[{}]: {}", head[0], head[1], text("message").unwrap_or_default());
             let place = text("file").unwrap_or_default() + &place.collect::<String>();
-            let more = ["suggestion", "detail", "help"].map(|name| text(name));
+            let more = ["suggestion", "detail", "help"].map(text);
             let more = more.into_iter().flatten().map(|text| format!("  = {text}"));
             [first, format!("  --> {place}")].into_iter().chain(more).collect::<Vec<_>>()
         })

@@ -112,7 +112,7 @@ impl Acceptor {
 
     fn wake(&self) {
         // Full: it has been woken and has not looked yet.
-        (&self.wake).write(&[1]).ok();
+        (&self.wake).write_all(&[1]).ok();
     }
 }
 

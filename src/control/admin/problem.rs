@@ -126,6 +126,7 @@ pub(super) enum Refused {
 
 impl Refused {
     /// Status, stable code and title.
+    #[expect(clippy::too_many_lines, reason = "a table: one row for each refusal")]
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
@@ -301,6 +302,10 @@ impl Refused {
         }
     }
 
+    fn diagnostics(&self) -> Option<serde_json::Value> {
+        if let Self::BadConfig(found) = self { Some(found.to_json()) } else { None }
+    }
+
     pub fn faults(&self) -> &[Fault] {
         if let Self::InvalidDenial(faults)
         | Self::InvalidBody(faults)
@@ -322,10 +327,7 @@ impl Refused {
             detail: self.detail(),
             request_id,
             errors: self.faults(),
-            diagnostics: match self {
-                Self::BadConfig(found) => Some(found.to_json()),
-                _ => None,
-            },
+            diagnostics: self.diagnostics(),
         };
         let text = serde_json::to_vec(&body).unwrap_or_default();
         let mut answer = Response::new(AnswerBody::Whole(Some(Bytes::from(text))));

@@ -1,0 +1,42 @@
+//! What a scrape of the metrics asks: each figure from the part that knows it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::config::Config;
+use crate::control::config::Desk;
+use crate::control::metrics::{Metrics, Sources};
+use crate::control::store::Store;
+use crate::denylist::Denylist;
+use crate::proxy;
+use crate::proxy::core::{CoreHandle, Shared};
+
+pub fn metrics(
+    config: &Config,
+    shared: &Shared,
+    cores: &[CoreHandle],
+    store: &Store,
+    denylist: &Arc<Denylist>,
+    desk: &Arc<Desk>,
+) -> Metrics {
+    let (verifier_of, routes_of) = (Arc::clone(&shared.published), Arc::clone(&shared.published));
+    let (reloads, keys) = (Arc::clone(desk), Arc::clone(desk));
+    let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
+    Metrics::new(Sources {
+        counters: shared.counters.clone(),
+        store: store.clone(),
+        store_file: config.store.path.join("denials.redb"),
+        store_limit: config.store.limit,
+        denylist: Arc::clone(denylist),
+        verifier: Box::new(move || Arc::clone(&verifier_of.load().verifier)),
+        routes: Box::new(move || routes_of.load().routes.names()),
+        connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
+        reload: Box::new(move || reloads.outcome()),
+        // Keys in files are read with the configuration.
+        keys_read_at: Box::new(move |_| Some(keys.outcome().1)),
+        certificates: Box::new(Vec::new),
+        observer: shared.observer.clone(),
+        log: shared.log.clone(),
+        codes: proxy::answer::CODES,
+    })
+}

@@ -3,6 +3,7 @@
 //! ends them in order.
 
 mod background;
+mod certificates;
 mod compile;
 mod control_thread;
 mod explain;
@@ -75,6 +76,7 @@ pub enum StartError {
 /// A running gateway.
 pub struct Gateway {
     listen: Vec<Listen>,
+    urls: Vec<String>,
     cores: Vec<CoreHandle>,
     control: ControlThread,
     reload: ReloadThread,
@@ -137,13 +139,14 @@ impl Gateway {
             desk: Arc::clone(&desk),
             metrics,
         })?;
+        let entrances = published.load().entrances.clone();
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
-        let acceptor = Acceptor::spawn(sockets.listening(), targets, connections_max)
+        let acceptor = Acceptor::spawn(sockets.listening(&entrances), targets, connections_max)
             .map_err(StartError::Thread)?;
         let mut tasks = Tasks::new(control.runtime().clone());
         tasks.settle(background::wanted(config, &published.load_full()));
-        let listen = sockets.addresses();
+        let (listen, urls) = (sockets.addresses(), sockets.urls(&entrances));
         let live = Live {
             source: options.source,
             config: loaded.config,
@@ -161,6 +164,7 @@ impl Gateway {
         let reload = ReloadThread::start(live, reloads, watch).map_err(StartError::Thread)?;
         Ok(Self {
             listen,
+            urls,
             cores,
             control,
             reload,
@@ -188,7 +192,7 @@ impl Gateway {
 
     /// The listening addresses as people type them.
     pub fn listen_urls(&self) -> Vec<String> {
-        self.listen.iter().map(Listen::url).collect()
+        self.urls.clone()
     }
 
     /// The admin API's addresses as people type them.

@@ -39,7 +39,7 @@ pub fn bind_all(addresses: &[Listen]) -> Result<Vec<Bound>, BindError> {
 
 /// A socket that only its owner can open, or one of TCP.
 pub fn bind(address: &Listen) -> Result<Bound, BindError> {
-    bind_listener(&Listener::plain(address.clone()))
+    bind_listener(&Listener::plain(address.clone(), 0))
 }
 
 pub fn bind_listener(listener: &Listener) -> Result<Bound, BindError> {

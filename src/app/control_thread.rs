@@ -24,8 +24,8 @@ use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
 
-use super::StartError;
 use super::explain::route_explainer;
+use super::{StartError, certificates};
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -70,6 +70,7 @@ impl ControlThread {
         ));
         let refusals = Arc::new(Refusals::default());
         let published = Arc::clone(&parts.published);
+        let certificates = certificates::watch(Arc::clone(&parts.published));
         let sessions = Sessions::new(parts.store.clone(), {
             let published = Arc::clone(&published);
             Arc::new(move || Arc::clone(&published.load().verifier))
@@ -93,6 +94,7 @@ impl ControlThread {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                runtime.spawn(certificates);
                 runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));
                 let metrics = Arc::new(parts.metrics);

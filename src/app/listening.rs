@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use crate::config::{Listen, Listener};
-use crate::proxy::accept::{self, ListenerOptions, Listening};
-use crate::sockets::{self, BindError, Bound, Socket, SocketFile};
+use crate::proxy::Entrance;
+use crate::proxy::accept::{self, Bound};
+use crate::sockets::{self, BindError, Socket, SocketFile};
 
 /// See the module.
 #[derive(Clone, Default)]
@@ -15,8 +16,9 @@ pub struct Sockets(Vec<Open>);
 #[derive(Clone)]
 struct Open {
     config: Listener,
-    socket: Arc<accept::Listener>,
-    options: Arc<ListenerOptions>,
+    bound: Arc<Bound>,
+    /// Where it listens, the port resolved.
+    address: Listen,
     /// Leaves with the last of those who hold it.
     file: Option<Arc<SocketFile>>,
 }
@@ -40,34 +42,39 @@ impl Sockets {
         Ok(Self(next))
     }
 
-    /// For the acceptor.
-    pub fn listening(&self) -> Vec<Listening> {
-        let one = |open: &Open| Listening {
-            socket: Arc::clone(&open.socket),
-            options: Arc::clone(&open.options),
+    /// For the acceptor: each with the entrance that its configuration names.
+    pub fn listening(&self, entrances: &[Arc<Entrance>]) -> Vec<accept::Listener> {
+        let one = |open: &Open| {
+            let entrance = entrances.get(open.config.entrance)?;
+            let (bound, entrance) = (Arc::clone(&open.bound), Arc::clone(entrance));
+            Some(accept::Listener { bound, entrance })
         };
-        self.0.iter().map(one).collect()
+        self.0.iter().filter_map(one).collect()
     }
 
     /// Addresses, ports resolved.
     pub fn addresses(&self) -> Vec<Listen> {
-        self.0.iter().map(|open| open.options.address.clone()).collect()
+        self.0.iter().map(|open| open.address.clone()).collect()
+    }
+
+    /// Addresses as people type them.
+    pub fn urls(&self, entrances: &[Arc<Entrance>]) -> Vec<String> {
+        let scheme = |open: &Open| {
+            let secure = entrances.get(open.config.entrance).is_some_and(|one| one.tls.is_some());
+            if secure { "https" } else { "http" }
+        };
+        self.0.iter().map(|open| open.address.url_of(scheme(open))).collect()
     }
 }
 
 impl Open {
     fn bind(listener: &Listener) -> Result<Self, BindError> {
-        let Bound { socket, address } = sockets::bind_listener(listener)?;
-        let (socket, file) = match socket {
-            Socket::Tcp(socket) => (accept::Listener::Tcp(socket), None),
-            Socket::Unix(socket, file) => (accept::Listener::Unix(socket), Some(Arc::new(file))),
+        let sockets::Bound { socket, address } = sockets::bind_listener(listener)?;
+        let (bound, file) = match socket {
+            Socket::Tcp(socket) => (Bound::Tcp(socket), None),
+            Socket::Unix(socket, file) => (Bound::Unix(socket), Some(Arc::new(file))),
         };
-        Ok(Self {
-            config: listener.clone(),
-            socket: Arc::new(socket),
-            options: Arc::new(options(listener, address)),
-            file,
-        })
+        Ok(Self { config: listener.clone(), bound: Arc::new(bound), address, file })
     }
 
     /// The same socket under another configuration.
@@ -76,16 +83,6 @@ impl Open {
             let named = |error| BindError::new(&listener.listen, error);
             file.permit(&listener.rights).map_err(named)?;
         }
-        Ok(Self {
-            config: listener.clone(),
-            socket: Arc::clone(&self.socket),
-            options: Arc::new(options(listener, self.options.address.clone())),
-            file: self.file.clone(),
-        })
+        Ok(Self { config: listener.clone(), ..self.clone() })
     }
-}
-
-/// What its connections are told of their listener.
-fn options(_listener: &Listener, address: Listen) -> ListenerOptions {
-    ListenerOptions { address }
 }

@@ -75,7 +75,7 @@ impl Live {
         let limits = &config.server.limits;
         self.api.reconfigure(Settings::new(tokens, &config.admin.hosts, config.log.subject));
         self.acceptor.limit(limits.connections_max);
-        self.acceptor.listen(sockets.listening());
+        self.acceptor.listen(sockets.listening(&next.entrances));
         self.sockets = sockets;
         for core in self.cores.iter().filter_map(WeakUnboundedSender::upgrade) {
             // A core that has ended has nothing open.

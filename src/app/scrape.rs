@@ -11,6 +11,8 @@ use crate::denylist::Denylist;
 use crate::proxy;
 use crate::proxy::core::{CoreHandle, Shared};
 
+use super::certificates;
+
 pub fn metrics(
     config: &Config,
     shared: &Shared,
@@ -20,6 +22,7 @@ pub fn metrics(
     desk: &Arc<Desk>,
 ) -> Metrics {
     let (verifier_of, routes_of) = (Arc::clone(&shared.published), Arc::clone(&shared.published));
+    let tls_of = Arc::clone(&shared.published);
     let (reloads, keys) = (Arc::clone(desk), Arc::clone(desk));
     let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
     Metrics::new(Sources {
@@ -34,7 +37,7 @@ pub fn metrics(
         reload: Box::new(move || reloads.outcome()),
         // Keys in files are read with the configuration.
         keys_read_at: Box::new(move |_| Some(keys.outcome().1)),
-        certificates: Box::new(Vec::new),
+        certificates: Box::new(move || certificates::ends(&tls_of.load())),
         observer: shared.observer.clone(),
         log: shared.log.clone(),
         codes: proxy::answer::CODES,

@@ -98,6 +98,10 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    BadCertificate = 70,
+    /// Expired, or not valid yet.
+    CertificateDates = 71,
+    OpenPrivateKey = 72,
     /// A key of `[[listener]]` that its kind of address does not have.
     NotOfThisListener = 90,
     /// Mode, owner or group of a unix socket.

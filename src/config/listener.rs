@@ -3,28 +3,62 @@
 
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
+use super::entrance::entrance;
 use super::item::Text;
 use super::server::{listen_address, name};
-use super::{Listen, Listener, SocketRights};
+use super::{Entrance, Listen, Listener, Server, SocketRights};
 
 /// The mode of a unix socket where nothing is said: its owner's alone.
 const MODE: u32 = 0o600;
 
-/// The listeners of `[server] listen`.
-pub fn simple(listen: &[Listen]) -> Vec<Listener> {
-    listen.iter().map(|listen| Listener::plain(listen.clone())).collect()
+/// All listeners of a configuration.
+pub struct Listeners {
+    pub entrances: Vec<Entrance>,
+    pub listeners: Vec<Listener>,
+    /// Every table could be used.
+    pub complete: bool,
+}
+
+/// Those of `[server]`, and one for each table.
+pub fn listeners(server: &Server, tables: &[Table<'_>]) -> Listeners {
+    let redirecting = Entrance { redirect: true, ..Entrance::default() };
+    let mut entrances = vec![server.entrance.clone(), redirecting];
+    let simple = |entrance| move |listen: &Listen| Listener::plain(listen.clone(), entrance);
+    let mut listeners: Vec<Listener> = server.listen.iter().map(simple(0)).collect();
+    listeners.extend(server.redirect_from.iter().map(simple(1)));
+    let mut complete = true;
+    let mut names: Vec<(String, usize)> = Vec::new();
+    for table in tables {
+        let (read, entrance) = listener(table, entrances.len());
+        entrances.push(entrance);
+        let line = table.reader.source.line(table.span.start);
+        if let Some(name) = read.as_ref().and_then(|listener| listener.name.clone()) {
+            if let Some((_, first)) = names.iter().find(|(other, _)| *other == name) {
+                let message = format!(
+                    "two listeners are named \"{}\" (the other on line {first})",
+                    show(&name)
+                );
+                table.reader.report(&table.span, Diagnostic::error(Code::Duplicate, message));
+            }
+            names.push((name, line));
+        }
+        complete &= read.is_some();
+        listeners.extend(read);
+    }
+    Listeners { entrances, listeners, complete }
 }
 
 impl Listener {
     /// An address without further wishes.
-    pub fn plain(listen: Listen) -> Self {
+    pub fn plain(listen: Listen, entrance: usize) -> Self {
         let rights = SocketRights { mode: MODE, owner: None, group: None };
-        Self { name: None, listen, ipv6_only: true, rights }
+        Self { name: None, listen, entrance, ipv6_only: true, rights }
     }
 }
 
-/// One `[[listener]]`; `None`: it cannot be used, and that was reported.
-pub fn listener(table: &Table<'_>) -> Option<Listener> {
+/// One `[[listener]]`, whose entrance has this number; `None`: it cannot be used, and that was
+/// reported.
+fn listener(table: &Table<'_>, number: usize) -> (Option<Listener>, Entrance) {
     let name = name(table.get("name"));
     let text = table.required("listen").and_then(|item| item.string());
     let listen = text.and_then(|text| listen_address(table.reader, &text));
@@ -51,8 +85,16 @@ pub fn listener(table: &Table<'_>) -> Option<Listener> {
             }
         }
     }
+    let redirect = table.boolean("redirect", false);
+    let entrance = Entrance { redirect, ..entrance(table, "server") };
+    if let (true, true, Some(item)) = (redirect, entrance.tls.is_some(), table.get("redirect")) {
+        let message = "a listener that redirects to https has no `tls` of its own";
+        table.reader.report(&item.key_span, Diagnostic::error(Code::Exclusive, message));
+    }
     table.finish();
-    Some(Listener { name, listen: listen?, ipv6_only, rights })
+    let listener =
+        listen.map(|listen| Listener { name, listen, entrance: number, ipv6_only, rights });
+    (listener, entrance)
 }
 
 /// `"0660"`: the nine bits and no more.

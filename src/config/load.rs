@@ -9,11 +9,12 @@ use toml::de::DeTable;
 use super::cursor::{Reader, Table};
 use super::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 use super::environment::Environment;
+use super::listener::Listeners;
 use super::route::{self, Parsed};
 use super::source::Source;
 use super::whole::{Whole, named};
 use super::{
-    Config, Listener, Loaded, admin, issuer, listener, log, metrics, server, session, upstream,
+    Config, Listen, Loaded, admin, issuer, listener, log, metrics, server, session, upstream,
 };
 
 /// A configuration is written by hand; a larger file is a mistake.
@@ -100,12 +101,11 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     root.unsupported("replicas", "one gateway only: each has its own store");
     root.unsupported("intake", "revoke by the admin API");
     root.unsupported("tracing", later);
-    let mut server = server::server(&root.table("server", "server"), root.has("listener"));
-    let tables: Vec<Option<Listener>> =
-        root.tables("listener", "listener").iter().map(listener::listener).collect();
-    let mut listeners = listener::simple(&server.listen);
-    listeners.extend(tables.iter().flatten().cloned());
-    server.listen = listeners.iter().map(|listener| listener.listen.clone()).collect();
+    let server = server::server(&root.table("server", "server"), root.has("listener"));
+    let tables = root.tables("listener", "listener");
+    let Listeners { entrances, listeners, complete: all_listeners } =
+        listener::listeners(&server, &tables);
+    let addresses: Vec<Listen> = listeners.iter().map(|one| one.listen.clone()).collect();
     let store = server::store(&root.table("store", "store"));
     let (admin, admin_issuers) = admin::admin(&root.table("admin", "admin"), &store);
     let metrics = metrics::metrics(&root.table("metrics", "metrics"));
@@ -120,7 +120,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let whole = Whole { root, issuers: &issuers, upstreams: &upstreams, routes: &complete };
     whole.check(&admin_issuers);
     whole.check_listeners(&[
-        ("server", &server.listen),
+        ("server", &addresses),
         ("admin", &admin.listen),
         ("metrics", &metrics.listen),
     ]);
@@ -129,10 +129,11 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let all = issuers.iter().all(|entry| entry.value.is_some())
         && upstreams.iter().all(|entry| entry.value.is_some())
         && routes.iter().all(Option::is_some)
-        && tables.iter().all(Option::is_some);
+        && all_listeners;
     all.then(|| Config {
         path: root.reader.source.path.clone(),
         server,
+        entrances,
         listeners,
         admin,
         metrics,

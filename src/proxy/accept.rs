@@ -14,38 +14,30 @@ use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
-use crate::config::Listen;
-
-use super::core::{Accepted, Client, Command};
+use super::core::{Accepted, Command, Socket};
+use super::entrance::Entrance;
 
 /// How long to wait when there is no room or the system has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A bound socket, not blocking.
-pub enum Listener {
+pub enum Bound {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-/// What a listener asks of its connections: compiled from the configuration, never changed. A
-/// reload gives a listener other options for the connections that come then.
-#[derive(Debug)]
-pub struct ListenerOptions {
-    /// Where it listens, the port resolved.
-    pub address: Listen,
-}
-
-/// A socket and what it asks of its connections.
+/// A socket and how its connections begin. A reload gives a listener another entrance for the
+/// connections that come then.
 #[derive(Clone)]
-pub struct Listening {
-    pub socket: Arc<Listener>,
-    pub options: Arc<ListenerOptions>,
+pub struct Listener {
+    pub bound: Arc<Bound>,
+    pub entrance: Arc<Entrance>,
 }
 
 /// What is changed while it runs. The acceptor looks when it is woken.
 struct Orders {
     /// `None`: nothing new.
-    listeners: Option<Vec<Listening>>,
+    listeners: Option<Vec<Listener>>,
     stop: bool,
 }
 
@@ -71,7 +63,7 @@ pub struct Acceptor {
 
 impl Acceptor {
     pub fn spawn(
-        listeners: Vec<Listening>,
+        listeners: Vec<Listener>,
         targets: Vec<Target>,
         connections_max: usize,
     ) -> io::Result<Self> {
@@ -92,7 +84,7 @@ impl Acceptor {
     }
 
     /// From now on these listeners and no others. What waits on one that goes is still taken.
-    pub fn listen(&self, listeners: Vec<Listening>) {
+    pub fn listen(&self, listeners: Vec<Listener>) {
         self.desk.orders.lock().listeners = Some(listeners);
         self.wake();
     }
@@ -117,7 +109,7 @@ impl Acceptor {
 }
 
 fn run(desk: &Desk, targets: &[Target], woken: &UnixStream) -> io::Result<()> {
-    let mut listeners: Vec<Listening> = Vec::new();
+    let mut listeners: Vec<Listener> = Vec::new();
     let mut look = true;
     loop {
         if std::mem::take(&mut look) {
@@ -127,8 +119,8 @@ fn run(desk: &Desk, targets: &[Target], woken: &UnixStream) -> io::Result<()> {
             };
             if let Some(next) = next {
                 let gone = std::mem::replace(&mut listeners, next);
-                let stays = |one: &Listening| {
-                    listeners.iter().any(|other| Arc::ptr_eq(&one.socket, &other.socket))
+                let stays = |one: &Listener| {
+                    listeners.iter().any(|other| Arc::ptr_eq(&one.bound, &other.bound))
                 };
                 gone.iter()
                     .filter(|one| !stays(one))
@@ -141,10 +133,10 @@ fn run(desk: &Desk, targets: &[Target], woken: &UnixStream) -> io::Result<()> {
         }
         // At the limit new clients wait in the kernel's queue rather than take memory here.
         let full = desk.is_full(targets);
-        let watched: &[Listening] = if full { &[] } else { &listeners };
+        let watched: &[Listener] = if full { &[] } else { &listeners };
         let mut waits: Vec<PollFd<'_>> = vec![PollFd::new(woken, PollFlags::IN)];
         waits.extend(
-            watched.iter().map(|one| PollFd::from_borrowed_fd(one.socket.as_fd(), PollFlags::IN)),
+            watched.iter().map(|one| PollFd::from_borrowed_fd(one.bound.as_fd(), PollFlags::IN)),
         );
         let pause = Timespec::try_from(PAUSE).ok().filter(|_| full);
         match poll(&mut waits, pause.as_ref()) {
@@ -174,7 +166,7 @@ impl Desk {
     }
 
     /// Those whose connection stands already are not turned away with the socket.
-    fn accept_last(&self, listener: &Listening, targets: &[Target]) {
+    fn accept_last(&self, listener: &Listener, targets: &[Target]) {
         for _ in 0..64 {
             if !self.accept_waiting(listener, targets) {
                 return;
@@ -184,15 +176,15 @@ impl Desk {
 
     /// Takes what waits on one socket, a bounded number at a time so that the others get their
     /// turn; `true`: more may wait.
-    fn accept_waiting(&self, listener: &Listening, targets: &[Target]) -> bool {
+    fn accept_waiting(&self, listener: &Listener, targets: &[Target]) -> bool {
         for _ in 0..64 {
             if self.is_full(targets) {
                 return false;
             }
-            match listener.socket.accept() {
-                Ok(client) => {
-                    let options = Arc::clone(&listener.options);
-                    hand_over(Accepted { client, options }, targets);
+            match listener.bound.accept() {
+                Ok(socket) => {
+                    let entrance = Arc::clone(&listener.entrance);
+                    hand_over(Accepted { socket, entrance }, targets);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if is_of_client(&error) => {}
@@ -208,25 +200,25 @@ impl Desk {
     }
 }
 
-impl Listener {
-    fn accept(&self) -> io::Result<Client> {
+impl Bound {
+    fn accept(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
                 stream.set_nonblocking(true)?;
                 stream.set_nodelay(true)?;
-                Ok(Client::Tcp(stream, peer.ip()))
+                Ok(Socket::Tcp(stream, peer.ip()))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok(Client::Unix(stream))
+                Ok(Socket::Unix(stream))
             }
         }
     }
 }
 
-impl AsFd for Listener {
+impl AsFd for Bound {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(listener) => listener.as_fd(),

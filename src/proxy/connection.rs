@@ -7,20 +7,24 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+use base64::Engine as _;
 use http::HeaderValue;
 
 use crate::config::{IpNet, Limits};
 
-use super::accept::ListenerOptions;
 use super::io::Activity;
 
 /// See the module.
 pub struct Connection {
     pub peer: Option<IpAddr>,
     pub peer_text: HeaderValue,
-    /// Of the listener that it came to.
-    pub options: Arc<ListenerOptions>,
     trusted: Cell<bool>,
+    /// `https` where the connection has TLS, else `http`.
+    pub scheme: &'static str,
+    /// `Strict-Transport-Security` for its answers.
+    pub hsts: Option<HeaderValue>,
+    /// `Client-Cert` for the backend (RFC 9440).
+    pub client_cert: Option<HeaderValue>,
     activity: Arc<Activity>,
     busy: Cell<u32>,
     /// When it last became idle, and how many reads there had been.
@@ -37,16 +41,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        peer: Option<IpAddr>,
-        options: Arc<ListenerOptions>,
-        activity: Arc<Activity>,
-    ) -> Self {
+    pub(super) fn new(peer: Option<IpAddr>, activity: Arc<Activity>) -> Self {
         Self {
             peer,
             peer_text: peer_text(peer),
-            options,
             trusted: Cell::new(false),
+            scheme: "http",
+            hsts: None,
+            client_cert: None,
             activity,
             busy: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
@@ -68,6 +70,16 @@ impl Connection {
     pub(super) fn trust(&self, proxies: &[IpNet]) {
         let listed = |peer| proxies.iter().any(|net| net.contains(peer));
         self.trusted.set(self.peer.is_some_and(listed));
+    }
+
+    /// The connection has TLS; `client` is the certificate that the client showed, in DER.
+    pub(super) fn secure(&mut self, hsts: Option<HeaderValue>, client: Option<&[u8]>) {
+        self.scheme = "https";
+        self.hsts = hsts;
+        self.client_cert = client.and_then(|der| {
+            let base64 = base64::engine::general_purpose::STANDARD.encode(der);
+            HeaderValue::try_from(format!(":{base64}:")).ok()
+        });
     }
 
     pub(super) fn begin_request(&self) {

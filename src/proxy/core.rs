@@ -3,20 +3,14 @@
 //! way is shared with another but the published state.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -26,17 +20,21 @@ use crate::telemetry::access::CoreLog;
 use crate::telemetry::counters::{CoreCounters, Counters};
 use crate::telemetry::{CoreObserver, Observer};
 
-use super::accept::{ListenerOptions, Target};
+use super::accept::Target;
 use super::connection::Connection;
-use super::io::{ClientStream, Stream};
+use super::entrance::Entrance;
 use super::pool::Pool;
 use super::published::Published;
+use super::serve::serve;
 use super::streams::{self, Streams};
+use super::turnstile::Turnstile;
 use crate::desk::Desk;
 
 /// How often log lines are handed on and old connections looked for.
 const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SWEEP: u32 = 10;
+/// An RSA signature takes about a millisecond.
+const HANDSHAKES_PER_TURN: usize = 4;
 
 /// A connection that counts against the limit, for as long as this lives.
 pub struct Place(Arc<AtomicUsize>);
@@ -61,6 +59,9 @@ pub struct Core {
     draining: Cell<bool>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
+    /// TLS handshakes wait here for their turn.
+    pub(super) handshakes: Rc<Turnstile>,
+    pub(super) handshakes_failed: Cell<u64>,
 }
 
 /// The published state as one core holds it: counted without touching a line that other cores
@@ -77,13 +78,13 @@ impl std::ops::Deref for Snapshot {
 
 /// A client that was accepted, on its way to a core.
 pub struct Accepted {
-    pub client: Client,
-    /// Of the listener that it came to, as they were when it came.
-    pub options: Arc<ListenerOptions>,
+    pub socket: Socket,
+    /// That of its listener, as it was when the client came.
+    pub entrance: Arc<Entrance>,
 }
 
 /// Its socket.
-pub enum Client {
+pub enum Socket {
     Tcp(std::net::TcpStream, IpAddr),
     Unix(std::os::unix::net::UnixStream),
 }
@@ -162,6 +163,8 @@ async fn run(
         draining: Cell::new(false),
         connections: RefCell::default(),
         open,
+        handshakes: Turnstile::new(HANDSHAKES_PER_TURN),
+        handshakes_failed: Cell::new(0),
     });
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -219,6 +222,21 @@ impl Core {
         self.ids.next()
     }
 
+    /// The place of a connection that the acceptor has counted already.
+    pub(super) fn placed(&self) -> Place {
+        Place(Arc::clone(&self.open))
+    }
+
+    /// From here the sweeper looks after it.
+    pub(super) fn watch(&self, connection: &Rc<Connection>) {
+        connection.trust(&self.published().trusted_proxies);
+        self.connections.borrow_mut().push(Rc::clone(connection));
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     /// A place for a connection that outlives its serving task, as a tunnel does.
     pub(super) fn place(&self) -> Place {
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -274,66 +292,6 @@ impl Core {
             found.map_or(Duration::ZERO, |(_, timeout)| *timeout)
         });
     }
-}
-
-fn serve(core: &Rc<Core>, accepted: Accepted) {
-    let published = core.published();
-    let Accepted { client, options } = accepted;
-    let (stream, peer) = match client {
-        Client::Tcp(stream, peer) => {
-            (tokio::net::TcpStream::from_std(stream).map(Stream::Tcp), Some(peer.to_canonical()))
-        }
-        Client::Unix(stream) => (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None),
-    };
-    let Ok(stream) = stream else {
-        core.open.fetch_sub(1, Ordering::Relaxed);
-        return;
-    };
-    let (stream, activity) = ClientStream::new(stream);
-    let connection = Rc::new(Connection::new(peer, options, activity));
-    connection.trust(&published.trusted_proxies);
-    core.connections.borrow_mut().push(Rc::clone(&connection));
-    tokio::task::spawn_local(drive(Rc::clone(core), connection, stream, published));
-}
-
-/// Serves the connection until it ends, is told to drain, or is closed by the sweeper.
-async fn drive(
-    core: Rc<Core>,
-    connection: Rc<Connection>,
-    stream: ClientStream,
-    published: Rc<Snapshot>,
-) {
-    let service = {
-        let (core, connection) = (Rc::clone(&core), Rc::clone(&connection));
-        service_fn(move |request| {
-            let answering = super::handle(Rc::clone(&core), Rc::clone(&connection), request);
-            async move { Ok::<_, std::convert::Infallible>(answering.await) }
-        })
-    };
-    let limits = &published.limits;
-    let mut serving = http1::Builder::new()
-        .max_headers(limits.header_count_max)
-        .max_header_size(limits.header_bytes_max)
-        .max_buf_size(limits.header_bytes_max.max(64 * 1024))
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    drop(published);
-    let mut told = false;
-    std::future::poll_fn(|context: &mut Context<'_>| {
-        if connection.is_to_close() {
-            return Poll::Ready(());
-        }
-        if core.draining.get() && !told {
-            told = true;
-            Pin::new(&mut serving).graceful_shutdown();
-        }
-        connection.watch(context);
-        // A connection that fails has nobody left to be told; its exchange has written its line.
-        Pin::new(&mut serving).poll(context).map(|_| ())
-    })
-    .await;
-    connection.set_ended();
-    core.open.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Request ids: unique, short, without meaning. A random prefix per core and a counter.

@@ -10,13 +10,16 @@ use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
 use super::auth::Auth;
-use super::headers::GuardedNames;
+use super::entrance::Entrance;
+use super::headers::{self, GuardedNames};
 use super::route::{Route, RouteTable, Target};
 use super::upstream::{Addresses, Upstream};
 
 /// See the module.
 pub struct Published {
     pub routes: RouteTable,
+    /// How connections begin, by listener.
+    pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
@@ -78,15 +81,21 @@ pub fn compile(
             target,
         }))
     });
+    let entrances = Entrance::compile(config);
     let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
+    let asks_client = entrances.iter().any(|entrance| entrance.asks_client());
+    let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),
+        entrances,
         verifier,
         denylist,
         auth: Auth::compile(config, &carriers),
         carriers,
-        guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
+        guarded: Arc::new(GuardedNames::new(
+            identity.map(|(name, _)| name.clone()).chain(of_client),
+        )),
         trusted_proxies: config.server.trusted_proxies.clone(),
         external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,

@@ -33,6 +33,8 @@ mod durability;
 
 // HTTP/1.1 in both directions: connections, bodies, trailers.
 mod proxying;
+// TLS towards clients.
+mod tls;
 // WebSocket handshakes.
 mod upgrades;
 // What is open when a token stops to count.

@@ -82,7 +82,7 @@ const GENERAL: &[Case] = &[
     case(Code::UnknownKey, "[[upstream]]", "[admn]\n[[upstream]]", "[admin]\n[[upstream]]"),
     case(Code::Unsupported, KEYS, "keys = { jwks_url = \"https://id.example.com/keys\" }", KEYS),
     case(Code::Unsupported, KEYS, "keys = { discovery = true }", KEYS),
-    case(Code::Unsupported, LISTEN, "tls.certificates = []", LISTEN),
+    case(Code::MissingKey, LISTEN, "tls.certificates = []", LISTEN),
     case(Code::Unsupported, SERVERS, "servers = [\"https://a\"]", "servers = [\"http://a\"]"),
     case(
         Code::Unsupported,
@@ -495,8 +495,14 @@ fn each_notice_is_given_once_and_not_without_its_cause() {
 #[test]
 fn every_code_has_a_case() {
     let cases = [GENERAL, ISSUERS_AND_ROUTES, NOTICES].concat();
-    // The file itself, and the pod: they are no matter of a text.
-    let elsewhere = [Code::Unreadable, Code::OnePerPod];
+    // The file itself, the pod, and what is in certificates: they are no matter of a text.
+    let elsewhere = [
+        Code::Unreadable,
+        Code::OnePerPod,
+        Code::BadCertificate,
+        Code::CertificateDates,
+        Code::OpenPrivateKey,
+    ];
     for code in Code::ALL {
         assert!(
             elsewhere.contains(code) || cases.iter().any(|case| case.code == *code),

@@ -28,6 +28,7 @@ use crate::control::admin::FirstCredentialSource;
 use crate::control::config::{Desk, Trigger};
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
+use crate::control::traces::Exported;
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
 use crate::proxy;
 use crate::proxy::accept::Acceptor;
@@ -35,6 +36,7 @@ use crate::proxy::core::{Command, CoreHandle, Shared};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
 use crate::telemetry::counters::Counters;
+use crate::telemetry::trace::Tracer;
 
 use control_thread::{ControlThread, Parts};
 use listening::Sockets;
@@ -70,6 +72,8 @@ pub enum StartError {
     Bind(BindError),
     Store(store::StoreError),
     AdminToken(String),
+    /// Certificates that were to be trusted cannot be.
+    Trust(String),
     Thread(std::io::Error),
 }
 
@@ -113,10 +117,13 @@ impl Gateway {
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
         let (desk, asks) = crate::desk::desk();
+        let (tracer, spans) = Tracer::new();
+        let exported = Arc::new(Exported::default());
         let shared = Shared {
             published: Arc::clone(&published),
             observer,
             counters: Counters::default(),
+            tracer,
             log: log.clone(),
             desk,
         };
@@ -126,7 +133,8 @@ impl Gateway {
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
         let desk = Arc::new(desk);
-        let metrics = scrape::metrics(config, &shared, &cores, &store, &denylist, &desk);
+        let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };
+        let metrics = told.metrics(&store, &denylist, &desk);
         let control = ControlThread::start(Parts {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
@@ -138,6 +146,8 @@ impl Gateway {
             ready: Arc::clone(&ready),
             desk: Arc::clone(&desk),
             metrics,
+            spans,
+            exported,
         })?;
         let entrances = published.load().entrances.clone();
         let targets = cores.iter().map(CoreHandle::target).collect();
@@ -278,7 +288,7 @@ impl std::fmt::Display for StartError {
         match self {
             Self::Bind(error) => write!(out, "{error}"),
             Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
-            Self::AdminToken(text) => out.write_str(text),
+            Self::AdminToken(text) | Self::Trust(text) => out.write_str(text),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
         }
     }
@@ -289,7 +299,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Thread(error) => Some(error),
-            Self::Store(_) | Self::AdminToken(_) => None,
+            Self::Store(_) | Self::AdminToken(_) | Self::Trust(_) => None,
         }
     }
 }

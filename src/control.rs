@@ -4,7 +4,9 @@
 pub mod admin;
 pub mod config;
 pub mod metrics;
+pub mod outbound;
 pub mod people;
 pub mod sessions;
 pub mod store;
 pub mod tasks;
+pub mod traces;

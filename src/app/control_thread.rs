@@ -15,14 +15,17 @@ use crate::control::admin::{
 };
 use crate::control::config::Desk;
 use crate::control::metrics::{self, Metrics};
+use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
 use crate::control::sessions::Sessions;
 use crate::control::store::Store;
+use crate::control::traces::{self, Exported};
 use crate::denylist::Denylist;
 use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
+use crate::telemetry::trace::Span;
 
 use super::explain::route_explainer;
 use super::{StartError, certificates};
@@ -40,6 +43,8 @@ pub struct Parts<'c> {
     pub ready: Arc<AtomicBool>,
     pub desk: Arc<Desk>,
     pub metrics: Metrics,
+    pub spans: mpsc::Receiver<Vec<Span>>,
+    pub exported: Arc<Exported>,
 }
 
 /// The running control plane.
@@ -87,6 +92,13 @@ impl ControlThread {
             store_limit: parts.config.store.limit,
             ready: parts.ready,
         }));
+        let export = match &parts.config.tracing {
+            None => None,
+            Some(tracing) => {
+                let client = outbound::client(tracing.ca.as_deref()).map_err(StartError::Trust)?;
+                Some(traces::export(tracing.clone(), client, parts.spans, parts.exported))
+            }
+        };
         let (stop, stopped) = watch::channel(false);
         let (observations, asks) = (parts.observations, parts.asks);
         let handle = runtime.handle().clone();
@@ -94,6 +106,9 @@ impl ControlThread {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                if let Some(export) = export {
+                    runtime.spawn(export);
+                }
                 runtime.spawn(certificates);
                 runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));

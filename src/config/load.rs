@@ -14,7 +14,8 @@ use super::route::{self, Parsed};
 use super::source::Source;
 use super::whole::{Whole, named};
 use super::{
-    Config, Listen, Loaded, admin, issuer, listener, log, metrics, server, session, upstream,
+    Config, Listen, Loaded, admin, issuer, listener, log, metrics, server, session, traces,
+    upstream,
 };
 
 /// A configuration is written by hand; a larger file is a mistake.
@@ -96,11 +97,9 @@ fn keep_what_holds(found: &mut Vec<Diagnostic>) {
 
 /// `None` where something is missing that has no default; a diagnostic says what.
 fn walk(root: &Table<'_>) -> Option<Config> {
-    let later = "this version is configured by [server], [admin], [store], [log], [[issuer]], \
-                 [[upstream]] and [[route]]";
     root.unsupported("replicas", "one gateway only: each has its own store");
     root.unsupported("intake", "revoke by the admin API");
-    root.unsupported("tracing", later);
+    let tracing = traces::tracing(&root.table("tracing", "tracing"));
     let server = server::server(&root.table("server", "server"), root.has("listener"));
     let tables = root.tables("listener", "listener");
     let Listeners { entrances, listeners, complete: all_listeners } =
@@ -139,6 +138,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
         metrics,
         store,
         log,
+        tracing,
         session,
         issuers: issuers.into_iter().filter_map(|entry| entry.value).collect(),
         upstreams: upstreams.into_iter().filter_map(|entry| entry.value).collect(),

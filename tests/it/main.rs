@@ -56,6 +56,8 @@ mod admin;
 mod logs;
 // What Prometheus scrapes.
 mod metrics;
+// Spans for a collector.
+mod traces;
 // SIGTERM.
 mod drain;
 // Another config while it runs.

@@ -113,6 +113,7 @@ codes! {
     BadRedirect = 103,
     /// A condition that a client can get around to a route that asks for less.
     WayAround = 104,
+    BadRewrite = 105,
     BadOrigin = 140,
 }
 

@@ -48,6 +48,12 @@ pub enum Rejection {
     TooOldLogin {
         max_age_s: u64,
     },
+    /// Its body is larger than the route takes.
+    BodyTooLarge,
+    /// Its body did not come whole in time.
+    BodyTooSlow,
+    /// More requests are in flight than the gateway, or the route, takes.
+    Overloaded,
     /// A claim that the backend is to get as a header cannot be one.
     ClaimUnfit(String),
     Upstream(UpstreamFault),
@@ -93,10 +99,13 @@ struct Shape {
 /// begin each at zero.
 pub const CODES: &[&str] = &[
     "bad_request",
+    "body_timeout",
+    "body_too_large",
     "claim_unmet",
     "draining",
     "no_route",
     "not_ready",
+    "overloaded",
     "scope_missing",
     "token_expired",
     "token_invalid",
@@ -130,6 +139,9 @@ impl Rejection {
     pub fn reason(&self) -> String {
         match self {
             Self::BadRequest(fault) => fault.text().to_owned(),
+            Self::BodyTooLarge => "the body is larger than body_bytes_max".to_owned(),
+            Self::BodyTooSlow => "the body did not come within body_timeout".to_owned(),
+            Self::Overloaded => "requests_max are in flight".to_owned(),
             Self::NoRoute => "no route matches host and path".to_owned(),
             Self::Method(allow) => format!("served here: {allow}"),
             Self::Desk(fault) => fault.reason().to_owned(),
@@ -159,6 +171,18 @@ impl Rejection {
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
                 Shape::new(StatusCode::BAD_REQUEST, "bad_request", fault.text())
                     .challenged(challenge)
+            }
+            Self::BodyTooLarge => {
+                let text = "The body is too large";
+                Shape::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
+            }
+            Self::BodyTooSlow => {
+                let text = "The body did not come in time";
+                Shape::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", text)
+            }
+            Self::Overloaded => {
+                let text = "Too many requests are in flight";
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text).retry(1)
             }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
             Self::Method(allow) => {

@@ -59,6 +59,8 @@ pub struct Core {
     ids: RequestIds,
     pub(super) streams: Streams,
     draining: Cell<bool>,
+    /// In flight.
+    pub(super) requests: Cell<usize>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
     /// TLS handshakes wait here for their turn.
@@ -165,6 +167,7 @@ async fn run(
         ids: RequestIds::new(index),
         streams: Streams::default(),
         draining: Cell::new(false),
+        requests: Cell::new(0),
         connections: RefCell::default(),
         open,
         handshakes: Turnstile::new(HANDSHAKES_PER_TURN),

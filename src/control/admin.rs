@@ -33,6 +33,7 @@ mod plan;
 mod problem;
 mod query;
 mod record;
+mod registrations;
 mod selecting;
 mod serve;
 mod status;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::denylist::IssuerId;
+use crate::denylist::{IssuerId, Retention};
 use crate::keys::{Algorithm, KeySet};
 use crate::token::ClaimPath;
 
@@ -29,11 +29,22 @@ pub struct ClaimNames {
     pub indexed: Vec<(String, ClaimPath)>,
 }
 
+/// Which of an issuer's genuine tokens pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// All that are not denied.
+    #[default]
+    Denylist,
+    /// Those that are registered, by themselves or by their session, and not denied.
+    Allowlist,
+}
+
 /// What an issuer's tokens must be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Name in the config: for people, logs and metrics.
     pub name: String,
+    pub mode: Mode,
     pub id: IssuerId,
     /// The exact `iss` that its tokens must carry (unless missing and allowed to be).
     pub iss: Option<String>,
@@ -53,6 +64,20 @@ pub struct Policy {
     pub required: Vec<ClaimPath>,
     /// A claim that people are shown by, for example `email`.
     pub display: Option<ClaimPath>,
+}
+
+impl Policy {
+    /// How long what is said of its tokens must be kept.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            max_lifetime: self.max_lifetime,
+            session_lifetime_max: self.session_lifetime_max,
+            // The gateway renews no sessions itself.
+            renewed: false,
+            leeway: self.leeway,
+            iat_optional: self.missing.iat,
+        }
+    }
 }
 
 /// A policy and the keys in force. The control plane swaps the keys; the data plane reads them.

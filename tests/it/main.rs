@@ -22,6 +22,8 @@ mod credentials;
 mod cross_site;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
+// Issuers of which only registered sessions and tokens pass.
+mod allowlist;
 // Revoke, block and undo as people use them.
 mod acts;
 // Batch, export and import through the command line.

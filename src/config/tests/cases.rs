@@ -61,10 +61,10 @@ const GENERAL: &[Case] = &[
     case(Code::Unsupported, LISTEN, "tls.certificates = []", LISTEN),
     case(Code::Unsupported, SERVERS, "servers = [\"https://a\"]", "servers = [\"http://a\"]"),
     case(
-        Code::Unsupported,
+        Code::BadChoice,
         KEYS,
+        "mode = \"alowlist\"\nkeys = { jwks_file = \"keys.json\" }",
         "mode = \"allowlist\"\nkeys = { jwks_file = \"keys.json\" }",
-        "mode = \"denylist\"\nkeys = { jwks_file = \"keys.json\" }",
     ),
     case(Code::Exclusive, PATH, "path = \"/\"\npath_exact = \"/a\"", "path_exact = \"/a\""),
     case(

@@ -74,6 +74,9 @@ pub(super) enum Refused {
         id: String,
     },
     NoSuchRequest,
+    NoSuchRegistration {
+        id: String,
+    },
     MethodNotAllowed {
         allow: String,
     },
@@ -103,6 +106,8 @@ pub(super) enum Refused {
     BodyBroken,
     /// Members of a body that creates a denial.
     InvalidDenial(Vec<Fault>),
+    /// Members of a body that registers.
+    InvalidRegistration(Vec<Fault>),
     /// Members of any other body.
     InvalidBody(Vec<Fault>),
     /// Query parameters; the pointer is the parameter's name.
@@ -149,6 +154,9 @@ impl Refused {
             Self::NoSuchPath => (S::NOT_FOUND, "no_such_path", "Nothing is here"),
             Self::NoSuchDenial { .. } => (S::NOT_FOUND, "no_such_denial", "No such denial"),
             Self::AmbiguousId { .. } => (S::CONFLICT, "ambiguous_id", "More than one denial"),
+            Self::NoSuchRegistration { .. } => {
+                (S::NOT_FOUND, "no_such_registration", "No such registration")
+            }
             Self::NoSuchRequest => (S::NOT_FOUND, "no_such_request", "No such refused request"),
             Self::MethodNotAllowed { .. } => {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed")
@@ -179,6 +187,9 @@ impl Refused {
             }
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body_timeout", "The body did not arrive"),
             Self::BodyBroken => (S::BAD_REQUEST, "body_broken", "The body did not arrive"),
+            Self::InvalidRegistration(_) => {
+                (S::UNPROCESSABLE_ENTITY, "invalid_registration", "Nothing was registered")
+            }
             Self::InvalidDenial(_) => {
                 (S::UNPROCESSABLE_ENTITY, "invalid_denial", "The denial was not created")
             }
@@ -234,6 +245,9 @@ impl Refused {
             Self::AmbiguousId { id } => {
                 format!("More than one denial's id begins with {id:?}: give more of it.")
             }
+            Self::NoSuchRegistration { id } => {
+                format!("No registration's id is or begins with {id:?}.")
+            }
             Self::NoSuchRequest => "No refused request with this id is remembered: the last 4,096 \
                  are, since this process started."
                 .to_owned(),
@@ -265,9 +279,9 @@ impl Refused {
             }
             Self::BodyTimeout => "The body was not complete in time.".to_owned(),
             Self::BodyBroken => "The body stopped before its end.".to_owned(),
-            Self::InvalidDenial(faults) | Self::InvalidBody(faults) => {
-                how_many(faults, "member is", "members are")
-            }
+            Self::InvalidDenial(faults)
+            | Self::InvalidRegistration(faults)
+            | Self::InvalidBody(faults) => how_many(faults, "member is", "members are"),
             Self::InvalidQuery(faults) => how_many(faults, "parameter is", "parameters are"),
             Self::InvalidCursor => {
                 "Use next_cursor as it was given, with the same other parameters.".to_owned()
@@ -286,6 +300,7 @@ impl Refused {
 
     pub fn faults(&self) -> &[Fault] {
         if let Self::InvalidDenial(faults)
+        | Self::InvalidRegistration(faults)
         | Self::InvalidBody(faults)
         | Self::InvalidQuery(faults) = self
         {

@@ -8,6 +8,7 @@ use crate::clock::UnixMs;
 use crate::config::Role;
 use crate::control::people::{Person, Tally};
 use crate::denylist::Selector;
+use crate::verify::Mode;
 
 use super::Api;
 use super::answer::Answer;
@@ -32,6 +33,8 @@ struct Status {
     sequence: u64,
     store: StoreJson,
     denials: Denials,
+    /// In force; they count for the limit too.
+    registrations: u64,
     issuers: Vec<IssuerJson>,
     people: &'static str,
 }
@@ -58,6 +61,7 @@ struct Denials {
 #[derive(Serialize)]
 struct IssuerJson {
     name: String,
+    mode: &'static str,
     keys: usize,
     sightings: u64,
     /// Absent while nothing was seen.
@@ -85,6 +89,10 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
             let tally = api.people.tally(&issuer.policy.id);
             IssuerJson {
                 name: issuer.policy.name.clone(),
+                mode: match issuer.policy.mode {
+                    Mode::Denylist => "denylist",
+                    Mode::Allowlist => "allowlist",
+                },
                 keys: issuer.keys.load().keys().len(),
                 sightings: tally.sightings,
                 unrevocable: unrevocable(&tally),
@@ -99,6 +107,7 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
         sequence: api.store.sequence(),
         store: StoreJson { kind: "embedded" },
         denials: Denials { in_force: api.store.count(), limit: api.store_limit },
+        registrations: api.store.registrations(),
         issuers,
         people: if api.people.is_on() { "on" } else { "off" },
     };
@@ -111,7 +120,7 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
         let detail = "The gateway is not ready: it starts, or it drains.".to_owned();
         problems.push(Problem { code: "not_ready", severity: "page", detail });
     }
-    let (count, limit) = (api.store.count(), api.store_limit);
+    let (count, limit) = (api.store.records(), api.store_limit);
     if is_near(count, limit) {
         let detail = format!("{count} denials are in force and the limit is {limit}.");
         problems.push(Problem { code: "near_limit", severity: "page", detail });

@@ -28,7 +28,8 @@ use crate::sockets::bind;
 use crate::telemetry::Sighting;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
-    Check, ClaimNames, Issuer, Missing, Policy, SignatureCache, Signed, VerifiedToken, Verifier,
+    Check, ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Signed, VerifiedToken,
+    Verifier,
 };
 
 pub const MAIN: &str = "https://id.example.com/";
@@ -309,6 +310,7 @@ fn tokens() -> Vec<AdminToken> {
 fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
     let claim = |name: &str| ClaimPath::parse(name).unwrap();
     let policy = Policy {
+        mode: Mode::default(),
         name: name.to_owned(),
         id: IssuerId::new(iss),
         iss: Some(iss.to_owned()),

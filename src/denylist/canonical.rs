@@ -202,9 +202,10 @@ mod tests {
                 let form = of_selector(&issuer, &selector);
                 assert_eq!(kind(&form), Some(selector.kind()));
                 assert_eq!(read(&form), Some((issuer.clone(), selector.clone())));
-                let plain = match &selector {
-                    Selector::Registration(one) => Some(of_selector(&issuer, &one.selector())),
-                    _ => None,
+                let plain = if let Selector::Registration(one) = &selector {
+                    Some(of_selector(&issuer, &one.selector()))
+                } else {
+                    None
                 };
                 assert_eq!(registered(&form), plain);
                 assert_eq!(seen.insert(form, (issuer, selector)), None);

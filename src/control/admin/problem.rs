@@ -37,6 +37,8 @@ impl Fault {
     }
 }
 
+const UNFIT: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+
 /// Why a request was not done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Refused {
@@ -169,15 +171,15 @@ impl Refused {
             Self::LineTooLarge { .. } => {
                 (S::PAYLOAD_TOO_LARGE, "line_too_large", "The line is too large")
             }
-            Self::NotAnExport => (S::UNPROCESSABLE_ENTITY, "not_an_export", "Nothing was imported"),
+            Self::NotAnExport => (UNFIT, "not_an_export", "Nothing was imported"),
             Self::UnknownExportVersion { .. } => {
-                (S::UNPROCESSABLE_ENTITY, "unknown_export_version", "Nothing was imported")
+                (UNFIT, "unknown_export_version", "Nothing was imported")
             }
             Self::InvalidIdempotencyKey => {
                 (S::BAD_REQUEST, "invalid_idempotency_key", "The idempotency key is not one")
             }
             Self::IdempotencyKeyReused => {
-                (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "The key was used before")
+                (UNFIT, "idempotency_key_reused", "The key was used before")
             }
             Self::IdempotencyInProgress => {
                 (S::CONFLICT, "idempotency_in_progress", "The first call is under way")
@@ -188,17 +190,11 @@ impl Refused {
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body_timeout", "The body did not arrive"),
             Self::BodyBroken => (S::BAD_REQUEST, "body_broken", "The body did not arrive"),
             Self::InvalidRegistration(_) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_registration", "Nothing was registered")
+                (UNFIT, "invalid_registration", "Nothing was registered")
             }
-            Self::InvalidDenial(_) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_denial", "The denial was not created")
-            }
-            Self::InvalidBody(_) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_body", "The request was not done")
-            }
-            Self::InvalidQuery(_) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_query", "The request was not done")
-            }
+            Self::InvalidDenial(_) => (UNFIT, "invalid_denial", "The denial was not created"),
+            Self::InvalidBody(_) => (UNFIT, "invalid_body", "The request was not done"),
+            Self::InvalidQuery(_) => (UNFIT, "invalid_query", "The request was not done"),
             Self::InvalidCursor => (S::BAD_REQUEST, "invalid_cursor", "The cursor does not fit"),
             Self::NotReady => (S::SERVICE_UNAVAILABLE, "not_ready", "Not ready"),
             Self::DenylistFull { .. } => {

@@ -168,8 +168,7 @@ impl Verdict {
 
     fn registration_line(&self) -> Option<Line> {
         let check = if self.registered? {
-            let words: Vec<String> =
-                self.registrations.iter().map(|record| registered_in_words(record)).collect();
+            let words: Vec<String> = self.registrations.iter().map(registered_in_words).collect();
             Check::ok("registration", words.join("; "))
         } else {
             Check::fail("registration", "neither this token nor its session is registered")

@@ -26,6 +26,7 @@ mod input;
 mod query;
 mod raw;
 mod registrations;
+mod reload;
 mod run;
 mod shapes;
 mod status;
@@ -60,6 +61,7 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Registrations(asked) => registrations::run(asked, global, &console),
         Command::Audit(list) => audit::run(list, global, &console),
         Command::Explain(explain) => explain::run(explain, global, &console),
+        Command::Reload => reload::run(global, &console),
         Command::Status => status::run(global, &console),
         Command::Store(store) => store::run(store, global, &console),
         Command::Token(command) => token::run(command, &console),

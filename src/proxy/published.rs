@@ -19,7 +19,7 @@ use super::upstream::{Addresses, Upstream};
 pub struct Published {
     pub routes: RouteTable,
     /// How connections begin, by listener.
-    pub entrances: Vec<Entrance>,
+    pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
@@ -86,7 +86,7 @@ pub fn compile(
     let entrances = Entrance::compile(config);
     let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
-    let asks_client = entrances.iter().any(Entrance::asks_client);
+    let asks_client = entrances.iter().any(|entrance| entrance.asks_client());
     let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),

@@ -3,9 +3,14 @@
 //! One enum, one `match` to status, code and text. No text holds a token or a secret; what a
 //! caller sent is quoted only where it is an identifier of bounded length.
 
+mod kinds;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
+
+use crate::config::Diagnostics;
+use crate::control::config::ReloadFault;
 
 use super::answer::AnswerBody;
 
@@ -36,8 +41,6 @@ impl Fault {
         self.code == "unknown_member" && self.detail.starts_with("Did you mean")
     }
 }
-
-const UNFIT: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
 
 /// Why a request was not done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -122,91 +125,13 @@ pub(super) enum Refused {
     },
     StoreFailed(String),
     StoreSlow,
+    /// The config file cannot be used; what is in force stays.
+    BadConfig(Diagnostics),
+    /// The config file is good, and something of it cannot be had here and now.
+    ReloadNotPossible(String),
 }
 
 impl Refused {
-    /// Status, stable code and title.
-    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::MalformedJson { .. } => {
-                (S::BAD_REQUEST, "malformed_json", "The body is not JSON")
-            }
-            Self::DuplicateMember { .. } => {
-                (S::BAD_REQUEST, "duplicate_member", "A member is there twice")
-            }
-            Self::TokenMissing => {
-                (S::UNAUTHORIZED, "admin_token_missing", "An admin token is needed")
-            }
-            Self::TokenWrong => {
-                (S::UNAUTHORIZED, "admin_token_wrong", "The admin token is not known")
-            }
-            Self::TooManyFailures { .. } => {
-                (S::TOO_MANY_REQUESTS, "too_many_failures", "Too many wrong admin tokens")
-            }
-            Self::RoleTooSmall { .. } => {
-                (S::FORBIDDEN, "role_too_small", "The role does not allow this")
-            }
-            Self::IssuerNotAllowed { .. } => {
-                (S::FORBIDDEN, "issuer_not_allowed", "The credential is not for this issuer")
-            }
-            Self::CrossSite { .. } => {
-                (S::FORBIDDEN, "cross_site", "The request came from elsewhere")
-            }
-            Self::NoSuchPath => (S::NOT_FOUND, "no_such_path", "Nothing is here"),
-            Self::NoSuchDenial { .. } => (S::NOT_FOUND, "no_such_denial", "No such denial"),
-            Self::AmbiguousId { .. } => (S::CONFLICT, "ambiguous_id", "More than one denial"),
-            Self::NoSuchRegistration { .. } => {
-                (S::NOT_FOUND, "no_such_registration", "No such registration")
-            }
-            Self::NoSuchRequest => (S::NOT_FOUND, "no_such_request", "No such refused request"),
-            Self::MethodNotAllowed { .. } => {
-                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed")
-            }
-            Self::BodyTooLarge { .. } => {
-                (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large")
-            }
-            Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "not_json", "The body must be JSON"),
-            Self::NotNdjson => (S::UNSUPPORTED_MEDIA_TYPE, "not_ndjson", "The body must be NDJSON"),
-            Self::LineTooLarge { .. } => {
-                (S::PAYLOAD_TOO_LARGE, "line_too_large", "The line is too large")
-            }
-            Self::NotAnExport => (UNFIT, "not_an_export", "Nothing was imported"),
-            Self::UnknownExportVersion { .. } => {
-                (UNFIT, "unknown_export_version", "Nothing was imported")
-            }
-            Self::InvalidIdempotencyKey => {
-                (S::BAD_REQUEST, "invalid_idempotency_key", "The idempotency key is not one")
-            }
-            Self::IdempotencyKeyReused => {
-                (UNFIT, "idempotency_key_reused", "The key was used before")
-            }
-            Self::IdempotencyInProgress => {
-                (S::CONFLICT, "idempotency_in_progress", "The first call is under way")
-            }
-            Self::TooManyStreams => {
-                (S::TOO_MANY_REQUESTS, "too_many_streams", "Too many streams at once")
-            }
-            Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body_timeout", "The body did not arrive"),
-            Self::BodyBroken => (S::BAD_REQUEST, "body_broken", "The body did not arrive"),
-            Self::InvalidRegistration(_) => {
-                (UNFIT, "invalid_registration", "Nothing was registered")
-            }
-            Self::InvalidDenial(_) => (UNFIT, "invalid_denial", "The denial was not created"),
-            Self::InvalidBody(_) => (UNFIT, "invalid_body", "The request was not done"),
-            Self::InvalidQuery(_) => (UNFIT, "invalid_query", "The request was not done"),
-            Self::InvalidCursor => (S::BAD_REQUEST, "invalid_cursor", "The cursor does not fit"),
-            Self::NotReady => (S::SERVICE_UNAVAILABLE, "not_ready", "Not ready"),
-            Self::DenylistFull { .. } => {
-                (S::INSUFFICIENT_STORAGE, "denylist_full", "The denial was not created")
-            }
-            Self::StoreFailed(_) => {
-                (S::SERVICE_UNAVAILABLE, "store_failed", "The store did not take it")
-            }
-            Self::StoreSlow => (S::SERVICE_UNAVAILABLE, "store_slow", "The store is slow"),
-        }
-    }
-
     pub fn status(&self) -> StatusCode {
         self.kind().0
     }
@@ -288,10 +213,18 @@ impl Refused {
                  longer needed, or raise store.limit and restart."
             ),
             Self::StoreFailed(why) => format!("{why} Nothing was changed."),
+            Self::BadConfig(found) => {
+                format!("{} The config in force stays.", ReloadFault::Config(found.clone()))
+            }
+            Self::ReloadNotPossible(why) => format!("{why}. The config in force stays."),
             Self::StoreSlow => "The store has not answered in time; it may still take it. Repeat \
                  the call: what stands already is answered as such."
                 .to_owned(),
         }
+    }
+
+    fn diagnostics(&self) -> Option<serde_json::Value> {
+        if let Self::BadConfig(found) = self { Some(found.to_json()) } else { None }
     }
 
     pub fn faults(&self) -> &[Fault] {
@@ -316,6 +249,7 @@ impl Refused {
             detail: self.detail(),
             request_id,
             errors: self.faults(),
+            diagnostics: self.diagnostics(),
         };
         let text = serde_json::to_vec(&body).unwrap_or_default();
         let mut answer = Response::new(AnswerBody::Whole(Some(Bytes::from(text))));
@@ -366,6 +300,9 @@ struct Body<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
+    /// What is wrong with the config file, and where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diagnostics: Option<serde_json::Value>,
 }
 
 fn how_many(faults: &[Fault], one: &str, several: &str) -> String {

@@ -1,6 +1,10 @@
 //! Every answer of our own. One enum says why; one `match` turns it into status, code, challenge
 //! and text. The client learns no more than it may; the log line has the precise reason.
 
+mod bad_request;
+
+pub use bad_request::BadRequest;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -44,33 +48,6 @@ pub enum Rejection {
     NotTrusted,
     /// Its token stopped to count while it waited for the answer.
     Cut(Cause),
-}
-
-/// What is wrong with the request itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BadRequest {
-    Connect,
-    Trace,
-    TargetForm,
-    HostMissing,
-    HostRepeated,
-    HostInvalid,
-    HostDisagrees,
-    PathBytes,
-    PathEscape,
-    PathDots,
-    /// Its readings select different routes.
-    PathRoutes,
-    /// The route rewrites it, and its readings would be rewritten differently.
-    PathRewrite,
-    Upgrade,
-    /// Another than exactly `chunked`.
-    TransferCoding,
-    /// More than one credential, or one that can be read as two (RFC 6750 section 2).
-    TwoCredentials,
-    AuthorizationForm,
-    /// The proxy in front does not tell which request it asks about.
-    ForwardedRequest,
 }
 
 /// What went wrong behind us.
@@ -174,14 +151,19 @@ impl Rejection {
         }
     }
 
+    /// What the client may know, for those who say it in another form.
+    pub fn told(&self, policy: AnswerPolicy) -> (StatusCode, String) {
+        let shape = self.shape(policy);
+        (shape.status, shape.detail)
+    }
+
     fn shape(&self, policy: AnswerPolicy) -> Shape {
         match self {
             Self::BadRequest(fault) => {
                 let two =
                     matches!(fault, BadRequest::TwoCredentials | BadRequest::AuthorizationForm);
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
-                Shape::new(StatusCode::BAD_REQUEST, "bad_request", fault.text())
-                    .challenged(challenge)
+                Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
             Self::Method(allow) => {
@@ -284,30 +266,6 @@ fn token_text(code: &str) -> &'static str {
         "token_expired" => "The token has expired",
         "token_not_yet_valid" => "The token is not valid yet",
         _ => INVALID,
-    }
-}
-
-impl BadRequest {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Connect => "CONNECT is not served here",
-            Self::Trace => "TRACE is not served here",
-            Self::TargetForm => "The request target must begin with a slash",
-            Self::HostMissing => "The Host header is missing",
-            Self::HostRepeated => "There is more than one Host header",
-            Self::HostInvalid => "The Host header is not a host",
-            Self::HostDisagrees => "The Host header and the request target disagree",
-            Self::PathBytes => "The request target holds bytes that must be escaped",
-            Self::PathEscape => "The path holds an escape that is malformed or ambiguous",
-            Self::PathDots => "The path holds a dot segment",
-            Self::PathRewrite => "The path can be read in more than one way to rewrite it",
-            Self::PathRoutes => "The path can be read in more than one way",
-            Self::Upgrade => "The WebSocket handshake is malformed",
-            Self::TransferCoding => "The only transfer coding served here is chunked",
-            Self::TwoCredentials => "There is more than one credential",
-            Self::AuthorizationForm => "The Authorization header is malformed",
-            Self::ForwardedRequest => "X-Forwarded-Method, -Host and -Uri must tell one request",
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::tls::{H2, Tls};
 /// See the module.
 pub struct Entrance {
     pub tls: Option<Tls>,
+    pub http2: bool,
     /// Every request is answered with its `https://` address, at this port.
     pub redirect: Option<u16>,
 }
@@ -23,6 +24,17 @@ pub struct Begun {
     pub activity: std::sync::Arc<super::io::Activity>,
     pub peer: Option<IpAddr>,
     pub secure: Option<Secure>,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    Http1,
+    Http2,
+    /// The client's first bytes will say.
+    Either,
+    /// HTTP/1.1, and every answer leads to the encrypted listener at this port.
+    Redirect(u16),
 }
 
 /// What the handshake agreed on.
@@ -37,7 +49,9 @@ pub struct NotBegun;
 
 impl Entrance {
     fn new(config: &config::Entrance) -> Self {
-        Self { tls: config.tls.as_ref().and_then(Tls::new), redirect: None }
+        let http2 = config.http2;
+        let tls = config.tls.as_ref().and_then(|tls| Tls::new(tls, http2));
+        Self { tls, http2, redirect: None }
     }
 
     /// Of `[server]`: that of its addresses, and that of those which only redirect.
@@ -47,12 +61,26 @@ impl Entrance {
             config::Listen::Unix(_) => None,
         });
         let port = config.server.redirect_port.or(port).unwrap_or(443);
-        vec![Self::new(&config.server.entrance), Self { tls: None, redirect: Some(port) }]
+        vec![
+            Self::new(&config.server.entrance),
+            Self { tls: None, http2: false, redirect: Some(port) },
+        ]
     }
 
     /// Whether a connection needs [`Self::begin`].
     pub fn is_plain(&self) -> bool {
         self.tls.is_none()
+    }
+
+    /// What a connection speaks after this handshake, or without any.
+    pub fn protocol(&self, secure: Option<&Secure>) -> Protocol {
+        match (self.redirect, secure) {
+            (Some(port), _) => Protocol::Redirect(port),
+            (None, Some(secure)) if secure.http2 => Protocol::Http2,
+            (None, Some(_)) => Protocol::Http1,
+            (None, None) if self.http2 => Protocol::Either,
+            (None, None) => Protocol::Http1,
+        }
     }
 
     /// Clients may show a certificate.

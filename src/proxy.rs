@@ -109,6 +109,9 @@ async fn pass(
     if exchange.is_over_http2() {
         h2::check(request.headers(), &published.limits)?;
     }
+    if let Some(one_in) = published.trace_sample {
+        exchange.trace(one_in, request.headers());
+    }
     let request = canonical::Canonical::from_request(request)?;
     if let Some(auth) = &published.auth
         && let Some(place) = auth.place(request.path())?

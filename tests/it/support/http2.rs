@@ -24,6 +24,7 @@ pub struct Whole {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    #[allow(dead_code)]
     pub trailers: Option<HeaderMap>,
 }
 
@@ -104,6 +105,7 @@ impl Http2 {
     }
 
     /// Whether the server offers extended CONNECT (RFC 8441).
+    #[allow(dead_code)]
     pub fn offers_connect(&self) -> bool {
         self.sender.is_extended_connect_protocol_enabled()
     }

@@ -30,6 +30,7 @@ mod permit;
 mod pool;
 mod published;
 mod redirect;
+mod requirements;
 pub mod route;
 mod route_index;
 mod serve;

@@ -45,6 +45,8 @@ mod upgrades;
 mod streams;
 // One side breaks off.
 mod faults;
+// What a route asks of a good token beyond being good.
+mod requirements;
 // Which route a request gets, and routes that answer by themselves.
 mod routing;
 // One path, one reading.

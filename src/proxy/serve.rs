@@ -78,7 +78,7 @@ async fn drive(
             Some(false) => Some(Protocol::Http1),
             None => None,
         },
-        known => Some(known),
+        known @ (Protocol::Http1 | Protocol::Http2 | Protocol::Redirect(_)) => Some(known),
     };
     match protocol {
         Some(Protocol::Http1) => http1(&core, &connection, stream, published).await,

@@ -30,6 +30,7 @@ mod whole;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use flags::{Flags, from_flags};
 pub use init::{InitFault, Initial, init};
+pub use keys::{KeyFile, KeyForm, KeyLocation, KeyOrigin, RemoteKeys, is_loopback};
 pub use load::{load, parse};
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
@@ -202,6 +203,8 @@ pub struct Issuer {
     pub keys: Arc<KeySet>,
     /// For the table of `check`: `jwks_file keys.json`, `secret from env JWT_SECRET`.
     pub keys_source: String,
+    /// Where later keys come from.
+    pub origin: KeyOrigin,
 }
 
 impl std::fmt::Debug for Issuer {

@@ -98,6 +98,10 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    /// Keys over plain HTTP from another machine.
+    InsecureKeys = 110,
+    BadIssuerUrl = 111,
+    BadAuthorities = 112,
 }
 
 impl std::fmt::Display for Code {

@@ -57,7 +57,8 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         required,
         display,
     };
-    Some(Issuer { policy, keys: Arc::new(keys?), keys_source: source.shown })
+    let (keys, origin) = keys?;
+    Some(Issuer { policy, keys: Arc::new(keys), keys_source: source.shown, origin })
 }
 
 fn unsupported(table: &Table<'_>) {

@@ -1,6 +1,13 @@
 //! `keys` of an issuer: exactly one source. Reads the files and variables that it names and turns
 //! them into a key set; no message holds key material.
 
+mod clients;
+mod origin;
+mod remote;
+
+pub use origin::{KeyFile, KeyForm, KeyLocation, KeyOrigin, RemoteKeys};
+pub use remote::is_loopback;
+
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::files;
@@ -10,9 +17,19 @@ use crate::keys::{Algorithm, KeySet};
 use crate::secret::Secret;
 
 /// The sources, each an own key of the table.
-const SOURCES: [&str; 6] =
-    ["secret_env", "secret_file", "secret", "secrets", "pem_file", "jwks_file"];
-const ONE_OF: &str = "one of secret_env, secret_file, secrets, pem_file, jwks_file";
+const SOURCES: [&str; 9] = [
+    "secret_env",
+    "secret_file",
+    "secret",
+    "secrets",
+    "secrets_dir",
+    "pem_file",
+    "jwks_file",
+    "jwks_url",
+    "discovery",
+];
+const ONE_OF: &str = "one of discovery, jwks_url, jwks_file, pem_file, secret_env, secret_file, \
+                      secrets, secrets_dir";
 
 /// Where an issuer's keys come from, and what was read there.
 pub struct KeySource<'r> {
@@ -20,15 +37,21 @@ pub struct KeySource<'r> {
     /// For people; names files and variables, holds no key.
     pub shown: String,
     item: Item<'r>,
-    kid: Option<String>,
     /// `None`: it could not be read, and that was reported.
     material: Option<Material>,
 }
 
 enum Material {
-    Secrets(Vec<(Option<String>, Secret)>),
-    Pem(Vec<u8>),
-    Jwks(Vec<u8>),
+    Secrets(Vec<Named>),
+    File(KeyFile),
+    Remote(RemoteKeys),
+}
+
+/// A secret, its name, and the one client that it is for.
+struct Named {
+    kid: Option<String>,
+    client: Option<String>,
+    secret: Secret,
 }
 
 /// Reads the `keys` of an issuer's table.
@@ -37,29 +60,45 @@ pub fn source<'r>(issuer: &Table<'r>) -> Option<KeySource<'r>> {
     if item.is_string() {
         let message = "`keys` is a table that says where the keys are";
         let diagnostic = Diagnostic::error(Code::WrongType, message)
-            .help("keys = { jwks_file = \"keys.json\" }, or another source");
+            .help("keys = { discovery = true }, or another source");
         item.reader.report(&item.span, diagnostic);
         return None;
     }
     let table = item.table("`keys`", "issuer.keys")?;
-    let elsewhere = "save the key set as a file and name it: keys = { jwks_file = \"keys.json\" }";
-    table.unsupported("jwks_url", elsewhere);
-    table.unsupported("discovery", elsewhere);
-    table.unsupported("keys_max_stale", elsewhere);
+    let settings = remote::settings(&table);
     let kid = table.get("kid");
     let mut found: Vec<Item<'r>> = SOURCES.iter().filter_map(|key| table.get(key)).collect();
     found.sort_by_key(|item| item.key_span.start);
     let source = exactly_one(&table, found, &item);
     if let (Some(kid), Some(source)) = (&kid, &source)
-        && matches!(source.key.as_str(), "jwks_file" | "secrets")
+        && !matches!(
+            source.key.as_str(),
+            "pem_file" | "secret" | "secret_env" | "secret_file"
+        )
     {
         let message = format!("`kid` does not go with `{}`: it names its keys itself", source.key);
         kid.reader.report(&kid.key_span, Diagnostic::error(Code::Exclusive, message));
     }
     let kid = kid.and_then(|item| item.string()).map(|text| text.value);
-    let read = source.map(|source| read(source, kid));
+    if let Some(source) = &source {
+        only_for_fetched(&table, source);
+    }
+    let read = source.map(|source| read(source, kid, issuer, settings));
     table.finish();
-    read.flatten()
+    read
+}
+
+/// What says how to fetch says nothing about a file.
+fn only_for_fetched(table: &Table<'_>, source: &Item<'_>) {
+    if matches!(source.key.as_str(), "jwks_url" | "discovery") {
+        return;
+    }
+    for setting in remote::SETTINGS.iter().filter_map(|key| table.get(key)) {
+        let message = format!("`{}` is for keys that are fetched", show(&setting.key));
+        let diagnostic = Diagnostic::error(Code::Exclusive, message)
+            .help("it goes with `jwks_url` and `discovery`");
+        setting.reader.report(&setting.key_span, diagnostic);
+    }
 }
 
 fn exactly_one<'r>(table: &Table<'r>, found: Vec<Item<'r>>, keys: &Item<'r>) -> Option<Item<'r>> {
@@ -89,11 +128,24 @@ fn exactly_one<'r>(table: &Table<'r>, found: Vec<Item<'r>>, keys: &Item<'r>) -> 
     }
 }
 
-fn read(item: Item<'_>, kid: Option<String>) -> Option<KeySource<'_>> {
+fn read<'r>(
+    item: Item<'r>,
+    kid: Option<String>,
+    issuer: &Table<'_>,
+    settings: remote::Settings,
+) -> KeySource<'r> {
     let one = |secret: Option<Vec<u8>>| {
-        secret.map(|bytes| Material::Secrets(vec![(kid.clone(), Secret::new(bytes))]))
+        let named = |bytes| Named { kid: kid.clone(), client: None, secret: Secret::new(bytes) };
+        secret.map(|bytes| Material::Secrets(vec![named(bytes)]))
     };
-    let file_name = |item: &Item<'_>| item.string().map(|text| text.raw).unwrap_or_default();
+    let file = |form: KeyForm| {
+        let path = item.reader.resolve(&item.string()?.value);
+        Some(Material::File(KeyFile { path, form }))
+    };
+    let named = |what: &str| {
+        let raw = item.quiet_string().map(|text| text.raw).unwrap_or_default();
+        format!("{what} {}", show(&raw))
+    };
     let (is_secret, shown, material) = match item.key.as_str() {
         "secret_env" => {
             let material = one(secret_variable(&item));
@@ -101,23 +153,36 @@ fn read(item: Item<'_>, kid: Option<String>) -> Option<KeySource<'_>> {
             let name = material.as_ref().and_then(|_| item.string()).map(|text| text.value);
             (true, format!("secret from env {}", name.unwrap_or_default()), material)
         }
-        "secret_file" => (true, "secret from a file".to_owned(), one(secret_file(&item))),
+        "secret_file" => {
+            // Reads it once, for the words that only a secret's file earns.
+            let readable = secret_file(&item).is_some();
+            let form = KeyForm::Secret { kid: kid.clone() };
+            let material = if readable { file(form) } else { None };
+            (true, "secret from a file".to_owned(), material)
+        }
         "secret" => (true, "secret written inline".to_owned(), one(inline(&item))),
         "secrets" => {
-            let secrets = by_kid(&item);
+            let secrets = clients::by_kid(&item);
             let count = secrets.as_ref().map_or(0, Vec::len);
             (true, format!("{count} secrets by kid"), secrets.map(Material::Secrets))
         }
-        "pem_file" => {
-            let shown = format!("pem_file {}", show(&file_name(&item)));
-            (false, shown, public_file(&item).map(Material::Pem))
+        "secrets_dir" => (true, named("secrets in"), file(KeyForm::SecretDirectory)),
+        "pem_file" => (false, named("pem_file"), file(KeyForm::Pem { kid: kid.clone() })),
+        "jwks_file" => (false, named("jwks_file"), file(KeyForm::Jwks)),
+        "jwks_url" => {
+            let location = remote::jwks_url(&item, settings.allow_http);
+            (false, named("jwks_url"), fetched(location, settings))
         }
         _ => {
-            let shown = format!("jwks_file {}", show(&file_name(&item)));
-            (false, shown, public_file(&item).map(Material::Jwks))
+            let location = remote::discovery(&item, issuer, settings.allow_http);
+            (false, "by discovery".to_owned(), fetched(location, settings))
         }
     };
-    Some(KeySource { is_secret, shown, item, kid, material })
+    KeySource { is_secret, shown, item, material }
+}
+
+fn fetched(location: Option<KeyLocation>, settings: remote::Settings) -> Option<Material> {
+    location.map(|location| Material::Remote(settings.at(location)))
 }
 
 fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
@@ -135,81 +200,74 @@ fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
     Some(text.value.into_bytes())
 }
 
-/// `secrets = { KID = { env = "…" }, KID = { file = "…" } }`.
-fn by_kid(item: &Item<'_>) -> Option<Vec<(Option<String>, Secret)>> {
-    let entries = item.table("`secrets`", "issuer.keys.secrets")?.entries();
-    if entries.is_empty() {
-        let message = "`secrets` holds no secret";
-        let help = "secrets = { client-a = { env = \"CLIENT_A_SECRET\" } }";
-        item.reader.report(&item.span, Diagnostic::error(Code::Empty, message).help(help));
-        return None;
-    }
-    let count = entries.len();
-    let mut secrets = Vec::new();
-    for entry in entries {
-        if !entry.is_table() {
-            // Its type only: the value may be the secret.
-            entry.wrong_type("a table with `env` or `file`");
-            continue;
-        }
-        let Some(table) = entry.table("a secret of `secrets`", "issuer.keys.secrets.KID") else {
-            continue;
-        };
-        let bytes = match (table.get("env"), table.get("file")) {
-            (Some(env), None) => secret_variable(&env),
-            (None, Some(file)) => secret_file(&file),
-            (Some(_), Some(_)) | (None, None) => {
-                let message = "a secret has exactly one of `env` and `file`";
-                entry.reader.report(&entry.span, Diagnostic::error(Code::Exclusive, message));
-                None
+impl KeySource<'_> {
+    /// The keys of the start, empty where they must be fetched first, and where later ones come
+    /// from. `None`: there is none, which is reported.
+    pub fn load(&self, allowed: &[Algorithm]) -> Option<(KeySet, KeyOrigin)> {
+        match self.material.as_ref()? {
+            Material::Secrets(secrets) => {
+                self.secrets(secrets, allowed).map(|set| (set, KeyOrigin::Fixed))
             }
-        };
-        table.finish();
-        secrets.extend(bytes.map(|bytes| (Some(entry.key.clone()), Secret::new(bytes))));
+            Material::Remote(remote) => {
+                Some((KeySet::default(), KeyOrigin::Remote(remote.clone())))
+            }
+            Material::File(file) => {
+                let set = match &file.form {
+                    // As strict as for any secret of the config.
+                    KeyForm::Secret { kid } => self.secret_of(file, kid.as_deref(), allowed)?,
+                    KeyForm::SecretDirectory | KeyForm::Jwks | KeyForm::Pem { .. } => {
+                        self.file(file, allowed)?
+                    }
+                };
+                Some((set, KeyOrigin::File(file.clone())))
+            }
+        }
     }
-    (secrets.len() == count).then_some(secrets)
-}
 
-fn public_file(item: &Item<'_>) -> Option<Vec<u8>> {
-    let path = item.reader.resolve(&item.string()?.value);
-    match files::read(&path) {
-        Ok(content) => Some(content.bytes),
-        Err(why) => {
+    fn file(&self, file: &KeyFile, allowed: &[Algorithm]) -> Option<KeySet> {
+        if let Err(why) = std::fs::metadata(&file.path).and(std::fs::File::open(&file.path)) {
+            let why = files::read(&file.path).err().unwrap_or_else(|| why.to_string());
             let diagnostic = Diagnostic::error(Code::FileUnreadable, "the key file cannot be read")
                 .detail(why)
                 .help("relative paths start at the config file's directory");
-            item.reader.report(&item.span, diagnostic);
-            None
+            self.item.reader.report(&self.item.span, diagnostic);
+            return None;
         }
-    }
-}
-
-impl KeySource<'_> {
-    /// The key set, or a report of why there is none.
-    pub fn load(&self, allowed: &[Algorithm]) -> Option<KeySet> {
-        let built = match self.material.as_ref()? {
-            Material::Secrets(secrets) => return self.secrets(secrets, allowed),
-            Material::Pem(pem) => KeySet::from_pem(pem, self.kid.as_deref(), allowed),
-            Material::Jwks(json) => KeySet::from_jwks(json, allowed).map(|(set, skipped)| {
+        match file.read(allowed) {
+            Ok((set, skipped)) => {
                 for why in skipped {
                     let message = format!("a key of the set is not used: {why}");
                     let diagnostic = Diagnostic::note(Code::SkippedKey, message);
                     self.item.reader.report(&self.item.span, diagnostic);
                 }
-                set
-            }),
-        };
-        built.map_err(|fault| self.refuse(&fault.to_string())).ok()
+                Some(set)
+            }
+            Err(fault) => {
+                self.refuse(&fault);
+                None
+            }
+        }
+    }
+
+    fn secret_of(
+        &self,
+        file: &KeyFile,
+        kid: Option<&str>,
+        allowed: &[Algorithm],
+    ) -> Option<KeySet> {
+        let bytes = files::trim_newline(files::read_unnamed(&file.path).ok()?.bytes);
+        let kid = kid.map(str::to_owned);
+        self.secrets(&[Named { kid, client: None, secret: Secret::new(bytes) }], allowed)
     }
 
     fn secrets(
         &self,
-        secrets: &[(Option<String>, Secret)],
+        secrets: &[Named],
         allowed: &[Algorithm],
     ) -> Option<KeySet> {
-        let least = allowed.iter().map(|algorithm| secret_bytes_min(*algorithm)).max().unwrap_or(0);
+        let least = allowed.iter().map(|algorithm| algorithm.secret_bytes_min()).max().unwrap_or(0);
         let mut sets = Vec::new();
-        for (kid, secret) in secrets {
+        for Named { kid, client, secret } in secrets {
             let length = secret.expose().len();
             if length < least {
                 let which = kid.as_ref().map(|kid| format!(" for kid {}", show(kid)));
@@ -224,7 +282,10 @@ impl KeySource<'_> {
                 continue;
             }
             match KeySet::from_secret(secret, kid.as_deref(), allowed) {
-                Ok(set) => sets.push(set),
+                Ok(set) => sets.push(match client {
+                    Some(client) => set.of_client(client),
+                    None => set,
+                }),
                 Err(fault) => self.refuse(&fault.to_string()),
             }
         }
@@ -235,23 +296,5 @@ impl KeySource<'_> {
         let message = "the keys cannot be used";
         let diagnostic = Diagnostic::error(Code::BadKey, message).detail(fault);
         self.item.reader.report(&self.item.span, diagnostic);
-    }
-}
-
-/// RFC 7518 section 3.2: as long as the hash.
-fn secret_bytes_min(algorithm: Algorithm) -> usize {
-    match algorithm {
-        Algorithm::HS256 => 32,
-        Algorithm::HS384 => 48,
-        Algorithm::HS512 => 64,
-        Algorithm::RS256
-        | Algorithm::RS384
-        | Algorithm::RS512
-        | Algorithm::PS256
-        | Algorithm::PS384
-        | Algorithm::PS512
-        | Algorithm::ES256
-        | Algorithm::ES384
-        | Algorithm::EdDSA => 0,
     }
 }

@@ -14,16 +14,20 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use crate::clock::UnixMs;
 use crate::config::{Config, Listen};
 use crate::control::admin::FirstCredentialSource;
+use crate::control::keys::{KeyRing, Prepared};
+use crate::control::metrics::{Metrics, Sources};
 use crate::control::store::{self, Store};
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
 use crate::proxy::accept::{Acceptor, Listener};
 use crate::proxy::core::{Command, CoreHandle, Shared};
-use crate::proxy::{self, Addresses, Published};
+use crate::proxy::{self, Addresses, Nudge, Nudges, Published};
 use crate::sockets::{self, Bound, Socket, SocketFile};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
+use crate::telemetry::counters::Counters;
 use crate::verify::{Issuer, SignatureCache, Verifier};
 
 use control_thread::{ControlThread, Parts};
@@ -83,14 +87,45 @@ impl Gateway {
         let store_options = store::Options { limit: config.store.limit };
         let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
-        let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
+        let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
+        let prepared = keys.prepare(&config.issuers);
+        let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist, &prepared)));
+        keys.commit(prepared);
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
-        let shared = Shared { published: Arc::clone(&published), observer, log: log.clone() };
+        let counters = Counters::default();
+        let shared = Shared {
+            published: Arc::clone(&published),
+            observer: observer.clone(),
+            counters: counters.clone(),
+            log: log.clone(),
+        };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
-        tell_cores_of_changes(&denylist, &cores);
+        denylist.listen(announcer(&cores));
+        keys.listen(announcer(&cores));
         let ready = Arc::new(AtomicBool::new(true));
+        let started_at = UnixMs::now();
+        let keys_read_at = Arc::clone(&keys);
+        let (verifier_of, routes_of) = (Arc::clone(&published), Arc::clone(&published));
+        let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
+        let metrics = Metrics::new(Sources {
+            counters,
+            store: store.clone(),
+            store_file: config.store.path.join("denials.redb"),
+            store_limit: config.store.limit,
+            denylist: Arc::clone(&denylist),
+            verifier: Box::new(move || Arc::clone(&verifier_of.load().verifier)),
+            routes: Box::new(move || routes_of.load().routes.names()),
+            connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
+            // The configuration and the keys in files are read once, at the start.
+            reload: Box::new(move || (true, started_at)),
+            keys_read_at: Box::new(move |issuer| keys_read_at.read_at(issuer).or(Some(started_at))),
+            certificates: Box::new(Vec::new),
+            observer,
+            log: log.clone(),
+            codes: proxy::answer::CODES,
+        });
         let control = ControlThread::start(Parts {
             config: &config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
@@ -99,6 +134,8 @@ impl Gateway {
             published,
             observations,
             ready: Arc::clone(&ready),
+            keys,
+            metrics,
         })?;
         let (listeners, listen, socket_files) = apart(bound);
         let targets = cores.iter().map(CoreHandle::target).collect();
@@ -126,6 +163,11 @@ impl Gateway {
     /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         self.control.admin()
+    }
+
+    /// Where metrics are scraped, as people type it.
+    pub fn metrics_urls(&self) -> Vec<String> {
+        self.control.metrics().iter().map(Listen::url).collect()
     }
 
     /// The listening addresses as people type them.
@@ -180,15 +222,16 @@ impl Gateway {
 
 /// A change of the table reaches the open streams: the store's thread calls this after the table
 /// and before it acknowledges.
-fn tell_cores_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
+/// The ring of keys does so for keys that are gone.
+fn announcer(cores: &[CoreHandle]) -> Box<dyn Fn(Vec<Fingerprint>) + Send + Sync> {
     let commands: Vec<_> = cores.iter().map(|core| core.commands.downgrade()).collect();
-    denylist.listen(Box::new(move |marks| {
+    Box::new(move |marks| {
         let marks: Arc<[Fingerprint]> = marks.into();
         for commands in commands.iter().filter_map(|commands| commands.upgrade()) {
             // A core that has ended has no streams.
             commands.send(Command::Changed(Arc::clone(&marks))).ok();
         }
-    }));
+    })
 }
 
 /// The sockets for the acceptor; their addresses; the files that leave with the gateway.
@@ -212,15 +255,25 @@ fn open(cores: &[CoreHandle]) -> usize {
 }
 
 /// Compiles what the data plane is to know.
-pub(crate) fn publish(config: &Config, denylist: &Arc<Denylist>) -> Published {
-    let issuers = config
-        .issuers
-        .iter()
-        .map(|issuer| Arc::new(Issuer::new(issuer.policy.clone(), Arc::clone(&issuer.keys))))
+pub(crate) fn publish(config: &Config, denylist: &Arc<Denylist>, keys: &[Prepared]) -> Published {
+    let issuers = config.issuers.iter().zip(keys);
+    let issuers = issuers
+        .map(|(issuer, keys)| {
+            Arc::new(Issuer::with_cell(issuer.policy.clone(), Arc::clone(&keys.cell)))
+        })
         .collect();
+    let lines = keys.iter().filter_map(|keys| keys.line.clone());
+    let nudges = Nudges::new(
+        lines.map(|line| (line.issuer, Nudge::new(line.asked, line.refresh, line.wait))),
+    );
     let cache = Arc::new(SignatureCache::new(config.server.signature_cache_bytes));
     let verifier = Arc::new(Verifier::new(issuers, denylist.fingerprinter().clone(), cache));
-    proxy::compile(config, verifier, Arc::clone(denylist), &mut Addresses::default())
+    proxy::compile(config, verifier, Arc::clone(denylist), nudges, &mut Addresses::default())
+}
+
+/// The keys that a configuration holds itself: for looking at it without fetching any.
+pub(crate) fn unfetched(config: &Config, denylist: &Denylist) -> Vec<Prepared> {
+    KeyRing::new(&config.store.path, denylist.fingerprinter().clone()).prepare(&config.issuers)
 }
 
 fn start_cores(threads: usize, shared: &Shared) -> std::io::Result<Vec<CoreHandle>> {

@@ -14,11 +14,13 @@ mod item;
 mod keys;
 mod load;
 mod mask;
+mod metrics;
 mod order;
 mod report;
 mod route;
 mod secrets;
 mod server;
+mod session;
 mod source;
 mod suggest;
 #[cfg(test)]
@@ -30,7 +32,7 @@ mod whole;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use flags::{Flags, from_flags};
 pub use init::{InitFault, Initial, init};
-pub use keys::{KeyFile, KeyForm, KeyLocation, KeyOrigin, RemoteKeys, is_loopback};
+pub use keys::{KeyLocation, RemoteKeys, is_loopback};
 pub use load::{load, parse};
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
@@ -60,12 +62,19 @@ pub struct Config {
     pub path: PathBuf,
     pub server: Server,
     pub admin: Admin,
+    pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
+}
+
+/// Where metrics are scraped; nowhere by default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metrics {
+    pub listen: Vec<Listen>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +88,8 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of our own pages, besides the one that a request was sent to.
+    pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
     /// How long a drain waits for requests in flight.
@@ -203,8 +214,8 @@ pub struct Issuer {
     pub keys: Arc<KeySet>,
     /// For the table of `check`: `jwks_file keys.json`, `secret from env JWT_SECRET`.
     pub keys_source: String,
-    /// Where later keys come from.
-    pub origin: KeyOrigin,
+    /// Where they are fetched; `keys` is empty then.
+    pub remote: Option<RemoteKeys>,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -336,6 +347,16 @@ pub enum Access {
 pub enum Carrier {
     Bearer,
     Cookie(String),
+}
+
+impl Carrier {
+    /// The browser sends it by itself, whoever asked for the request.
+    pub fn is_cookie(&self) -> bool {
+        match self {
+            Self::Bearer => false,
+            Self::Cookie(_) => true,
+        }
+    }
 }
 
 /// What becomes of the token on the way to the backend.

@@ -2,5 +2,7 @@
 //! runtime; what it decides reaches the data plane as published state only.
 
 pub mod admin;
+pub mod keys;
+pub mod metrics;
 pub mod people;
 pub mod store;

@@ -16,10 +16,12 @@ mod connection;
 mod cookie;
 pub mod core;
 mod credential;
+mod cross_site;
 mod exchange;
 mod forward;
 mod headers;
 mod io;
+mod nudge;
 mod path;
 mod permit;
 mod pool;
@@ -34,6 +36,7 @@ use std::rc::Rc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
 pub use upstream::{Addresses, Upstream};
 
@@ -88,9 +91,9 @@ async fn pass(
     let route = published.routes.select(&request)?;
     exchange.routed(route);
     let credential = credential::present(&request, route, &published)?;
-    let token = credential::verify(credential, route, &published, now)?;
+    let token = credential::verify(core, credential, route, &published, now).await?;
     exchange.verified(token.as_ref());
-    let permit = permit::decide(request, route, token, &published, now)?;
+    let permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {
         None => forward::send(core, connection, exchange, permit, &published).await,
         Some(stream) => {

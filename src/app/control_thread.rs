@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
 use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
+use crate::control::keys::KeyRing;
+use crate::control::metrics::{self, Metrics};
 use crate::control::people::{self, People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
@@ -31,11 +33,14 @@ pub struct Parts<'c> {
     pub published: Arc<ArcSwap<Published>>,
     pub observations: mpsc::Receiver<Observations>,
     pub ready: Arc<AtomicBool>,
+    pub keys: Arc<KeyRing>,
+    pub metrics: Metrics,
 }
 
 /// The running control plane.
 pub struct ControlThread {
     admin: Vec<Listen>,
+    metrics: Vec<Listen>,
     credential: Option<FirstCredentialSource>,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
@@ -50,6 +55,7 @@ impl ControlThread {
             .map_err(StartError::Thread)?;
         let (tokens, credential) = credentials(&parts)?;
         let (listeners, admin) = bind(&runtime, &parts.config.admin.listen)?;
+        let (scraped, metrics_at) = bind(&runtime, &parts.config.metrics.listen)?;
         let people = Arc::new(People::new(
             parts.config.admin.people,
             parts.denylist.fingerprinter().clone(),
@@ -69,22 +75,34 @@ impl ControlThread {
             store_limit: parts.config.store.limit,
             log_subject: parts.config.log.subject,
             ready: parts.ready,
+            keys: Arc::clone(&parts.keys),
         }));
+        parts.keys.run(runtime.handle().clone());
         let (stop, stopped) = watch::channel(false);
         let observations = parts.observations;
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
                 runtime.spawn(people::watch(observations, people, refusals));
+                let metrics = Arc::new(parts.metrics);
+                for listener in scraped {
+                    let metrics = Arc::clone(&metrics);
+                    runtime.spawn(metrics::serve(listener, metrics, stopped.clone()));
+                }
                 runtime.block_on(admin::serve(listeners, api, until(stopped)));
             })
             .map_err(StartError::Thread)?;
-        Ok(Self { admin, credential, stop, thread })
+        Ok(Self { admin, metrics: metrics_at, credential, stop, thread })
     }
 
     /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         &self.admin
+    }
+
+    /// Where metrics are scraped, ports resolved.
+    pub fn metrics(&self) -> &[Listen] {
+        &self.metrics
     }
 
     pub fn credential(&self) -> Option<&FirstCredentialSource> {

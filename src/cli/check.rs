@@ -58,7 +58,8 @@ struct Refused {
 fn answer(config: &Config, url: &str) -> Asked {
     let (denylist, _writer) =
         crate::denylist::Denylist::new(crate::denylist::Fingerprinter::random());
-    let published = crate::app::publish(config, &denylist);
+    let keys = crate::app::unfetched(config, &denylist);
+    let published = crate::app::publish(config, &denylist, &keys);
     let found = match ask::route(&published.routes, url) {
         Ok((number, route)) => Ok(Found {
             number,

@@ -102,6 +102,7 @@ codes! {
     InsecureKeys = 110,
     BadIssuerUrl = 111,
     BadAuthorities = 112,
+    BadOrigin = 140,
 }
 
 impl std::fmt::Display for Code {

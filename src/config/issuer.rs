@@ -57,8 +57,8 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         required,
         display,
     };
-    let (keys, origin) = keys?;
-    Some(Issuer { policy, keys: Arc::new(keys), keys_source: source.shown, origin })
+    let remote = source.remote();
+    Some(Issuer { policy, keys: Arc::new(keys?), keys_source: source.shown, remote })
 }
 
 fn unsupported(table: &Table<'_>) {

@@ -2,11 +2,9 @@
 //! them into a key set; no message holds key material.
 
 mod clients;
-mod origin;
 mod remote;
 
-pub use origin::{KeyFile, KeyForm, KeyLocation, KeyOrigin, RemoteKeys};
-pub use remote::is_loopback;
+pub use remote::{KeyLocation, RemoteKeys, is_loopback};
 
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
@@ -37,14 +35,17 @@ pub struct KeySource<'r> {
     /// For people; names files and variables, holds no key.
     pub shown: String,
     item: Item<'r>,
+    kid: Option<String>,
     /// `None`: it could not be read, and that was reported.
     material: Option<Material>,
 }
 
 enum Material {
     Secrets(Vec<Named>),
-    File(KeyFile),
-    Remote(RemoteKeys),
+    Pem(Vec<u8>),
+    Jwks(Vec<u8>),
+    /// Not here yet.
+    Remote(Box<RemoteKeys>),
 }
 
 /// A secret, its name, and the one client that it is for.
@@ -71,34 +72,18 @@ pub fn source<'r>(issuer: &Table<'r>) -> Option<KeySource<'r>> {
     found.sort_by_key(|item| item.key_span.start);
     let source = exactly_one(&table, found, &item);
     if let (Some(kid), Some(source)) = (&kid, &source)
-        && !matches!(
-            source.key.as_str(),
-            "pem_file" | "secret" | "secret_env" | "secret_file"
-        )
+        && !matches!(source.key.as_str(), "pem_file" | "secret" | "secret_env" | "secret_file")
     {
         let message = format!("`kid` does not go with `{}`: it names its keys itself", source.key);
         kid.reader.report(&kid.key_span, Diagnostic::error(Code::Exclusive, message));
     }
     let kid = kid.and_then(|item| item.string()).map(|text| text.value);
     if let Some(source) = &source {
-        only_for_fetched(&table, source);
+        remote::only_for_fetched(&table, source);
     }
     let read = source.map(|source| read(source, kid, issuer, settings));
     table.finish();
     read
-}
-
-/// What says how to fetch says nothing about a file.
-fn only_for_fetched(table: &Table<'_>, source: &Item<'_>) {
-    if matches!(source.key.as_str(), "jwks_url" | "discovery") {
-        return;
-    }
-    for setting in remote::SETTINGS.iter().filter_map(|key| table.get(key)) {
-        let message = format!("`{}` is for keys that are fetched", show(&setting.key));
-        let diagnostic = Diagnostic::error(Code::Exclusive, message)
-            .help("it goes with `jwks_url` and `discovery`");
-        setting.reader.report(&setting.key_span, diagnostic);
-    }
 }
 
 fn exactly_one<'r>(table: &Table<'r>, found: Vec<Item<'r>>, keys: &Item<'r>) -> Option<Item<'r>> {
@@ -138,14 +123,7 @@ fn read<'r>(
         let named = |bytes| Named { kid: kid.clone(), client: None, secret: Secret::new(bytes) };
         secret.map(|bytes| Material::Secrets(vec![named(bytes)]))
     };
-    let file = |form: KeyForm| {
-        let path = item.reader.resolve(&item.string()?.value);
-        Some(Material::File(KeyFile { path, form }))
-    };
-    let named = |what: &str| {
-        let raw = item.quiet_string().map(|text| text.raw).unwrap_or_default();
-        format!("{what} {}", show(&raw))
-    };
+    let file_name = |item: &Item<'_>| item.string().map(|text| text.raw).unwrap_or_default();
     let (is_secret, shown, material) = match item.key.as_str() {
         "secret_env" => {
             let material = one(secret_variable(&item));
@@ -153,36 +131,42 @@ fn read<'r>(
             let name = material.as_ref().and_then(|_| item.string()).map(|text| text.value);
             (true, format!("secret from env {}", name.unwrap_or_default()), material)
         }
-        "secret_file" => {
-            // Reads it once, for the words that only a secret's file earns.
-            let readable = secret_file(&item).is_some();
-            let form = KeyForm::Secret { kid: kid.clone() };
-            let material = if readable { file(form) } else { None };
-            (true, "secret from a file".to_owned(), material)
-        }
+        "secret_file" => (true, "secret from a file".to_owned(), one(secret_file(&item))),
         "secret" => (true, "secret written inline".to_owned(), one(inline(&item))),
         "secrets" => {
             let secrets = clients::by_kid(&item);
             let count = secrets.as_ref().map_or(0, Vec::len);
             (true, format!("{count} secrets by kid"), secrets.map(Material::Secrets))
         }
-        "secrets_dir" => (true, named("secrets in"), file(KeyForm::SecretDirectory)),
-        "pem_file" => (false, named("pem_file"), file(KeyForm::Pem { kid: kid.clone() })),
-        "jwks_file" => (false, named("jwks_file"), file(KeyForm::Jwks)),
+        "pem_file" => {
+            let shown = format!("pem_file {}", show(&file_name(&item)));
+            (false, shown, public_file(&item).map(Material::Pem))
+        }
+        "secrets_dir" => {
+            let shown = format!("secrets in {}", show(&file_name(&item)));
+            (true, shown, clients::directory(&item).map(Material::Secrets))
+        }
+        "jwks_file" => {
+            let shown = format!("jwks_file {}", show(&file_name(&item)));
+            (false, shown, public_file(&item).map(Material::Jwks))
+        }
         "jwks_url" => {
+            let shown = format!("jwks_url {}", show(&file_name(&item)));
             let location = remote::jwks_url(&item, settings.allow_http);
-            (false, named("jwks_url"), fetched(location, settings))
+            (
+                false,
+                shown,
+                location.map(|location| Material::Remote(Box::new(settings.at(location)))),
+            )
         }
         _ => {
             let location = remote::discovery(&item, issuer, settings.allow_http);
-            (false, "by discovery".to_owned(), fetched(location, settings))
+            let material =
+                location.map(|location| Material::Remote(Box::new(settings.at(location))));
+            (false, "by discovery".to_owned(), material)
         }
     };
-    KeySource { is_secret, shown, item, material }
-}
-
-fn fetched(location: Option<KeyLocation>, settings: remote::Settings) -> Option<Material> {
-    location.map(|location| Material::Remote(settings.at(location)))
+    KeySource { is_secret, shown, item, kid, material }
 }
 
 fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
@@ -200,71 +184,48 @@ fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
     Some(text.value.into_bytes())
 }
 
-impl KeySource<'_> {
-    /// The keys of the start, empty where they must be fetched first, and where later ones come
-    /// from. `None`: there is none, which is reported.
-    pub fn load(&self, allowed: &[Algorithm]) -> Option<(KeySet, KeyOrigin)> {
-        match self.material.as_ref()? {
-            Material::Secrets(secrets) => {
-                self.secrets(secrets, allowed).map(|set| (set, KeyOrigin::Fixed))
-            }
-            Material::Remote(remote) => {
-                Some((KeySet::default(), KeyOrigin::Remote(remote.clone())))
-            }
-            Material::File(file) => {
-                let set = match &file.form {
-                    // As strict as for any secret of the config.
-                    KeyForm::Secret { kid } => self.secret_of(file, kid.as_deref(), allowed)?,
-                    KeyForm::SecretDirectory | KeyForm::Jwks | KeyForm::Pem { .. } => {
-                        self.file(file, allowed)?
-                    }
-                };
-                Some((set, KeyOrigin::File(file.clone())))
-            }
-        }
-    }
-
-    fn file(&self, file: &KeyFile, allowed: &[Algorithm]) -> Option<KeySet> {
-        if let Err(why) = std::fs::metadata(&file.path).and(std::fs::File::open(&file.path)) {
-            let why = files::read(&file.path).err().unwrap_or_else(|| why.to_string());
+fn public_file(item: &Item<'_>) -> Option<Vec<u8>> {
+    let path = item.reader.resolve(&item.string()?.value);
+    match files::read(&path) {
+        Ok(content) => Some(content.bytes),
+        Err(why) => {
             let diagnostic = Diagnostic::error(Code::FileUnreadable, "the key file cannot be read")
                 .detail(why)
                 .help("relative paths start at the config file's directory");
-            self.item.reader.report(&self.item.span, diagnostic);
-            return None;
+            item.reader.report(&item.span, diagnostic);
+            None
         }
-        match file.read(allowed) {
-            Ok((set, skipped)) => {
+    }
+}
+
+impl KeySource<'_> {
+    /// Where the keys are fetched.
+    pub fn remote(&self) -> Option<RemoteKeys> {
+        match self.material.as_ref()? {
+            Material::Remote(remote) => Some((**remote).clone()),
+            Material::Secrets(_) | Material::Pem(_) | Material::Jwks(_) => None,
+        }
+    }
+
+    /// The key set, or a report of why there is none. Empty where it must be fetched first.
+    pub fn load(&self, allowed: &[Algorithm]) -> Option<KeySet> {
+        let built = match self.material.as_ref()? {
+            Material::Remote(_) => return Some(KeySet::default()),
+            Material::Secrets(secrets) => return self.secrets(secrets, allowed),
+            Material::Pem(pem) => KeySet::from_pem(pem, self.kid.as_deref(), allowed),
+            Material::Jwks(json) => KeySet::from_jwks(json, allowed).map(|(set, skipped)| {
                 for why in skipped {
                     let message = format!("a key of the set is not used: {why}");
                     let diagnostic = Diagnostic::note(Code::SkippedKey, message);
                     self.item.reader.report(&self.item.span, diagnostic);
                 }
-                Some(set)
-            }
-            Err(fault) => {
-                self.refuse(&fault);
-                None
-            }
-        }
+                set
+            }),
+        };
+        built.map_err(|fault| self.refuse(&fault.to_string())).ok()
     }
 
-    fn secret_of(
-        &self,
-        file: &KeyFile,
-        kid: Option<&str>,
-        allowed: &[Algorithm],
-    ) -> Option<KeySet> {
-        let bytes = files::trim_newline(files::read_unnamed(&file.path).ok()?.bytes);
-        let kid = kid.map(str::to_owned);
-        self.secrets(&[Named { kid, client: None, secret: Secret::new(bytes) }], allowed)
-    }
-
-    fn secrets(
-        &self,
-        secrets: &[Named],
-        allowed: &[Algorithm],
-    ) -> Option<KeySet> {
+    fn secrets(&self, secrets: &[Named], allowed: &[Algorithm]) -> Option<KeySet> {
         let least = allowed.iter().map(|algorithm| algorithm.secret_bytes_min()).max().unwrap_or(0);
         let mut sets = Vec::new();
         for Named { kid, client, secret } in secrets {

@@ -21,6 +21,7 @@ mod guard;
 mod handle;
 mod idempotency;
 mod json;
+mod keys;
 mod lines;
 mod list;
 mod listener;
@@ -49,6 +50,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::UnixMs;
 use crate::config::AdminToken;
+use crate::control::keys::KeyRing;
 use crate::control::people::{People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
@@ -88,6 +90,7 @@ pub struct Parts {
     pub log_subject: bool,
     /// True while the gateway takes requests: after the start, until a drain begins.
     pub ready: Arc<AtomicBool>,
+    pub keys: Arc<KeyRing>,
 }
 
 /// All that the endpoints need.
@@ -104,6 +107,7 @@ pub struct Api {
     store_limit: u64,
     log_subject: bool,
     ready: Arc<AtomicBool>,
+    keys: Arc<KeyRing>,
     started_at: UnixMs,
     throttle: Throttle,
     remembered: Remembered,
@@ -125,6 +129,7 @@ impl Api {
             store_limit: parts.store_limit,
             log_subject: parts.log_subject,
             ready: parts.ready,
+            keys: parts.keys,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
             remembered: Remembered::default(),
@@ -142,6 +147,14 @@ impl Api {
     }
 
     fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.ready.load(Ordering::Acquire) && self.can_verify()
+    }
+
+    /// Some issuer has a key, or none is configured. One of several whose keys are missing answers
+    /// 503 for its own tokens; it must not take the others out of service.
+    fn can_verify(&self) -> bool {
+        let verifier = self.verifier();
+        let mut issuers = verifier.issuers().iter();
+        issuers.len() == 0 || issuers.any(|issuer| !issuer.keys.load().is_empty())
     }
 }

@@ -36,8 +36,6 @@ pub enum KeyFault {
     NoAlgorithm { key: &'static str },
     /// More than one key, and one name for all of them.
     OneNameForMany,
-    /// Two secrets under one name.
-    OneNameForTwo { kid: String },
     /// Larger than [`super::JWKS_BYTES_MAX`].
     TooLarge { bytes: usize },
     /// Not strict JSON.
@@ -106,7 +104,6 @@ impl fmt::Display for KeyFault {
             Self::NoAlgorithm { key } => {
                 write!(out, "an {key} key fits none of the issuer's algorithms")
             }
-            Self::OneNameForTwo { kid } => write!(out, "two secrets have the kid {}", quoted(kid)),
             Self::OneNameForMany => out.write_str("one kid is given for several keys"),
             Self::TooLarge { bytes } => {
                 write!(out, "the key set has {bytes} bytes, more than {}", super::JWKS_BYTES_MAX)

@@ -123,14 +123,6 @@ impl KeySet {
         self
     }
 
-    /// Refused where one name is given to two keys.
-    pub fn with_unique_kids(self) -> Result<Self, KeyFault> {
-        match self.by_kid.iter().find(|(_, keys)| keys.len() > 1) {
-            Some((kid, _)) => Err(KeyFault::OneNameForTwo { kid: kid.clone() }),
-            None => Ok(self),
-        }
-    }
-
     /// The same keys under the same names for the same algorithms and clients.
     pub fn is_same(&self, other: &Self) -> bool {
         self.keys.len() == other.keys.len()

@@ -23,11 +23,13 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
+use crate::telemetry::counters::{CoreCounters, Counters};
 use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
 use super::connection::Connection;
 use super::io::{ClientStream, Stream};
+use super::nudge::Places;
 use super::pool::Pool;
 use super::published::Published;
 use super::streams::{self, Streams};
@@ -52,8 +54,11 @@ pub struct Core {
     pub(super) pool: Pool,
     pub(super) log: CoreLog,
     pub(super) observer: CoreObserver,
+    pub(super) counters: CoreCounters,
     ids: RequestIds,
     pub(super) streams: Streams,
+    /// Places of requests that wait for keys.
+    pub(super) waiting: Places,
     draining: Cell<bool>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
@@ -106,6 +111,7 @@ impl CoreHandle {
 pub struct Shared {
     pub published: Arc<ArcSwap<Published>>,
     pub observer: Observer,
+    pub counters: Counters,
     pub log: crate::telemetry::access::AccessLogWriter,
 }
 
@@ -139,8 +145,10 @@ async fn run(
         pool: Pool::default(),
         log: shared.log.core_log(),
         observer: shared.observer.core_observer(),
+        counters: shared.counters.core_counters(),
         ids: RequestIds::new(index),
         streams: Streams::default(),
+        waiting: Places::default(),
         draining: Cell::new(false),
         connections: RefCell::default(),
         open,

@@ -44,7 +44,7 @@ pub async fn send(
     let switch = websocket.then(|| take_upgrade(&mut permit.request_mut().parts));
     let started = Instant::now();
     let (response, lease) = deliver(core, permit, &upstream, published).await?;
-    exchange.upstream_took(started.elapsed());
+    exchange.upstream_took(&upstream.name, started, response.status());
     answer(response, lease, switch, exchange)
 }
 

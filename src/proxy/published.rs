@@ -10,6 +10,7 @@ use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
 use super::headers::GuardedNames;
+use super::nudge::Nudges;
 use super::route::{Route, RouteTable};
 use super::upstream::{Addresses, Upstream};
 
@@ -18,9 +19,13 @@ pub struct Published {
     pub routes: RouteTable,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
+    /// How to ask for fresher keys.
+    pub nudges: Nudges,
     pub carriers: Carriers,
     pub guarded: Arc<GuardedNames>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of our own pages, besides the one that a request was sent to.
+    pub external_origins: Vec<String>,
     pub forwarded: Forwarded,
     pub limits: Limits,
     pub token_bytes_max: usize,
@@ -42,6 +47,7 @@ pub fn compile(
     config: &Config,
     verifier: Arc<Verifier>,
     denylist: Arc<Denylist>,
+    nudges: Nudges,
     addresses: &mut Addresses,
 ) -> Published {
     let upstreams: HashMap<&str, Arc<Upstream>> = config
@@ -69,9 +75,11 @@ pub fn compile(
         routes: RouteTable::new(routes.collect()),
         verifier,
         denylist,
+        nudges,
         carriers: Carriers::named_in(config),
         guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
         trusted_proxies: config.server.trusted_proxies.clone(),
+        external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,
         limits: config.server.limits.clone(),
         token_bytes_max: config.server.limits.token_bytes_max,

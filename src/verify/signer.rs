@@ -83,8 +83,7 @@ impl<'i> Published<'i> {
                 Ok(Candidates { signers, otherwise: TokenFault::BadSignature })
             };
         }
-        let unknown =
-            || TokenFault::UnknownKey { kid: kid.clone(), issuers: ids(allowing()) };
+        let unknown = || TokenFault::UnknownKey { kid: kid.clone(), issuers: ids(allowing()) };
         let signers = signers(&|key| key.kid().is_none());
         if signers.is_empty() {
             return Err(unknown());

@@ -18,6 +18,10 @@ mod tokens;
 mod claims;
 // Where a token may come from, and what becomes of it on the way to the backend.
 mod credentials;
+// What another site makes a browser send.
+mod cross_site;
+// Keys that are fetched, and what their server may do to us.
+mod key_sources;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Revoke, block and undo as people use them.
@@ -46,6 +50,8 @@ mod framing;
 mod admin;
 // The access log; a token is nowhere to be found in anything that is written.
 mod logs;
+// What Prometheus scrapes.
+mod metrics;
 // SIGTERM.
 mod drain;
 // The config file, by way of the running program.

@@ -9,15 +9,56 @@ use super::super::cursor::{Table, show};
 use super::super::diagnostic::{Code, Diagnostic};
 use super::super::files;
 use super::super::item::{Item, Text};
-use super::origin::{KeyLocation, RemoteKeys};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
+/// Keys at a URL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemoteKeys {
+    pub location: KeyLocation,
+    /// Plain HTTP is taken from other machines too.
+    pub allow_http: bool,
+    /// A redirect may lead to another host.
+    pub allow_redirects: bool,
+    /// Certificates in PEM that are trusted in the place of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// Bounds of what the server says about freshness.
+    pub refresh_min: Duration,
+    pub refresh_max: Duration,
+    /// Between two fetches that unknown keys ask for.
+    pub cooldown: Duration,
+    /// For a whole fetch.
+    pub timeout: Duration,
+    /// How long a request with an unknown key may wait for a fetch; zero: not at all.
+    pub wait: Duration,
+    /// How long the last good set is served.
+    pub max_stale: Duration,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyLocation {
+    Jwks(Uri),
+    /// OpenID Connect Discovery 1.0 section 4: a document that must name exactly this issuer.
+    Discovery {
+        document: Uri,
+        issuer: String,
+    },
+}
+
+impl KeyLocation {
+    /// The URL that is asked first.
+    pub fn url(&self) -> &Uri {
+        match self {
+            Self::Jwks(url) | Self::Discovery { document: url, .. } => url,
+        }
+    }
+}
+
 /// Keys of the table that only fetched keys have.
-pub const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 9] = [
     "ca",
     "allow_http",
     "allow_redirects",
@@ -62,6 +103,19 @@ pub fn settings(table: &Table<'_>) -> Settings {
         }
     }
     settings
+}
+
+/// What says how to fetch says nothing about a file.
+pub fn only_for_fetched(table: &Table<'_>, source: &Item<'_>) {
+    if matches!(source.key.as_str(), "jwks_url" | "discovery") {
+        return;
+    }
+    for setting in SETTINGS.iter().filter_map(|key| table.get(key)) {
+        let message = format!("`{}` is for keys that are fetched", show(&setting.key));
+        let diagnostic = Diagnostic::error(Code::Exclusive, message)
+            .help("it goes with `jwks_url` and `discovery`");
+        setting.reader.report(&setting.key_span, diagnostic);
+    }
 }
 
 impl Settings {

@@ -25,7 +25,7 @@ use super::idempotency::create_once;
 use super::plan::Verb;
 use super::problem::Refused;
 use super::query::decoded;
-use super::{json, list, status, undo};
+use super::{json, keys, list, status, undo};
 
 /// Enough for any token; a batch is another endpoint.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -81,6 +81,8 @@ enum Place<'p> {
     Audit,
     People,
     Status,
+    Keys,
+    KeysRefresh,
 }
 
 impl<'p> Place<'p> {
@@ -98,6 +100,8 @@ impl<'p> Place<'p> {
             "/v1/audit" => Self::Audit,
             "/v1/people" => Self::People,
             "/v1/status" => Self::Status,
+            "/v1/keys" => Self::Keys,
+            "/v1/keys/refresh" => Self::KeysRefresh,
             _ => {
                 let rest = path.strip_prefix("/v1/denials/")?;
                 match rest.split_once('/') {
@@ -111,10 +115,19 @@ impl<'p> Place<'p> {
 
     fn allow(&self) -> &'static str {
         match self {
-            Self::Live | Self::Ready | Self::People | Self::Status | Self::Export | Self::Audit => {
-                "GET, HEAD"
-            }
-            Self::Make(_) | Self::Undo(_) | Self::Explain | Self::Batch | Self::Import => "POST",
+            Self::Live
+            | Self::Ready
+            | Self::People
+            | Self::Status
+            | Self::Keys
+            | Self::Export
+            | Self::Audit => "GET, HEAD",
+            Self::Make(_)
+            | Self::Undo(_)
+            | Self::Explain
+            | Self::KeysRefresh
+            | Self::Batch
+            | Self::Import => "POST",
             Self::Denials => "GET, HEAD, POST",
             Self::Denial(_) => "GET, HEAD, DELETE",
         }
@@ -180,6 +193,8 @@ where
         Place::Audit if get => audit(api, caller, parts, now),
         Place::People if get => status::people(api, &caller, query, now),
         Place::Status if get => status::status(api, &caller),
+        Place::Keys if get => keys::keys(api, &caller),
+        Place::KeysRefresh if post => keys::refresh(api, &caller, read(headers, body).await?).await,
         Place::Live
         | Place::Ready
         | Place::Make(_)
@@ -192,7 +207,9 @@ where
         | Place::Explain
         | Place::Audit
         | Place::People
-        | Place::Status => Err(Refused::MethodNotAllowed { allow: place.allow() }),
+        | Place::Status
+        | Place::Keys
+        | Place::KeysRefresh => Err(Refused::MethodNotAllowed { allow: place.allow() }),
     }
 }
 

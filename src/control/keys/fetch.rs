@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, USER_AGENT};
+use http::header::{
+    ACCEPT, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, USER_AGENT,
+};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -49,8 +51,14 @@ pub enum FetchFault {
 #[derive(Debug)]
 pub enum Fetched {
     /// 304: what the ETag names still holds.
-    Same { fresh: Option<Duration> },
-    New { body: Bytes, etag: Option<HeaderValue>, fresh: Option<Duration> },
+    Same {
+        fresh: Option<Duration>,
+    },
+    New {
+        body: Bytes,
+        etag: Option<HeaderValue>,
+        fresh: Option<Duration>,
+    },
 }
 
 /// Fetches for one source; holds its trust.
@@ -73,7 +81,8 @@ impl Fetcher {
             .enable_http1()
             .wrap_connector(connector);
         // A fetch is minutes after the one before: nothing is kept open for it.
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let client =
+            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         Ok(Self {
             client,
             timeout: remote.timeout,
@@ -176,12 +185,13 @@ async fn read(answer: Response<Incoming>, conditional: bool) -> Result<Fetched, 
     if head.headers.get(CONTENT_ENCODING).is_some_and(|value| !identity(value)) {
         return Err(FetchFault::Encoded);
     }
-    let body = Limited::new(body, JWKS_BYTES_MAX).collect().await.map_err(|error| {
-        match error.is::<LengthLimitError>() {
+    let body =
+        Limited::new(body, JWKS_BYTES_MAX).collect().await.map_err(|error| match error
+            .is::<LengthLimitError>(
+        ) {
             true => FetchFault::TooLarge,
             false => FetchFault::Connection("the answer broke off".to_owned()),
-        }
-    })?;
+        })?;
     Ok(Fetched::New { body: body.to_bytes(), etag: head.headers.get(ETAG).cloned(), fresh })
 }
 
@@ -190,7 +200,8 @@ fn trust(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, FetchFault> {
     let mut roots = rustls::RootCertStore::empty();
     match ca {
         Some(pem) => {
-            let found: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+            let found: Vec<_> =
+                CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
             roots.add_parsable_certificates(found);
         }
         None => {

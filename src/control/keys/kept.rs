@@ -55,12 +55,7 @@ impl Keeper {
         (kept.version == VERSION && kept.url == self.url).then_some(kept)
     }
 
-    pub fn write(
-        &self,
-        jwks_url: &str,
-        jwks: &str,
-        fetched_at: UnixMs,
-    ) -> std::io::Result<()> {
+    pub fn write(&self, jwks_url: &str, jwks: &str, fetched_at: UnixMs) -> std::io::Result<()> {
         let kept = Kept {
             version: VERSION,
             url: self.url.clone(),

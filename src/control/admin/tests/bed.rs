@@ -196,6 +196,10 @@ impl Bed {
             store_limit,
             log_subject: true,
             ready: Arc::clone(&ready),
+            keys: crate::control::keys::KeyRing::new(
+                std::path::Path::new("nowhere"),
+                denylist.fingerprinter().clone(),
+            ),
         }));
         let socket = place.path().join("admin.sock");
         let tcp = bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();

@@ -5,4 +5,5 @@ pub mod admin;
 pub mod keys;
 pub mod metrics;
 pub mod people;
+pub mod sessions;
 pub mod store;

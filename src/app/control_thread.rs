@@ -14,14 +14,16 @@ use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, fir
 use crate::control::keys::KeyRing;
 use crate::control::metrics::{self, Metrics};
 use crate::control::people::{self, People, Refusals};
+use crate::control::sessions::Sessions;
 use crate::control::store::Store;
 use crate::denylist::Denylist;
+use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
 
-use super::StartError;
 use super::explain::route_explainer;
+use super::{StartError, certificates};
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -32,6 +34,7 @@ pub struct Parts<'c> {
     pub denylist: Arc<Denylist>,
     pub published: Arc<ArcSwap<Published>>,
     pub observations: mpsc::Receiver<Observations>,
+    pub asks: Asks,
     pub ready: Arc<AtomicBool>,
     pub keys: Arc<KeyRing>,
     pub metrics: Metrics,
@@ -63,6 +66,11 @@ impl ControlThread {
         ));
         let refusals = Arc::new(Refusals::default());
         let published = Arc::clone(&parts.published);
+        let certificates = certificates::watch(Arc::clone(&parts.published));
+        let sessions = Sessions::new(parts.store.clone(), {
+            let published = Arc::clone(&published);
+            Arc::new(move || Arc::clone(&published.load().verifier))
+        });
         let api = Arc::new(Api::new(admin::Parts {
             store: parts.store,
             denylist: parts.denylist,
@@ -79,10 +87,12 @@ impl ControlThread {
         }));
         parts.keys.run(runtime.handle().clone());
         let (stop, stopped) = watch::channel(false);
-        let observations = parts.observations;
+        let (observations, asks) = (parts.observations, parts.asks);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                runtime.spawn(certificates);
+                runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));
                 let metrics = Arc::new(parts.metrics);
                 for listener in scraped {

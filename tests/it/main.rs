@@ -22,6 +22,8 @@ mod credentials;
 mod cross_site;
 // Keys that are fetched, and what their server may do to us.
 mod key_sources;
+// What the gateway answers itself: me, log out, the verdict for another proxy.
+mod auth_endpoints;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Revoke, block and undo as people use them.
@@ -33,12 +35,16 @@ mod durability;
 
 // HTTP/1.1 in both directions: connections, bodies, trailers.
 mod proxying;
+// TLS towards clients.
+mod tls;
 // WebSocket handshakes.
 mod upgrades;
 // What is open when a token stops to count.
 mod streams;
 // One side breaks off.
 mod faults;
+// Which route a request gets, and routes that answer by themselves.
+mod routing;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.

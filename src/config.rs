@@ -4,6 +4,7 @@
 mod admin;
 mod cursor;
 mod diagnostic;
+mod effective;
 mod entrance;
 mod environment;
 mod files;
@@ -15,6 +16,7 @@ mod issuer;
 mod item;
 mod keys;
 mod listen;
+mod listener;
 mod load;
 mod log;
 mod mask;
@@ -33,11 +35,13 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod traces;
 mod upstream;
 mod value;
 mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use effective::effective;
 pub use entrance::Entrance;
 pub use flags::{Flags, from_flags};
 pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
@@ -45,10 +49,13 @@ pub use init::{InitFault, Initial, init};
 pub use keys::{KeyLocation, RemoteKeys, is_loopback};
 pub use listen::{IpNet, Listen};
 pub use load::{load, parse};
+pub use log::{AccessFormat, AccessLog, Log, LogFormat};
+pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
 pub use route_match::{Conditions, HeaderCondition};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
+pub use traces::Tracing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,10 +80,15 @@ pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
     pub server: Server,
+    /// How connections begin: to `[server] listen`, to what only redirects, to each `[[listener]]`.
+    pub entrances: Vec<Entrance>,
+    /// `[server] listen`, `redirect_from`, and each `[[listener]]`.
+    pub listeners: Vec<Listener>,
     pub admin: Admin,
     pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
+    pub tracing: Option<Tracing>,
     pub session: Session,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
@@ -84,10 +96,26 @@ pub struct Config {
     pub routes: Vec<Route>,
 }
 
-/// Where metrics are scraped; nowhere by default.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Metrics {
-    pub listen: Vec<Listen>,
+/// One address with what its socket is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// By which a service manager may pass its socket.
+    pub name: Option<String>,
+    pub listen: Listen,
+    /// Which of the entrances its connections take.
+    pub entrance: usize,
+    /// An IPv6 address takes no IPv4 clients, so that `[::]` and `0.0.0.0` can both be listened on.
+    pub ipv6_only: bool,
+    pub rights: SocketRights,
+}
+
+/// Who may connect to a unix socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketRights {
+    pub mode: u32,
+    /// `None`: the process's own.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +133,8 @@ pub struct Server {
     pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
+    /// The config file and those that it names are read again when they change.
+    pub watch: bool,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
     /// Which headers tell the upstream about the client.
@@ -180,49 +210,6 @@ pub struct Session {
     pub prefix: Option<String>,
     /// Where a browser goes after a log-out that says no other place.
     pub after_logout: String,
-}
-
-#[derive(Clone, Debug)]
-pub struct Log {
-    pub access: AccessLog,
-    /// Where the lines of requests go; `None`: to standard output.
-    pub access_file: Option<PathBuf>,
-    pub access_format: AccessFormat,
-    /// Of so many forwarded requests one has its line. Refused ones all have.
-    pub sample: u32,
-    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
-    pub repeats_max: u32,
-    /// People are named: the subject in the access log, who was denied and why in events.
-    pub subject: bool,
-    /// Events: `error`, `warn`, `info`, `debug`.
-    pub level: tracing::Level,
-    pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessLog {
-    Off,
-    On,
-    /// Refused requests only.
-    Refused,
-}
-
-/// How the lines of requests are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessFormat {
-    /// As events are; in a file, JSON.
-    AsEvents,
-    Text,
-    Json,
-    Combined,
-}
-
-/// Text on a terminal, JSON elsewhere, unless said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    Auto,
-    Text,
-    Json,
 }
 
 pub struct Issuer {

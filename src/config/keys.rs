@@ -185,7 +185,7 @@ fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
 }
 
 fn public_file(item: &Item<'_>) -> Option<Vec<u8>> {
-    let path = item.reader.resolve(&item.string()?.value);
+    let path = item.reader.resolve_file(&item.string()?.value);
     match files::read(&path) {
         Ok(content) => Some(content.bytes),
         Err(why) => {

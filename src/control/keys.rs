@@ -167,6 +167,10 @@ impl KeyRing {
         }
     }
 
+    pub fn is_fetched(&self, issuer: &str) -> bool {
+        !self.fetched(Some(issuer)).is_empty()
+    }
+
     /// When the keys of the issuer of this name were last confirmed by a fetch.
     pub fn read_at(&self, issuer: &str) -> Option<UnixMs> {
         let sources = self.sources.lock();

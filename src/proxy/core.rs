@@ -18,10 +18,12 @@ use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
 use crate::telemetry::counters::{CoreCounters, Counters};
+use crate::telemetry::trace::{CoreTracer, Tracer};
 use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
 use super::connection::Connection;
+use super::entrance::Entrance;
 use super::nudge::Places;
 use super::pool::Pool;
 use super::published::Published;
@@ -54,6 +56,7 @@ pub struct Core {
     pub(super) observer: CoreObserver,
     pub(super) desk: Desk,
     pub(super) counters: CoreCounters,
+    pub(super) tracer: CoreTracer,
     ids: RequestIds,
     pub(super) streams: Streams,
     /// Places of requests that wait for keys.
@@ -81,8 +84,8 @@ impl std::ops::Deref for Snapshot {
 /// A client that was accepted, on its way to a core.
 pub struct Accepted {
     pub socket: Socket,
-    /// Of the published entrances, that of its listener.
-    pub entrance: usize,
+    /// That of its listener, as it was when the client came.
+    pub entrance: Arc<Entrance>,
 }
 
 /// Its socket.
@@ -96,6 +99,8 @@ pub enum Command {
     Serve(Accepted),
     /// These selectors changed in the hot table.
     Changed(Arc<[Fingerprint]>),
+    /// Another state is published: what is open must hold under it too.
+    Republished,
     /// Finish the requests in flight, then end.
     Drain,
 }
@@ -121,6 +126,7 @@ pub struct Shared {
     pub published: Arc<ArcSwap<Published>>,
     pub observer: Observer,
     pub counters: Counters,
+    pub tracer: Tracer,
     pub log: crate::telemetry::access::AccessLogWriter,
     /// For what a request must ask of the control plane.
     pub desk: Desk,
@@ -158,6 +164,7 @@ async fn run(
         observer: shared.observer.core_observer(),
         desk: shared.desk,
         counters: shared.counters.core_counters(),
+        tracer: shared.tracer.core_tracer(),
         ids: RequestIds::new(index),
         streams: Streams::default(),
         waiting: Places::default(),
@@ -174,7 +181,7 @@ async fn run(
     let mut ticks = 0_u32;
     let mut pulsing = false;
     loop {
-        let more = core.streams.examine_some(&core.published().denylist);
+        let more = core.streams.examine_some(&core.published());
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(command) => core.obey(command),
@@ -186,13 +193,14 @@ async fn run(
                 pulse.reset();
             }
             _ = pulse.tick(), if pulsing => {
-                core.streams.enter_lasting(&core.published().denylist, UnixMs::now());
+                core.streams.enter_lasting(&core.published(), UnixMs::now());
                 pulsing = core.streams.has_young();
             }
             _ = tick.tick() => {
                 ticks = ticks.wrapping_add(1);
                 core.log.flush();
                 core.observer.report();
+                core.tracer.flush();
                 core.streams.expire(UnixMs::now());
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
                     core.log.summarise(UnixMs::now());
@@ -230,6 +238,7 @@ impl Core {
 
     /// From here the sweeper looks after it.
     pub(super) fn watch(&self, connection: &Rc<Connection>) {
+        connection.trust(&self.published().trusted_proxies);
         self.connections.borrow_mut().push(Rc::clone(connection));
     }
 
@@ -247,6 +256,7 @@ impl Core {
         match command {
             Command::Serve(accepted) => serve(self, accepted),
             Command::Changed(marks) => self.streams.changed(&marks),
+            Command::Republished => self.republished(),
             Command::Drain => self.drain(),
         }
     }
@@ -256,6 +266,15 @@ impl Core {
         self.streams.drain();
         for connection in self.connections.borrow().iter() {
             connection.wake();
+        }
+    }
+
+    /// Requests take what is published by themselves; what lasts longer than one is looked at here.
+    fn republished(&self) {
+        let published = self.published();
+        self.streams.republished();
+        for connection in self.connections.borrow().iter() {
+            connection.trust(&published.trusted_proxies);
         }
     }
 

@@ -20,7 +20,7 @@ use super::upstream::{Addresses, Upstream};
 pub struct Published {
     pub routes: RouteTable,
     /// How connections begin, by listener.
-    pub entrances: Vec<Entrance>,
+    pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     /// How to ask for fresher keys.
@@ -37,6 +37,8 @@ pub struct Published {
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
+    /// Of so many requests one has a span; 0: only where a trusted proxy wants it. `None`: none.
+    pub trace_sample: Option<u32>,
     pub log_sample: u32,
     pub log_repeats_max: u32,
     pub log_subject: bool,
@@ -88,7 +90,7 @@ pub fn compile(
     let entrances = Entrance::compile(config);
     let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
-    let asks_client = entrances.iter().any(Entrance::asks_client);
+    let asks_client = entrances.iter().any(|entrance| entrance.asks_client());
     let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),
@@ -108,6 +110,7 @@ pub fn compile(
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
+        trace_sample: config.tracing.as_ref().map(|tracing| tracing.sample),
         log_sample: config.log.sample,
         log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,

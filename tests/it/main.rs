@@ -58,8 +58,12 @@ mod admin;
 mod logs;
 // What Prometheus scrapes.
 mod metrics;
+// Spans for a collector.
+mod traces;
 // SIGTERM.
 mod drain;
+// Another config while it runs.
+mod reload;
 // The config file, by way of the running program.
 mod config;
 // The command line.

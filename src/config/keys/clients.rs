@@ -51,7 +51,7 @@ const SECRETS_MAX: usize = 10_000;
 
 /// `secrets_dir = "clients"`: each file is a secret; its name, less `.secret`, is the kid.
 pub(super) fn directory(item: &Item<'_>) -> Option<Vec<Named>> {
-    let path = item.reader.resolve(&item.string()?.value);
+    let path = item.reader.resolve_file(&item.string()?.value);
     let refuse = |code: Code, why: String| {
         let message = "the directory of secrets cannot be used";
         let diagnostic = Diagnostic::error(code, message).detail(why);
@@ -72,7 +72,8 @@ pub(super) fn directory(item: &Item<'_>) -> Option<Vec<Named>> {
             refuse(Code::Duplicate, "two files are for one kid".to_owned());
             return None;
         }
-        match files::read_unnamed(&path.join(name)) {
+        let file = item.reader.resolve_file(&path.join(name).to_string_lossy());
+        match files::read_unnamed(&file) {
             Ok(content) => {
                 let secret = Secret::new(files::trim_newline(content.bytes));
                 secrets.push(Named { kid: Some(kid.to_owned()), client: None, secret });

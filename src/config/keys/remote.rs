@@ -235,7 +235,7 @@ pub fn is_loopback(url: &Uri) -> bool {
 fn authorities(item: &Item<'_>) -> Option<Vec<u8>> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
-    let path = item.reader.resolve(&item.string()?.value);
+    let path = item.reader.resolve_file(&item.string()?.value);
     let diagnostic = match files::read(&path) {
         Ok(content) => {
             let certificates: Result<Vec<_>, _> =

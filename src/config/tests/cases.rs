@@ -38,6 +38,30 @@ const GENERAL: &[Case] = &[
     case(Code::WrongType, LISTEN, "listen = 8080", LISTEN),
     case(Code::WrongType, LISTEN, "reveal_reason = \"no\"", "reveal_reason = false"),
     case(Code::WrongType, LISTEN, "limits = 7", "limits = {}"),
+    case(
+        Code::NotOfThisListener,
+        "[[upstream]]",
+        "[[listener]]\nlisten = \"127.0.0.1:0\"\nmode = \"0660\"\n[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\nmode = \"0660\"\n[[upstream]]",
+    ),
+    case(
+        Code::NotOfThisListener,
+        "[[upstream]]",
+        "[[listener]]\nlisten = \"127.0.0.1:0\"\nipv6_only = false\n[[upstream]]",
+        "[[listener]]\nlisten = \"[::1]:0\"\nipv6_only = false\n[[upstream]]",
+    ),
+    case(
+        Code::BadSocketRights,
+        "[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\nmode = \"u+rw\"\n[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\nmode = \"0660\"\n[[upstream]]",
+    ),
+    case(
+        Code::BadSocketRights,
+        "[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\ngroup = \"no such group\"\n[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\ngroup = \"0\"\n[[upstream]]",
+    ),
     case(Code::WrongType, LISTEN, "threads = \"two\"", "threads = 2"),
     case(Code::WrongType, AUDIENCES, "audiences = \"a\"", "audiences = [\"a\"]"),
     case(Code::WrongType, AUDIENCES, "audiences = [\"a\", 7]", "audiences = [\"a\", \"7\"]"),
@@ -83,7 +107,6 @@ const GENERAL: &[Case] = &[
         "keys = { discovery = true }",
     ),
     case(Code::Exclusive, KEYS, "keys = { secret_env = \"JWT_SECRET\", wait = \"1s\" }", KEYS),
-    case(Code::Unsupported, LISTEN, "tls.certificates = []", LISTEN),
     case(Code::Unsupported, SERVERS, "servers = [\"https://a\"]", "servers = [\"http://a\"]"),
     case(
         Code::Unsupported,

@@ -27,6 +27,8 @@ pub(super) enum Operation {
     Status,
     Keys,
     RefreshKeys,
+    Config,
+    Reload,
 }
 
 /// A row: method, path with at most one `{parameter}`, operation.
@@ -53,6 +55,8 @@ pub(super) const TABLE: &[Row] = &[
     (Method::GET, "/v1/status", Operation::Status),
     (Method::GET, "/v1/keys", Operation::Keys),
     (Method::POST, "/v1/keys/refresh", Operation::RefreshKeys),
+    (Method::GET, "/v1/config", Operation::Config),
+    (Method::POST, "/v1/config/reload", Operation::Reload),
 ];
 
 /// Where a path and a method lead.

@@ -1,7 +1,6 @@
 //! One fetch: bounded in time, in bytes and in where it may be led. What comes back is bytes and
 //! what the server said about them; whether they are keys is judged elsewhere.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,11 +14,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use crate::clock::UnixMs;
 use crate::config::{RemoteKeys, is_loopback};
+use crate::control::outbound;
 use crate::keys::JWKS_BYTES_MAX;
 
 use super::schedule;
@@ -32,7 +30,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FetchFault {
     /// No certificate to trust.
-    NoRoots,
+    Trust(String),
     Timeout(Duration),
     /// The chain of causes: name not found, connection refused, certificate expired …
     Connection(String),
@@ -76,7 +74,7 @@ impl Fetcher {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT.min(remote.timeout)));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(trust(remote.ca.as_deref())?)
+            .with_tls_config(outbound::trust(remote.ca.as_deref()).map_err(FetchFault::Trust)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
@@ -125,7 +123,10 @@ impl Fetcher {
         }
         let request = request.body(Empty::new());
         let request = request.map_err(|error| FetchFault::Connection(error.to_string()))?;
-        self.client.request(request).await.map_err(|error| FetchFault::Connection(causes(&error)))
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| FetchFault::Connection(outbound::causes(&error)))
     }
 
     /// Where a redirect leads, if it may: never from TLS to none, never off this machine by
@@ -195,49 +196,11 @@ async fn read(answer: Response<Incoming>, conditional: bool) -> Result<Fetched, 
     Ok(Fetched::New { body: body.to_bytes(), etag: head.headers.get(ETAG).cloned(), fresh })
 }
 
-/// The system's certificates, or those of the config in their place.
-fn trust(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, FetchFault> {
-    let mut roots = rustls::RootCertStore::empty();
-    match ca {
-        Some(pem) => {
-            let found: Vec<_> =
-                CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
-            roots.add_parsable_certificates(found);
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    if roots.is_empty() && ca.is_some() {
-        return Err(FetchFault::NoRoots);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| FetchFault::Connection(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// An error and what caused it, each once.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !texts.iter().any(|earlier| earlier.contains(&text)) {
-            texts.push(text);
-        }
-        next = cause.source();
-    }
-    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
-}
-
 impl std::fmt::Display for FetchFault {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoRoots => out.write_str("no certificate of `ca` can be trusted"),
             Self::Timeout(after) => write!(out, "no whole answer within {} ms", after.as_millis()),
-            Self::Connection(causes) => out.write_str(causes),
+            Self::Trust(causes) | Self::Connection(causes) => out.write_str(causes),
             Self::Status(status) => write!(out, "answered {}", status.as_u16()),
             Self::TooLarge => write!(out, "the answer is larger than {JWKS_BYTES_MAX} bytes"),
             Self::Encoded => out.write_str("the answer is compressed, which was not asked for"),

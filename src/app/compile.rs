@@ -1,0 +1,68 @@
+//! From a valid configuration to what the data plane knows. What did not change keeps its place:
+//! an issuer with the same policy stays the same one, with its keys, and so do the signatures that
+//! are remembered for it; a server of the same address keeps its pool.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::control::keys::{KeyRing, Prepared};
+use crate::denylist::Denylist;
+use crate::proxy::{self, Addresses, Nudge, Nudges, Published};
+use crate::verify::{Issuer, SignatureCache, Verifier};
+
+/// What a configuration compiles to when nothing was in force before it.
+pub(crate) fn publish(
+    config: &Config,
+    denylist: &Arc<Denylist>,
+    keys: &[Prepared],
+    addresses: &mut Addresses,
+) -> Published {
+    let cache = Arc::new(SignatureCache::new(config.server.signature_cache_bytes));
+    with(config, denylist, (keys, &[]), cache, addresses)
+}
+
+/// The keys that a configuration holds itself: for looking at it without fetching any.
+pub(crate) fn unfetched(config: &Config, denylist: &Denylist) -> Vec<Prepared> {
+    KeyRing::new(&config.store.path, denylist.fingerprinter().clone()).prepare(&config.issuers)
+}
+
+/// What it compiles to after `before`; `before_config` is what that was compiled from.
+pub(super) fn publish_after(
+    config: &Config,
+    before_config: &Config,
+    before: &Published,
+    keys: &[Prepared],
+    addresses: &mut Addresses,
+) -> Published {
+    let bytes = config.server.signature_cache_bytes;
+    let cache = if bytes == before_config.server.signature_cache_bytes {
+        Arc::clone(before.verifier.cache())
+    } else {
+        Arc::new(SignatureCache::new(bytes))
+    };
+    with(config, &before.denylist, (keys, before.verifier.issuers()), cache, addresses)
+}
+
+fn with(
+    config: &Config,
+    denylist: &Arc<Denylist>,
+    (keys, before): (&[Prepared], &[Arc<Issuer>]),
+    cache: Arc<SignatureCache>,
+    addresses: &mut Addresses,
+) -> Published {
+    // An issuer's cell is the same in every configuration, so one that stays needs no new keys here.
+    let issuers = config.issuers.iter().zip(keys).map(|(issuer, keys)| {
+        match before.iter().find(|before| before.policy == issuer.policy) {
+            Some(same) if Arc::ptr_eq(&same.keys, &keys.cell) => Arc::clone(same),
+            Some(_) | None => {
+                Arc::new(Issuer::with_cell(issuer.policy.clone(), Arc::clone(&keys.cell)))
+            }
+        }
+    });
+    let verifier = Verifier::new(issuers.collect(), denylist.fingerprinter().clone(), cache);
+    let lines = keys.iter().filter_map(|keys| keys.line.clone());
+    let nudges = Nudges::new(
+        lines.map(|line| (line.issuer, Nudge::new(line.asked, line.refresh, line.wait))),
+    );
+    proxy::compile(config, Arc::new(verifier), Arc::clone(denylist), nudges, addresses)
+}

@@ -20,10 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-
 use crate::clock::UnixMs;
-use crate::config::{Listen, Loaded};
+use crate::config::{self, Listen, Loaded};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::config::{Desk, Trigger};
 use crate::control::keys::KeyRing;
@@ -107,16 +105,10 @@ impl Gateway {
         let watch = Watch::of(loaded.notes.named.clone());
         let config = &loaded.config;
         let sockets = Sockets::default().after(&config.listeners).map_err(StartError::Bind)?;
-        let (denylist, writer) = Denylist::new(Fingerprinter::random());
-        let store_options = store::Options { limit: config.store.limit };
-        let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
-            .map_err(StartError::Store)?;
+        let (store, denylist) = open_store(&config.store).map_err(StartError::Store)?;
         let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
-        let prepared = keys.prepare(&config.issuers);
         let mut addresses = proxy::Addresses::default();
-        let published = compile::publish(config, &denylist, &prepared, &mut addresses);
-        let published = Arc::new(ArcSwap::from_pointee(published));
-        keys.commit(prepared);
+        let published = compile::publish_first(config, &denylist, &keys, &mut addresses);
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
@@ -138,14 +130,8 @@ impl Gateway {
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
         let desk = Arc::new(desk);
-        let told = scrape::Told {
-            config,
-            shared: &shared,
-            cores: &cores,
-            exported: &exported,
-            keys: &keys,
-        };
-        let metrics = told.metrics(&store, &denylist, &desk);
+        let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };
+        let metrics = told.metrics(&store, &denylist, &desk, &keys);
         let control = ControlThread::start(Parts {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
@@ -272,6 +258,13 @@ impl Gateway {
         }
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
     }
+}
+
+fn open_store(config: &config::Store) -> Result<(Store, Arc<Denylist>), store::StoreError> {
+    let (denylist, writer) = Denylist::new(Fingerprinter::random());
+    let options = store::Options { limit: config.limit };
+    let store = Store::open(&config.path, &options, writer, Arc::clone(&denylist))?;
+    Ok((store, denylist))
 }
 
 /// A change of the table reaches the open streams: the store's thread calls this after the table

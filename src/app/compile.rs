@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::config::Config;
 use crate::control::keys::{KeyRing, Prepared};
 use crate::denylist::Denylist;
@@ -19,6 +21,19 @@ pub(crate) fn publish(
 ) -> Published {
     let cache = Arc::new(SignatureCache::new(config.server.signature_cache_bytes));
     with(config, denylist, (keys, &[]), cache, addresses)
+}
+
+/// The first configuration, with its keys in force.
+pub(super) fn publish_first(
+    config: &Config,
+    denylist: &Arc<Denylist>,
+    keys: &Arc<KeyRing>,
+    addresses: &mut Addresses,
+) -> Arc<ArcSwap<Published>> {
+    let prepared = keys.prepare(&config.issuers);
+    let published = publish(config, denylist, &prepared, addresses);
+    keys.commit(prepared);
+    Arc::new(ArcSwap::from_pointee(published))
 }
 
 /// The keys that a configuration holds itself: for looking at it without fetching any.

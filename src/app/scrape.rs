@@ -21,12 +21,17 @@ pub struct Told<'t> {
     pub shared: &'t Shared,
     pub cores: &'t [CoreHandle],
     pub exported: &'t Arc<Exported>,
-    pub keys: &'t Arc<KeyRing>,
 }
 
 impl Told<'_> {
-    pub fn metrics(self, store: &Store, denylist: &Arc<Denylist>, desk: &Arc<Desk>) -> Metrics {
-        let Self { config, shared, cores, exported, keys: ring } = self;
+    pub fn metrics(
+        self,
+        store: &Store,
+        denylist: &Arc<Denylist>,
+        desk: &Arc<Desk>,
+        ring: &Arc<KeyRing>,
+    ) -> Metrics {
+        let Self { config, shared, cores, exported } = self;
         let (verifier_of, routes_of) =
             (Arc::clone(&shared.published), Arc::clone(&shared.published));
         let tls_of = Arc::clone(&shared.published);

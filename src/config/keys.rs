@@ -26,6 +26,24 @@ const SOURCES: [&str; 9] = [
     "jwks_url",
     "discovery",
 ];
+/// What may be shown of a `keys` table in a message.
+pub const SHOWN: [&str; 15] = [
+    "pem_file",
+    "jwks_file",
+    "jwks_url",
+    "jwks",
+    "discovery",
+    "kid",
+    "ca",
+    "allow_http",
+    "allow_redirects",
+    "refresh_min",
+    "refresh_max",
+    "cooldown",
+    "timeout",
+    "wait",
+    "max_stale",
+];
 const ONE_OF: &str = "one of discovery, jwks_url, jwks_file, pem_file, secret_env, secret_file, \
                       secrets, secrets_dir";
 

@@ -124,8 +124,7 @@ impl Gateway {
             desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
-        denylist.listen(announcer(&cores));
-        keys.listen(announcer(&cores));
+        tell_cores_of_changes(&denylist, &keys, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
@@ -258,6 +257,11 @@ impl Gateway {
         }
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
     }
+}
+
+fn tell_cores_of_changes(denylist: &Denylist, keys: &KeyRing, cores: &[CoreHandle]) {
+    denylist.listen(announcer(cores));
+    keys.listen(announcer(cores));
 }
 
 fn open_store(config: &config::Store) -> Result<(Store, Arc<Denylist>), store::StoreError> {

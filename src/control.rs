@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod keys;
 pub mod metrics;
 pub mod outbound;
 pub mod people;

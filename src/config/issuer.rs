@@ -58,7 +58,8 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         required,
         display,
     };
-    Some(Issuer { policy, keys: Arc::new(keys?), keys_source: source.shown })
+    let remote = source.remote();
+    Some(Issuer { policy, keys: Arc::new(keys?), keys_source: source.shown, remote })
 }
 
 /// Tokens pass unless they are denied, or only where they are registered.

@@ -80,15 +80,24 @@ impl Policy {
     }
 }
 
-/// A policy and the keys in force. The control plane swaps the keys; the data plane reads them.
+/// The keys in force of one issuer. The control plane swaps them; whoever holds the cell sees it,
+/// also a token that was verified under an earlier configuration.
+pub type KeyCell = Arc<ArcSwap<KeySet>>;
+
+/// A policy and the keys in force.
 pub struct Issuer {
     pub policy: Policy,
-    pub keys: ArcSwap<KeySet>,
+    pub keys: KeyCell,
 }
 
 impl Issuer {
     pub fn new(policy: Policy, keys: Arc<KeySet>) -> Self {
-        Self { policy, keys: ArcSwap::new(keys) }
+        Self::with_cell(policy, Arc::new(ArcSwap::new(keys)))
+    }
+
+    /// With keys that somebody else keeps fresh.
+    pub fn with_cell(policy: Policy, keys: KeyCell) -> Self {
+        Self { policy, keys }
     }
 }
 

@@ -44,6 +44,9 @@ impl Signed {
         let times = Times::read(&token.claims)?;
         let audiences = facts::audiences(&token.claims)?;
         let names = Names::read(&token.claims, policy)?;
+        if signer.key.client().is_some_and(|client| names.client.as_deref() != Some(client)) {
+            return Err(TokenFault::WrongClient { client: names.client });
+        }
         let token_id = match &names.jti {
             Some(jti) => TokenId::Jti(jti.clone()),
             None => TokenId::Digest(token.signing_digest()),

@@ -30,6 +30,8 @@ pub(super) enum Operation {
     Audit,
     People,
     Status,
+    Keys,
+    RefreshKeys,
     Config,
     Reload,
 }
@@ -61,6 +63,8 @@ pub(super) const TABLE: &[Row] = &[
     (Method::GET, "/v1/audit", Operation::Audit),
     (Method::GET, "/v1/people", Operation::People),
     (Method::GET, "/v1/status", Operation::Status),
+    (Method::GET, "/v1/keys", Operation::Keys),
+    (Method::POST, "/v1/keys/refresh", Operation::RefreshKeys),
     (Method::GET, "/v1/config", Operation::Config),
     (Method::POST, "/v1/config/reload", Operation::Reload),
 ];

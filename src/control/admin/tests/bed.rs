@@ -209,6 +209,10 @@ impl Bed {
             config: Arc::new(desk()),
             store_limit,
             ready: Arc::clone(&ready),
+            keys: crate::control::keys::KeyRing::new(
+                std::path::Path::new("nowhere"),
+                denylist.fingerprinter().clone(),
+            ),
         }));
         let socket = place.path().join("admin.sock");
         let tcp = bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();

@@ -22,8 +22,11 @@ mod cross_site;
 mod entrance;
 mod exchange;
 mod forward;
+mod grpc;
+mod h2;
 mod headers;
 mod io;
+mod nudge;
 mod path;
 mod permit;
 mod pool;
@@ -35,6 +38,7 @@ pub mod route;
 mod route_index;
 mod route_load;
 mod serve;
+mod sniff;
 mod static_answer;
 mod streams;
 pub mod tls;
@@ -51,6 +55,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use entrance::Entrance;
+pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
 pub use upstream::{Addresses, Upstream};
 
@@ -81,7 +86,11 @@ pub async fn handle(
             exchange.reject(&rejection);
             let policy = core.published().answers;
             let html = answer::wants_html(accept.as_ref());
-            let response = answer::respond(&rejection, policy, exchange.request_id(), html);
+            let id = exchange.request_id();
+            let response = match exchange.is_grpc() {
+                true => grpc::refusal(&rejection, policy, id),
+                false => answer::respond(&rejection, policy, id, html),
+            };
             exchange.attach(response)
         }
     };
@@ -108,6 +117,9 @@ async fn pass(
     if core.requests.get() > published.requests_max {
         return Err(Rejection::Overloaded);
     }
+    if exchange.is_over_http2() {
+        h2::check(request.headers(), &published.limits)?;
+    }
     if let Some(one_in) = published.trace_sample {
         exchange.trace(one_in, request.headers());
     }
@@ -125,7 +137,7 @@ async fn pass(
         exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
     }
     let credential = credential::present(&request, route, &published)?;
-    let token = credential::verify(credential, route, &published, now)?;
+    let token = credential::verify(core, credential, route, &published, now).await?;
     exchange.verified(token.as_ref());
     let permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {

@@ -119,6 +119,10 @@ pub const CODES: &[&str] = &[
 ];
 
 const INVALID: &str = "The token is not valid";
+const LARGE: &str = "The body is too large";
+const SLOW: &str = "The body did not come in time";
+const FULL: &str = "Too many requests are in flight";
+const UNMET: &str = "The token lacks a claim that is needed here";
 
 impl Rejection {
     pub fn status(&self) -> StatusCode {
@@ -179,16 +183,11 @@ impl Rejection {
                 Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }
             Self::BodyTooLarge => {
-                let text = "The body is too large";
-                Shape::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
+                Shape::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", LARGE)
             }
-            Self::BodyTooSlow => {
-                let text = "The body did not come in time";
-                Shape::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", text)
-            }
+            Self::BodyTooSlow => Shape::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", SLOW),
             Self::Overloaded => {
-                let text = "Too many requests are in flight";
-                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text).retry(1)
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", FULL).retry(1)
             }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
             Self::Method(allow) => {
@@ -225,11 +224,8 @@ impl Rejection {
                 Shape::new(StatusCode::FORBIDDEN, "cross_site", text)
             }
             Self::TokenNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::ClaimUnmet(_) => {
-                let text = "The token lacks a claim that is needed here";
-                Shape::new(StatusCode::FORBIDDEN, "claim_unmet", text)
-                    .challenged(Some(bearer("insufficient_scope", text)))
-            }
+            Self::ClaimUnmet(_) => Shape::new(StatusCode::FORBIDDEN, "claim_unmet", UNMET)
+                .challenged(Some(bearer("insufficient_scope", UNMET))),
             Self::ScopeMissing { needed, .. } => {
                 let scopes = needed.join(" ");
                 let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");

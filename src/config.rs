@@ -2,6 +2,7 @@
 //! once; nothing after it has to ask whether a value makes sense.
 
 mod admin;
+mod cors;
 mod cursor;
 mod diagnostic;
 mod effective;
@@ -44,6 +45,7 @@ mod upstream;
 mod value;
 mod whole;
 
+pub use cors::{Cors, CorsPolicy, Origins};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use effective::effective;
 pub use entrance::Entrance;
@@ -287,6 +289,7 @@ pub struct Route {
     pub issuers: Option<Vec<String>>,
     pub target: Target,
     pub limits: RouteLimits,
+    pub cors: Cors,
     pub rewrite: Option<Rewrite>,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,

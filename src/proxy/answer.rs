@@ -48,6 +48,8 @@ pub enum Rejection {
     TooOldLogin {
         max_age_s: u64,
     },
+    /// A preflight of an origin that may not ask.
+    OriginNotAllowed,
     /// Its body is larger than the route takes.
     BodyTooLarge,
     /// Its body did not come whole in time.
@@ -105,6 +107,7 @@ pub const CODES: &[&str] = &[
     "draining",
     "no_route",
     "not_ready",
+    "origin_not_allowed",
     "overloaded",
     "scope_missing",
     "token_expired",
@@ -119,6 +122,7 @@ pub const CODES: &[&str] = &[
 ];
 
 const INVALID: &str = "The token is not valid";
+const ORIGIN: &str = "Pages of this origin may not use it";
 const LARGE: &str = "The body is too large";
 const SLOW: &str = "The body did not come in time";
 const FULL: &str = "Too many requests are in flight";
@@ -143,6 +147,7 @@ impl Rejection {
     pub fn reason(&self) -> String {
         match self {
             Self::BadRequest(fault) => fault.text().to_owned(),
+            Self::OriginNotAllowed => "cors lists no such origin".to_owned(),
             Self::BodyTooLarge => "the body is larger than body_bytes_max".to_owned(),
             Self::BodyTooSlow => "the body did not come within body_timeout".to_owned(),
             Self::Overloaded => "requests_max are in flight".to_owned(),
@@ -181,6 +186,9 @@ impl Rejection {
                     matches!(fault, BadRequest::TwoCredentials | BadRequest::AuthorizationForm);
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
                 Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
+            }
+            Self::OriginNotAllowed => {
+                Shape::new(StatusCode::FORBIDDEN, "origin_not_allowed", ORIGIN)
             }
             Self::BodyTooLarge => {
                 Shape::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", LARGE)

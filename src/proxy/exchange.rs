@@ -27,6 +27,7 @@ use super::answer::Rejection;
 use super::body::Body;
 use super::connection::Connection;
 use super::core::{Core, Place};
+use super::cors::Reader;
 use super::credential::Verified;
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
@@ -66,6 +67,7 @@ pub struct Exchange {
     stream: Option<Rc<Stream>>,
     place: Option<Place>,
     ticket: Option<Ticket>,
+    reader: Option<Reader>,
     /// Of its HTTP/2 stream.
     guard: Option<Rc<Guard>>,
     /// The answer's last byte was handed on.
@@ -111,6 +113,7 @@ impl Exchange {
             stream: None,
             place: None,
             ticket: None,
+            reader: None,
             guard: connection.is_multiplexed().then(Guard::current).flatten(),
             ended: false,
         })
@@ -140,6 +143,11 @@ impl Exchange {
     /// It counts against its route until it ends.
     pub fn enter(&mut self, ticket: Ticket) {
         self.ticket = Some(ticket);
+    }
+
+    /// Every answer to it says who may read it.
+    pub fn read_by(&mut self, reader: Option<Reader>) {
+        self.reader = reader;
     }
 
     pub fn routed(&mut self, route: &Route) {
@@ -199,6 +207,7 @@ impl Exchange {
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)
+            | Rejection::OriginNotAllowed
             | Rejection::BodyTooLarge
             | Rejection::BodyTooSlow
             | Rejection::Overloaded
@@ -225,6 +234,9 @@ impl Exchange {
     pub fn attach(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
         if self.guard.is_some() {
             self.adapt(&mut response);
+        }
+        if let Some(reader) = &self.reader {
+            reader.tell(response.headers_mut());
         }
         self.status = response.status().as_u16();
         if let Some(stream) = &self.stream {

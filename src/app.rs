@@ -102,7 +102,7 @@ pub enum Drained {
 impl Gateway {
     /// Starts everything. When this returns, the sockets are bound, the denylist is loaded and
     /// requests are served.
-    pub fn start(loaded: Loaded, options: Options) -> Result<Self, StartError> {
+    pub fn start(mut loaded: Loaded, options: Options) -> Result<Self, StartError> {
         let watch = Watch::of(loaded.notes.named.clone());
         let config = &loaded.config;
         let sockets = Sockets::default().after(&config.listeners).map_err(StartError::Bind)?;
@@ -110,6 +110,10 @@ impl Gateway {
         let store_options = store::Options { limit: config.store.limit };
         let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
+        let store_path = loaded.config.store.path.clone();
+        live::remember_lifetimes(&store_path, &mut loaded.config)
+            .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
+        let config = &loaded.config;
         let mut addresses = proxy::Addresses::default();
         let published =
             Arc::new(ArcSwap::from_pointee(compile::publish(config, &denylist, &mut addresses)));
@@ -160,6 +164,7 @@ impl Gateway {
         let live = Live {
             source: options.source,
             config: loaded.config,
+            store_path,
             fixed,
             published,
             addresses,
@@ -229,14 +234,14 @@ impl Gateway {
     /// connections; after the deadline the rest is cut.
     pub fn drain(mut self) -> Drained {
         self.ready.store(false, Ordering::Release);
-        // What is in force is held until the end: the names of unix sockets leave with it.
-        let live = self.reload.stop();
-        let (drain_timeout, _sockets) = match live {
+        let drain_timeout = match self.reload.stop() {
             Some(Live { config, sockets, acceptor, .. }) => {
                 acceptor.stop();
-                (config.server.drain_timeout, Some(sockets))
+                // From here on nobody connects; the names of unix sockets are gone.
+                drop(sockets);
+                config.server.drain_timeout
             }
-            None => (Duration::ZERO, None),
+            None => Duration::ZERO,
         };
         for core in &self.cores {
             core.commands.send(Command::Drain).ok();

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod lifetimes;
 pub mod metrics;
 pub mod outbound;
 pub mod people;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::clock::UnixMs;
 use crate::denylist::IssuerId;
 use crate::keys::{Algorithm, KeySet};
 use crate::token::ClaimPath;
@@ -29,6 +30,14 @@ pub struct ClaimNames {
     pub indexed: Vec<(String, ClaimPath)>,
 }
 
+/// Tokens issued before this moment may live at most so long, whatever holds for later ones: denials
+/// that they match were kept for no longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LifetimeMark {
+    pub issued_before: UnixMs,
+    pub max_lifetime: Duration,
+}
+
 /// What an issuer's tokens must be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
@@ -44,6 +53,8 @@ pub struct Policy {
     /// `at+jwt` or none.
     pub types: Vec<String>,
     pub max_lifetime: Duration,
+    /// Before it was raised.
+    pub lifetime_marks: Vec<LifetimeMark>,
     pub session_lifetime_max: Duration,
     pub leeway: Duration,
     pub cutoff_skew: Duration,

@@ -21,16 +21,21 @@ mod cross_site;
 mod entrance;
 mod exchange;
 mod forward;
+mod grpc;
+mod h2;
 mod headers;
 mod io;
+mod nudge;
 mod path;
 mod permit;
 mod pool;
 mod published;
 mod redirect;
+mod requirements;
 pub mod route;
 mod route_index;
 mod serve;
+mod sniff;
 mod static_answer;
 mod streams;
 pub mod tls;
@@ -45,6 +50,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use entrance::Entrance;
+pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
 pub use upstream::{Addresses, Upstream};
 
@@ -75,7 +81,11 @@ pub async fn handle(
             exchange.reject(&rejection);
             let policy = core.published().answers;
             let html = answer::wants_html(accept.as_ref());
-            let response = answer::respond(&rejection, policy, exchange.request_id(), html);
+            let id = exchange.request_id();
+            let response = match exchange.is_grpc() {
+                true => grpc::refusal(&rejection, policy, id),
+                false => answer::respond(&rejection, policy, id, html),
+            };
             exchange.attach(response)
         }
     };
@@ -99,6 +109,9 @@ async fn pass(
 ) -> Result<Answer, Rejection> {
     let now = exchange.now();
     let published = core.published();
+    if exchange.is_over_http2() {
+        h2::check(request.headers(), &published.limits)?;
+    }
     if let Some(one_in) = published.trace_sample {
         exchange.trace(one_in, request.headers());
     }
@@ -113,7 +126,7 @@ async fn pass(
     let route = published.routes.select(&request)?;
     exchange.routed(route);
     let credential = credential::present(&request, route, &published)?;
-    let token = credential::verify(credential, route, &published, now)?;
+    let token = credential::verify(core, credential, route, &published, now).await?;
     exchange.verified(token.as_ref());
     let permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {

@@ -13,6 +13,7 @@ use crate::clock::UnixMs;
 use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::admin::{Api, Settings};
 use crate::control::config::{Desk, ReloadFault, Reloaded, Standing};
+use crate::control::keys::KeyRing;
 use crate::control::lifetimes;
 use crate::control::tasks::Tasks;
 use crate::proxy::accept::Acceptor;
@@ -36,6 +37,7 @@ pub struct Live {
     pub fixed: Fixed,
     pub published: Arc<ArcSwap<Published>>,
     pub addresses: Addresses,
+    pub keys: Arc<KeyRing>,
     pub cores: Vec<WeakUnboundedSender<Command>>,
     pub sockets: Sockets,
     pub acceptor: Acceptor,
@@ -73,10 +75,17 @@ impl Live {
         remember_lifetimes(&self.store_path, &mut loaded.config).map_err(not_possible)?;
         let config = &loaded.config;
         let before = self.published.load_full();
-        let next =
-            Arc::new(compile::publish_after(config, &self.config, &before, &mut self.addresses));
-        // Nothing below this line can fail.
-        compile::renew_keys(config, &next);
+        let keys = self.keys.prepare(&config.issuers);
+        let next = Arc::new(compile::publish_after(
+            config,
+            &self.config,
+            &before,
+            &keys,
+            &mut self.addresses,
+        ));
+        // Nothing below this line can fail. Keys come first: no token of a new key is refused, and
+        // none of a removed one passes, once the new configuration is there.
+        self.keys.commit(keys);
         self.published.store(Arc::clone(&next));
         let limits = &config.server.limits;
         self.api.reconfigure(Settings::new(tokens, &config.admin.hosts, config.log.subject));

@@ -129,6 +129,7 @@ mod tests {
             types: Vec::new(),
             max_lifetime,
             lifetime_marks: Vec::new(),
+            mode: crate::verify::Mode::default(),
             session_lifetime_max: HOUR,
             leeway: Duration::ZERO,
             cutoff_skew: Duration::ZERO,

@@ -20,10 +20,14 @@ mod claims;
 mod credentials;
 // What another site makes a browser send.
 mod cross_site;
+// Keys that are fetched, and what their server may do to us.
+mod key_sources;
 // What the gateway answers itself: me, log out, the verdict for another proxy.
 mod auth_endpoints;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
+// Issuers of which only registered sessions and tokens pass.
+mod allowlist;
 // Revoke, block and undo as people use them.
 mod acts;
 // Batch, export and import through the command line.
@@ -35,12 +39,18 @@ mod durability;
 mod proxying;
 // TLS towards clients.
 mod tls;
+// HTTP/2 towards clients.
+mod http2;
+// gRPC calls.
+mod grpc;
 // WebSocket handshakes.
 mod upgrades;
 // What is open when a token stops to count.
 mod streams;
 // One side breaks off.
 mod faults;
+// What a route asks of a good token beyond being good.
+mod requirements;
 // Which route a request gets, and routes that answer by themselves.
 mod routing;
 // One path, one reading.

@@ -28,6 +28,7 @@ mod io;
 mod path;
 mod permit;
 mod pool;
+mod proxy_protocol;
 mod published;
 mod redirect;
 mod requirements;

@@ -30,6 +30,7 @@ mod nudge;
 mod path;
 mod permit;
 mod pool;
+mod proxy_protocol;
 mod published;
 mod redirect;
 mod requirements;

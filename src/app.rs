@@ -101,6 +101,7 @@ pub enum Drained {
 impl Gateway {
     /// Starts everything. When this returns, the sockets are bound, the denylist is loaded and
     /// requests are served.
+    #[expect(clippy::too_many_lines, reason = "the order in which all begins, top to bottom")]
     pub fn start(mut loaded: Loaded, options: Options) -> Result<Self, StartError> {
         let watch = Watch::of(loaded.notes.named.clone());
         let config = &loaded.config;

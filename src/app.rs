@@ -20,10 +20,11 @@ use crate::control::store::{self, Store};
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
 use crate::proxy::accept::{Acceptor, Listener};
 use crate::proxy::core::{Command, CoreHandle, Shared};
-use crate::proxy::{self, Addresses, Published};
+use crate::proxy::{self, Published};
 use crate::sockets::{self, Bound, Socket, SocketFile};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
+use crate::upstreams::Registry;
 use crate::verify::{Issuer, SignatureCache, Verifier};
 
 use control_thread::{ControlThread, Parts};
@@ -220,7 +221,7 @@ pub(crate) fn publish(config: &Config, denylist: &Arc<Denylist>) -> Published {
         .collect();
     let cache = Arc::new(SignatureCache::new(config.server.signature_cache_bytes));
     let verifier = Arc::new(Verifier::new(issuers, denylist.fingerprinter().clone(), cache));
-    proxy::compile(config, verifier, Arc::clone(denylist), &mut Addresses::default())
+    proxy::compile(config, verifier, Arc::clone(denylist), &mut Registry::default())
 }
 
 fn start_cores(threads: usize, shared: &Shared) -> std::io::Result<Vec<CoreHandle>> {

@@ -24,6 +24,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod upstream_server;
 mod value;
 mod whole;
 
@@ -33,6 +34,10 @@ pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
+pub use upstream::{
+    Balance, Concurrency, Ejection, HashKey, Retry, ServerAddress, Upstream, UpstreamHost,
+    UpstreamServer,
+};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -208,35 +213,6 @@ impl std::fmt::Debug for Issuer {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Issuer").field("name", &self.policy.name).finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    pub name: String,
-    pub servers: Vec<ServerAddress>,
-    pub connect_timeout: Duration,
-    /// From the request sent to the first byte of the answer.
-    pub response_timeout: Duration,
-    /// How long an idle connection is kept.
-    pub idle_timeout: Duration,
-    /// Send the client's Host, or the server's own.
-    pub host: UpstreamHost,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UpstreamHost {
-    Preserve,
-    Server,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ServerAddress {
-    /// `http://host:port`: a name is resolved when a connection is made.
-    Http {
-        host: String,
-        port: u16,
-    },
-    Unix(PathBuf),
 }
 
 #[derive(Clone, Debug)]

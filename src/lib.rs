@@ -17,4 +17,5 @@ pub mod secret;
 pub mod sockets;
 pub mod telemetry;
 pub mod token;
+pub mod upstreams;
 pub mod verify;

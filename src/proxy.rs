@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod answer;
 pub mod ask;
+mod balance;
 mod body;
 mod canonical;
 mod claim_header;
@@ -24,6 +25,7 @@ mod path;
 mod permit;
 mod pool;
 mod published;
+mod retry;
 pub mod route;
 mod streams;
 mod tunnel;
@@ -35,7 +37,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use published::{Published, compile};
-pub use upstream::{Addresses, Upstream};
+pub use upstream::Upstream;
 
 use self::answer::Rejection;
 use self::body::Body;

@@ -9,10 +9,7 @@ use serde_json::{Value, json};
 
 use super::cursor::show;
 use super::value::show_duration;
-use super::{
-    Access, Carrier, Config, Diagnostic, Forward, Issuer, Listen, Loaded, Route, ServerAddress,
-    ordered,
-};
+use super::{Access, Carrier, Config, Diagnostic, Forward, Issuer, Listen, Loaded, Route, ordered};
 
 /// For people.
 pub fn report(loaded: &Loaded) -> String {
@@ -154,16 +151,7 @@ fn route_cells(number: usize, route: &Route, config: &Config) -> Vec<String> {
 fn servers(config: &Config, route: &Route) -> Vec<String> {
     let upstream = config.upstreams.iter().find(|upstream| upstream.name == route.upstream);
     let servers = upstream.map(|upstream| upstream.servers.as_slice()).unwrap_or_default();
-    servers
-        .iter()
-        .map(|server| match server {
-            ServerAddress::Http { host, port } if host.contains(':') => {
-                format!("http://[{host}]:{port}")
-            }
-            ServerAddress::Http { host, port } => format!("http://{host}:{port}"),
-            ServerAddress::Unix(path) => format!("unix:{}", path.display()),
-        })
-        .collect()
+    servers.iter().map(|server| server.address.shown()).collect()
 }
 
 fn needs(route: &Route) -> String {

@@ -67,6 +67,12 @@ pub enum UpstreamFault {
     Broken,
     /// It switched protocols without being asked, or to another one.
     UnexpectedSwitch,
+    /// Its name has no address yet.
+    Unresolved,
+    /// Checks call all of its servers down.
+    NoneUp,
+    /// As many requests as it may have are under way, and as many as may wait for it.
+    Overloaded,
 }
 
 impl From<BadRequest> for Rejection {
@@ -165,7 +171,11 @@ impl Rejection {
                     .challenged(Some(challenge))
             }
             Self::ClaimUnfit(_) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::Upstream(fault) => Shape::new(fault.status(), fault.code(), fault.text()),
+            Self::Upstream(fault) => {
+                let mut shape = Shape::new(fault.status(), fault.code(), fault.text());
+                shape.retry_after_s = fault.retry_after_s();
+                shape
+            }
             Self::Cut(Cause::Denied(hit)) => Self::Denied(*hit).shape(policy),
             Self::Cut(Cause::KeyRemoved) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Cut(Cause::Expired) => {
@@ -252,6 +262,9 @@ impl UpstreamFault {
             Self::ResponseTimeout => "The backend did not answer in time",
             Self::Broken => "The backend closed the connection before it answered",
             Self::UnexpectedSwitch => "The backend switched protocols without being asked",
+            Self::Unresolved => "The backend has no address yet",
+            Self::NoneUp => "No server of the backend is up",
+            Self::Overloaded => "The backend has as many requests as it takes",
         }
     }
 
@@ -260,6 +273,8 @@ impl UpstreamFault {
             Self::Unreachable => "upstream_unreachable",
             Self::ConnectTimeout | Self::ResponseTimeout => "upstream_timeout",
             Self::Broken | Self::UnexpectedSwitch => "upstream_broken",
+            Self::Unresolved | Self::NoneUp => "upstream_down",
+            Self::Overloaded => "overloaded",
         }
     }
 
@@ -267,6 +282,20 @@ impl UpstreamFault {
         match self {
             Self::Unreachable | Self::Broken | Self::UnexpectedSwitch => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unresolved | Self::NoneUp | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// When it is worth while to come again, where that can be said.
+    fn retry_after_s(self) -> Option<u32> {
+        match self {
+            Self::Unresolved | Self::NoneUp => Some(5),
+            Self::Overloaded => Some(1),
+            Self::Unreachable
+            | Self::ConnectTimeout
+            | Self::ResponseTimeout
+            | Self::Broken
+            | Self::UnexpectedSwitch => None,
         }
     }
 }

@@ -28,6 +28,7 @@ use super::credential::Verified;
 use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
 use super::published::Published;
+use super::retry::Occupied;
 use super::route::Route;
 use super::streams::{Cause, Kind, Stream};
 
@@ -57,6 +58,8 @@ pub struct Exchange {
     broken: bool,
     stream: Option<Rc<Stream>>,
     place: Option<Place>,
+    /// What it takes of its upstream's limits, until it ends.
+    occupied: Occupied,
 }
 
 impl Exchange {
@@ -90,6 +93,7 @@ impl Exchange {
             broken: false,
             stream: None,
             place: None,
+            occupied: Occupied::default(),
         })
     }
 
@@ -121,6 +125,10 @@ impl Exchange {
 
     pub fn upstream_took(&mut self, duration: Duration) {
         self.upstream = Some(duration);
+    }
+
+    pub fn occupy(&mut self, occupied: Occupied) {
+        self.occupied = occupied;
     }
 
     pub fn reject(&mut self, rejection: &Rejection) {

@@ -3,19 +3,23 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Carrier, Config, Forwarded, IpNet, Limits};
 use crate::denylist::Denylist;
+use crate::upstreams::{Group, Key, Registry};
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
 use super::headers::GuardedNames;
 use super::route::{Route, RouteTable};
-use super::upstream::{Addresses, Upstream};
+use super::upstream::Upstream;
 
 /// See the module.
 pub struct Published {
     pub routes: RouteTable,
+    /// Those of the configuration, also where no route leads there.
+    pub upstreams: Vec<Arc<Upstream>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
@@ -42,12 +46,12 @@ pub fn compile(
     config: &Config,
     verifier: Arc<Verifier>,
     denylist: Arc<Denylist>,
-    addresses: &mut Addresses,
+    registry: &mut Registry,
 ) -> Published {
     let upstreams: HashMap<&str, Arc<Upstream>> = config
         .upstreams
         .iter()
-        .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, addresses))))
+        .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, registry))))
         .collect();
     let routes = config.routes.iter().filter_map(|route| {
         let upstream = Arc::clone(upstreams.get(route.upstream.as_str())?);
@@ -67,6 +71,11 @@ pub fn compile(
     let identity = config.routes.iter().flat_map(|route| &route.identity);
     Published {
         routes: RouteTable::new(routes.collect()),
+        upstreams: config
+            .upstreams
+            .iter()
+            .filter_map(|upstream| upstreams.get(upstream.name.as_str()).map(Arc::clone))
+            .collect(),
         verifier,
         denylist,
         carriers: Carriers::named_in(config),
@@ -78,6 +87,25 @@ pub fn compile(
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
         log_subject: config.log.subject,
+    }
+}
+
+impl Published {
+    /// What both planes share of the upstreams.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.upstreams.iter().map(|upstream| Arc::clone(&upstream.group)).collect()
+    }
+
+    /// How long each endpoint's idle connections are kept.
+    pub(super) fn idle_timeouts(&self) -> HashMap<usize, (u64, Duration)> {
+        let mut timeouts = HashMap::new();
+        for upstream in &self.upstreams {
+            for endpoint in upstream.group.set().all() {
+                let Key { slot, serial } = endpoint.key();
+                timeouts.insert(slot, (serial, upstream.config().idle_timeout));
+            }
+        }
+        timeouts
     }
 }
 

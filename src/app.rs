@@ -14,8 +14,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use crate::clock::UnixMs;
 use crate::config::{Config, Listen};
 use crate::control::admin::FirstCredentialSource;
+use crate::control::metrics::{Metrics, Sources};
+use crate::control::resolve;
 use crate::control::store::{self, Store};
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
 use crate::proxy::accept::{Acceptor, Listener};
@@ -24,6 +27,7 @@ use crate::proxy::{self, Published};
 use crate::sockets::{self, Bound, Socket, SocketFile};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
+use crate::telemetry::counters::Counters;
 use crate::upstreams::Registry;
 use crate::verify::{Issuer, SignatureCache, Verifier};
 
@@ -34,6 +38,8 @@ pub use sockets::BindError;
 
 /// Reports of the cores that may wait for the control plane.
 const REPORTS: usize = 64;
+/// How long a start waits for the names of servers; what takes longer answers 503 until then.
+const RESOLVE_WAIT: Duration = Duration::from_secs(3);
 
 /// How to start, beyond the configuration.
 pub struct Options {
@@ -85,13 +91,40 @@ impl Gateway {
         let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
         let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
+        resolve::first(&published.load().groups(), RESOLVE_WAIT);
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
-        let shared = Shared { published: Arc::clone(&published), observer, log: log.clone() };
+        let counters = Counters::default();
+        let shared = Shared {
+            published: Arc::clone(&published),
+            observer: observer.clone(),
+            counters: counters.clone(),
+            log: log.clone(),
+        };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         tell_cores_of_changes(&denylist, &cores);
         let ready = Arc::new(AtomicBool::new(true));
+        let started_at = UnixMs::now();
+        let (verifier_of, routes_of) = (Arc::clone(&published), Arc::clone(&published));
+        let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
+        let metrics = Metrics::new(Sources {
+            counters,
+            store: store.clone(),
+            store_file: config.store.path.join("denials.redb"),
+            store_limit: config.store.limit,
+            denylist: Arc::clone(&denylist),
+            verifier: Box::new(move || Arc::clone(&verifier_of.load().verifier)),
+            routes: Box::new(move || routes_of.load().routes.names()),
+            connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
+            // The configuration and the keys in files are read once, at the start.
+            reload: Box::new(move || (true, started_at)),
+            keys_read_at: Box::new(move |_| Some(started_at)),
+            certificates: Box::new(Vec::new),
+            observer,
+            log: log.clone(),
+            codes: proxy::answer::CODES,
+        });
         let control = ControlThread::start(Parts {
             config: &config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
@@ -100,6 +133,7 @@ impl Gateway {
             published,
             observations,
             ready: Arc::clone(&ready),
+            metrics,
         })?;
         let (listeners, listen, socket_files) = apart(bound);
         let targets = cores.iter().map(CoreHandle::target).collect();
@@ -127,6 +161,11 @@ impl Gateway {
     /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         self.control.admin()
+    }
+
+    /// Where metrics are scraped, as people type it.
+    pub fn metrics_urls(&self) -> Vec<String> {
+        self.control.metrics().iter().map(Listen::url).collect()
     }
 
     /// The listening addresses as people type them.

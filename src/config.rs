@@ -14,11 +14,13 @@ mod item;
 mod keys;
 mod load;
 mod mask;
+mod metrics;
 mod order;
 mod report;
 mod route;
 mod secrets;
 mod server;
+mod session;
 mod source;
 mod suggest;
 #[cfg(test)]
@@ -64,12 +66,19 @@ pub struct Config {
     pub path: PathBuf,
     pub server: Server,
     pub admin: Admin,
+    pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
+}
+
+/// Where metrics are scraped; nowhere by default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metrics {
+    pub listen: Vec<Listen>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,6 +92,8 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of our own pages, besides the one that a request was sent to.
+    pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
     /// How long a drain waits for requests in flight.
@@ -309,6 +320,16 @@ pub enum Access {
 pub enum Carrier {
     Bearer,
     Cookie(String),
+}
+
+impl Carrier {
+    /// The browser sends it by itself, whoever asked for the request.
+    pub fn is_cookie(&self) -> bool {
+        match self {
+            Self::Bearer => false,
+            Self::Cookie(_) => true,
+        }
+    }
 }
 
 /// What becomes of the token on the way to the backend.

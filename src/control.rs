@@ -1,6 +1,9 @@
-//! The control plane: records, store, admin API, people. It runs on its own named thread and
+//! The control plane: records, store, admin API, people, the upstreams' names. It runs on its own named thread and
 //! runtime; what it decides reaches the data plane as published state only.
 
 pub mod admin;
+pub mod metrics;
 pub mod people;
+pub mod resolve;
 pub mod store;
+pub mod upstreams;

@@ -17,11 +17,13 @@ mod connection;
 mod cookie;
 pub mod core;
 mod credential;
+mod cross_site;
 mod exchange;
 mod forward;
 mod headers;
 mod io;
 mod path;
+mod patience;
 mod permit;
 mod pool;
 mod published;
@@ -92,7 +94,7 @@ async fn pass(
     let credential = credential::present(&request, route, &published)?;
     let token = credential::verify(credential, route, &published, now)?;
     exchange.verified(token.as_ref());
-    let permit = permit::decide(request, route, token, &published, now)?;
+    let permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {
         None => forward::send(core, connection, exchange, permit, &published).await,
         Some(stream) => {

@@ -2,6 +2,7 @@
 //! waited for by a request.
 
 pub mod access;
+pub mod counters;
 mod observe;
 
 pub use observe::{CoreObserver, Observation, Observations, Observer, Refusal, Sighting};

@@ -10,13 +10,16 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
+use crate::control;
 use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
+use crate::control::metrics::{self, Metrics};
 use crate::control::people::{self, People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
+use crate::upstreams;
 
 use super::StartError;
 use super::explain::route_explainer;
@@ -31,11 +34,13 @@ pub struct Parts<'c> {
     pub published: Arc<ArcSwap<Published>>,
     pub observations: mpsc::Receiver<Observations>,
     pub ready: Arc<AtomicBool>,
+    pub metrics: Metrics,
 }
 
 /// The running control plane.
 pub struct ControlThread {
     admin: Vec<Listen>,
+    metrics: Vec<Listen>,
     credential: Option<FirstCredentialSource>,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
@@ -50,12 +55,15 @@ impl ControlThread {
             .map_err(StartError::Thread)?;
         let (tokens, credential) = credentials(&parts)?;
         let (listeners, admin) = bind(&runtime, &parts.config.admin.listen)?;
+        let (scraped, metrics_at) = bind(&runtime, &parts.config.metrics.listen)?;
         let people = Arc::new(People::new(
             parts.config.admin.people,
             parts.denylist.fingerprinter().clone(),
             UnixMs::now(),
         ));
         let refusals = Arc::new(Refusals::default());
+        let groups = Arc::clone(&parts.published);
+        let upstreams: upstreams::Source = Arc::new(move || groups.load().groups());
         let published = Arc::clone(&parts.published);
         let api = Arc::new(Api::new(admin::Parts {
             store: parts.store,
@@ -75,16 +83,27 @@ impl ControlThread {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                runtime.spawn(control::upstreams::watch(upstreams));
                 runtime.spawn(people::watch(observations, people, refusals));
+                let metrics = Arc::new(parts.metrics);
+                for listener in scraped {
+                    let metrics = Arc::clone(&metrics);
+                    runtime.spawn(metrics::serve(listener, metrics, stopped.clone()));
+                }
                 runtime.block_on(admin::serve(listeners, api, until(stopped)));
             })
             .map_err(StartError::Thread)?;
-        Ok(Self { admin, credential, stop, thread })
+        Ok(Self { admin, metrics: metrics_at, credential, stop, thread })
     }
 
     /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         &self.admin
+    }
+
+    /// Where metrics are scraped, ports resolved.
+    pub fn metrics(&self) -> &[Listen] {
+        &self.metrics
     }
 
     pub fn credential(&self) -> Option<&FirstCredentialSource> {

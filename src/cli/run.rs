@@ -104,6 +104,9 @@ impl Told {
         };
         line("gateway", &gateway.listen_urls().join("  and  "));
         line("admin", &gateway.admin_urls().join("  and  "));
+        if !gateway.metrics_urls().is_empty() {
+            line("metrics", &gateway.metrics_urls().join("  and  "));
+        }
         line("store", &format!("{}: one gateway only", self.store));
         self.issuers.iter().for_each(|issuer| line("issuer", issuer));
         self.upstreams.iter().for_each(|upstream| line("upstream", upstream));
@@ -127,6 +130,7 @@ impl Told {
             "event": "ready",
             "listen": gateway.listen_urls(),
             "admin": gateway.admin_urls(),
+            "metrics": gateway.metrics_urls(),
             "version": env!("CARGO_PKG_VERSION"),
         });
         console.say_always(&json_text(&ready))?;

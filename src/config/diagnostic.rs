@@ -101,6 +101,7 @@ codes! {
     /// What requests are placed by is none of the things that they have.
     BadHashKey = 80,
     OnlyBackups = 81,
+    BadOrigin = 140,
 }
 
 impl std::fmt::Display for Code {

@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::route::{self, Parsed};
 use super::source::Source;
 use super::whole::{Whole, named};
-use super::{Config, Loaded, admin, issuer, server, upstream};
+use super::{Config, Loaded, admin, issuer, metrics, server, upstream};
 
 /// A configuration is written by hand; a larger file is a mistake.
 const CONFIG_BYTES_MAX: u64 = 8 << 20;
@@ -94,7 +94,6 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let later = "this version is configured by [server], [admin], [store], [log], [[issuer]], \
                  [[upstream]] and [[route]]";
     root.unsupported("listener", "several addresses: [server] listen = [\"…\", \"…\"]");
-    root.unsupported("metrics", later);
     root.unsupported("replicas", "one gateway only: each has its own store");
     root.unsupported("intake", "revoke by the admin API");
     root.unsupported("session", "let the backend set the cookie, and name it in `credentials`");
@@ -102,6 +101,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let server = server::server(&root.table("server", "server"));
     let store = server::store(&root.table("store", "store"));
     let (admin, admin_issuers) = admin::admin(&root.table("admin", "admin"), &store);
+    let metrics = metrics::metrics(&root.table("metrics", "metrics"));
     let log = server::log(&root.table("log", "log"));
     let issuers = named(root.tables("issuer", "issuer"), issuer::issuer);
     let upstreams = named(root.tables("upstream", "upstream"), upstream::upstream);
@@ -111,7 +111,11 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let complete: Vec<&Parsed> = routes.iter().flatten().collect();
     let whole = Whole { root, issuers: &issuers, upstreams: &upstreams, routes: &complete };
     whole.check(&admin_issuers);
-    whole.check_listeners(&server.listen, &admin.listen);
+    whole.check_listeners(&[
+        ("server", &server.listen),
+        ("admin", &admin.listen),
+        ("metrics", &metrics.listen),
+    ]);
     whole.note_deployment(&server);
     whole.check_empty(routes.len());
     let all = issuers.iter().all(|entry| entry.value.is_some())
@@ -121,6 +125,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
         path: root.reader.source.path.clone(),
         server,
         admin,
+        metrics,
         store,
         log,
         issuers: issuers.into_iter().filter_map(|entry| entry.value).collect(),

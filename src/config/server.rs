@@ -25,6 +25,7 @@ pub fn server(table: &Table<'_>) -> Server {
     let server = Server {
         listen: listen(table).unwrap_or_else(default),
         trusted_proxies: trusted_proxies(table),
+        external_origins: super::session::origins(table, "external_origins"),
         threads: usize::try_from(table.integer("threads", 0, 0..=1024)).unwrap_or(0),
         drain_timeout: table.duration("drain_timeout", 30 * SECOND, Duration::ZERO..=24 * HOUR),
         forwarded: table.choice(

@@ -157,17 +157,18 @@ impl Whole<'_, '_> {
         }
     }
 
-    pub fn check_listeners(&self, server: &[Listen], admin: &[Listen]) {
+    /// Each table's addresses are its own.
+    pub fn check_listeners(&self, tables: &[(&'static str, &[Listen])]) {
         let mut seen: Vec<&Listen> = Vec::new();
-        for listen in server.iter().chain(admin) {
+        for listen in tables.iter().flat_map(|(_, addresses)| *addresses) {
             let is_any_port = matches!(listen, Listen::Tcp(address) if address.port() == 0);
             if seen.contains(&listen) && !is_any_port {
                 let message = format!("{} is listened on twice", listen.shown());
                 let diagnostic = Diagnostic::error(Code::Duplicate, message)
-                    .help("[server] and [admin] need addresses of their own");
-                let written = ["server", "admin"]
-                    .into_iter()
-                    .find_map(|key| self.root.table(key, key).get("listen").map(|item| item.span));
+                    .help("[server], [admin] and [metrics] need addresses of their own");
+                let written = tables.iter().find_map(|(key, _)| {
+                    self.root.table(key, key).get("listen").map(|item| item.span)
+                });
                 match written {
                     Some(span) => self.report(&span, diagnostic),
                     None => self.root.reader.report_whole(diagnostic),

@@ -5,6 +5,7 @@ mod batch;
 mod codec;
 mod command;
 mod compact;
+mod figures;
 mod journal;
 pub mod offline;
 mod open;
@@ -35,6 +36,7 @@ use self::worker::Worker;
 pub use self::types::{
     Accepted, Applied, Change, Epoch, Filter, NewDenial, Options, Page, Record, StoreError,
 };
+pub use figures::Figures;
 pub use journal::Act;
 
 /// Handle of the store's thread; cheap to clone. When the last one goes, the thread writes what is
@@ -59,6 +61,7 @@ struct Shared {
     database: RwLock<Option<Database>>,
     sequence: AtomicU64,
     in_force: AtomicU64,
+    figures: Figures,
 }
 
 impl Store {
@@ -100,6 +103,7 @@ impl Store {
             database: RwLock::new(Some(database)),
             sequence: AtomicU64::new(opened.progress.sequence),
             in_force: AtomicU64::new(opened.progress.in_force),
+            figures: Figures::default(),
         });
         let (sender, queue) = mpsc::channel();
         let worker = Worker {
@@ -139,8 +143,12 @@ impl Store {
         &self,
         denials: Vec<NewDenial>,
     ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        let via = denials.first().map(|denial| denial.created_by.via.as_str());
         let (task, answer) = Task::new(denials);
-        self.ask(Command::Deny(task), answer).await
+        let outcome = self.ask(Command::Deny(task), answer).await?;
+        let new = outcome.iter().flatten().filter(|accepted| !accepted.already).count() as u64;
+        self.figures().changed("create", via.unwrap_or_default(), new);
+        Ok(outcome)
     }
 
     /// Writes tombstones; ids that are unknown or lifted already are answered as they stand.
@@ -150,8 +158,11 @@ impl Store {
         reason: Option<String>,
         by: Actor,
     ) -> Result<Vec<Record>, StoreError> {
+        let via = by.via.as_str();
         let (task, answer) = Task::new(ids);
-        self.ask(Command::Lift { ids: task, reason, by }, answer).await
+        let lifted = self.ask(Command::Lift { ids: task, reason, by }, answer).await?;
+        self.figures().changed("undo", via, lifted.len() as u64);
+        Ok(lifted)
     }
 
     /// Takes changes that were made before, here or elsewhere: an import, another replica. In any
@@ -178,6 +189,15 @@ impl Store {
         self.handle.shared.sequence.load(Ordering::Acquire)
     }
 
+    /// Whether the file is open; after a failure of the disk it is not, until it can be.
+    pub fn is_up(&self) -> bool {
+        self.handle.shared.database.read().is_some()
+    }
+
+    pub fn figures(&self) -> &Figures {
+        &self.handle.shared.figures
+    }
+
     pub fn epoch(&self) -> Epoch {
         self.handle.shared.epoch
     }
@@ -195,6 +215,7 @@ impl Store {
         command: Command,
         answer: oneshot::Receiver<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let _waiting = self.figures().wait();
         let queue = self.handle.queue.lock().clone().ok_or(StoreError::Closed)?;
         queue.send(command).map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))

@@ -130,6 +130,19 @@ pub enum Via {
     Gateway,
 }
 
+impl Via {
+    /// The metrics' label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Cli => "cli",
+            Self::Dashboard => "dashboard",
+            Self::Import => "import",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
 /// Who made a change, for the audit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Actor {

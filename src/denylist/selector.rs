@@ -74,6 +74,17 @@ impl Selector {
 }
 
 impl SelectorKind {
+    /// Every kind, for whoever shows a figure for each.
+    pub const ALL: [Self; 7] = [
+        Self::Token,
+        Self::Session,
+        Self::Subject,
+        Self::Client,
+        Self::Key,
+        Self::Claim,
+        Self::Issuer,
+    ];
+
     /// The word used in the API, the log and the metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use crate::denylist::Hit;
 use crate::verify::TokenFault;
 
 use super::body::Body;
+use super::cross_site::CrossSite;
 use super::streams::Cause;
 
 /// Why a request was not forwarded, or why its answer is not the upstream's.
@@ -22,6 +23,8 @@ pub enum Rejection {
     /// Genuine, and of an issuer that this route does not take.
     IssuerNotTaken(String),
     Denied(Hit),
+    /// A cookie, and another site made the browser send it.
+    CrossSite(CrossSite),
     ScopeMissing(Vec<String>),
     /// The login is older than the route's `max_age`, or the token does not say how old it is.
     TooOldLogin {
@@ -104,6 +107,25 @@ struct Shape {
     retry_after_s: Option<u32>,
 }
 
+/// Every code that an answer of ours, or a cut, may have: what [`Rejection::code`] returns. Metrics
+/// begin each at zero.
+pub const CODES: &[&str] = &[
+    "bad_request",
+    "draining",
+    "no_route",
+    "not_ready",
+    "scope_missing",
+    "token_expired",
+    "token_invalid",
+    "token_missing",
+    "token_not_yet_valid",
+    "token_revoked",
+    "too_old_login",
+    "upstream_broken",
+    "upstream_timeout",
+    "upstream_unreachable",
+];
+
 const INVALID: &str = "The token is not valid";
 
 impl Rejection {
@@ -125,6 +147,7 @@ impl Rejection {
             Self::Token(fault) => fault.detail(),
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
+            Self::CrossSite(fault) => fault.reason().to_owned(),
             Self::ScopeMissing(missing) => format!("scope missing: {}", missing.join(" ")),
             Self::TooOldLogin { max_age_s } => {
                 format!("login older than {max_age_s} s, or unknown")
@@ -156,6 +179,10 @@ impl Rejection {
             Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
             Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Denied(_) => Shape::bad_token(policy, "token_revoked", "The token was revoked"),
+            Self::CrossSite(_) => {
+                let text = "Another site asked for this with your cookie";
+                Shape::new(StatusCode::FORBIDDEN, "cross_site", text)
+            }
             Self::ScopeMissing(missing) => {
                 let scopes = missing.join(" ");
                 let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");

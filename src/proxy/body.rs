@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::exchange::Exchange;
 use super::headers::{self, GuardedNames};
+use super::patience::Patience;
 use super::pool::Lease;
 
 /// The answer's body.
@@ -27,6 +28,8 @@ pub struct Body {
 #[derive(Debug)]
 pub enum BodyError {
     Upstream(hyper::Error),
+    /// The upstream paused for longer than it may.
+    Stalled,
     /// By us: its token no longer counts.
     Cut,
 }
@@ -35,6 +38,7 @@ impl std::fmt::Display for BodyError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Upstream(_) => out.write_str("the upstream broke off"),
+            Self::Stalled => out.write_str("the upstream stalled"),
             Self::Cut => out.write_str("cut"),
         }
     }
@@ -44,7 +48,7 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Upstream(cause) => Some(cause),
-            Self::Cut => None,
+            Self::Stalled | Self::Cut => None,
         }
     }
 }
@@ -53,7 +57,7 @@ enum Content {
     Empty,
     Full(Bytes),
     /// From upstream; the lease goes back to the pool when the body has ended.
-    Upstream(Incoming, Option<Lease>),
+    Upstream(Incoming, Option<Lease>, Option<Patience>),
 }
 
 impl Body {
@@ -65,9 +69,10 @@ impl Body {
         Self { content: Content::Full(bytes), exchange: None }
     }
 
-    pub(super) fn upstream(body: Incoming, lease: Lease) -> Self {
+    /// `patience`: how long its pauses may be.
+    pub(super) fn upstream(body: Incoming, lease: Lease, patience: Option<Patience>) -> Self {
         let lease = Some(lease);
-        let mut content = Content::Upstream(body, lease);
+        let mut content = Content::Upstream(body, lease, patience);
         content.release_if_ended();
         Self { content, exchange: None }
     }
@@ -80,7 +85,7 @@ impl Body {
 
 impl Content {
     fn release_if_ended(&mut self) {
-        if let Self::Upstream(body, lease) = self
+        if let Self::Upstream(body, lease, _) = self
             && body.is_end_stream()
             && let Some(lease) = lease.take()
         {
@@ -115,8 +120,20 @@ impl HttpBody for Body {
                 this.content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Content::Upstream(body, lease) => {
-                let frame = ready!(Pin::new(body).poll_frame(context));
+            Content::Upstream(body, lease, patience) => {
+                let frame = Pin::new(body).poll_frame(context);
+                if let Some(patience) = patience {
+                    if frame.is_ready() {
+                        patience.moved();
+                    } else if patience.is_over(context) {
+                        this.content = Content::Empty;
+                        if let Some(exchange) = &mut this.exchange {
+                            exchange.broken();
+                        }
+                        return Poll::Ready(Some(Err(BodyError::Stalled)));
+                    }
+                }
+                let frame = ready!(frame);
                 match &frame {
                     None => {
                         if let Some(lease) = lease.take() {
@@ -147,7 +164,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Empty => true,
             Content::Full(bytes) => bytes.is_empty(),
-            Content::Upstream(body, _) => body.is_end_stream(),
+            Content::Upstream(body, ..) => body.is_end_stream(),
         }
     }
 
@@ -155,7 +172,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Upstream(body, _) => body.size_hint(),
+            Content::Upstream(body, ..) => body.size_hint(),
         }
     }
 }

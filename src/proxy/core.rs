@@ -23,6 +23,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
+use crate::telemetry::counters::{CoreCounters, Counters};
 use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
@@ -52,6 +53,7 @@ pub struct Core {
     pub(super) pool: Pool,
     pub(super) log: CoreLog,
     pub(super) observer: CoreObserver,
+    pub(super) counters: CoreCounters,
     ids: RequestIds,
     pub(super) streams: Streams,
     draining: Cell<bool>,
@@ -106,6 +108,7 @@ impl CoreHandle {
 pub struct Shared {
     pub published: Arc<ArcSwap<Published>>,
     pub observer: Observer,
+    pub counters: Counters,
     pub log: crate::telemetry::access::AccessLogWriter,
 }
 
@@ -139,6 +142,7 @@ async fn run(
         pool: Pool::default(),
         log: shared.log.core_log(),
         observer: shared.observer.core_observer(),
+        counters: shared.counters.core_counters(),
         ids: RequestIds::new(index),
         streams: Streams::default(),
         draining: Cell::new(false),

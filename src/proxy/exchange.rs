@@ -10,13 +10,14 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::clock::UnixMs;
 use crate::config::AccessLog;
 use crate::denylist::Hit;
 use crate::telemetry::access::{Entry, Verdict};
+use crate::telemetry::counters::{Outcome, Unrevocable};
 use crate::telemetry::{Observation, Refusal, Sighting};
 use crate::verify::Signed;
 
@@ -53,6 +54,7 @@ pub struct Exchange {
     reason: Option<String>,
     hit: Option<Hit>,
     upstream: Option<Duration>,
+    added: Option<Duration>,
     bytes_in: u64,
     bytes_out: u64,
     broken: bool,
@@ -88,6 +90,7 @@ impl Exchange {
             reason: None,
             hit: None,
             upstream: None,
+            added: None,
             bytes_in: 0,
             bytes_out: 0,
             broken: false,
@@ -112,7 +115,10 @@ impl Exchange {
     pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
         let Some(verified) = verified else { return };
         let signed = verified.token.signed();
-        if verified.token.is_fresh() {
+        let fresh = verified.token.is_fresh();
+        self.core.counters.accepted(&signed.policy().name, !fresh);
+        if fresh {
+            self.count_unrevocable(signed);
             let sighting = || Sighting {
                 at: self.at,
                 token: Arc::clone(signed),
@@ -123,8 +129,12 @@ impl Exchange {
         self.token = Some(Arc::clone(signed));
     }
 
-    pub fn upstream_took(&mut self, duration: Duration) {
-        self.upstream = Some(duration);
+    /// The head of the upstream's answer has come; the request was sent on at `sent_at`.
+    pub fn upstream_took(&mut self, upstream: &str, sent_at: Instant, status: StatusCode) {
+        let took = sent_at.elapsed();
+        self.upstream = Some(took);
+        self.added = Some(sent_at.duration_since(self.started));
+        self.core.counters.upstream_answered(upstream, status.as_u16(), took);
     }
 
     pub fn occupy(&mut self, occupied: Occupied) {
@@ -141,6 +151,7 @@ impl Exchange {
             | Rejection::Token(_)
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
+            | Rejection::CrossSite(_)
             | Rejection::ScopeMissing(_)
             | Rejection::TooOldLogin { .. }
             | Rejection::Cut(_)
@@ -151,6 +162,9 @@ impl Exchange {
         self.status = rejection.status().as_u16();
         if let Rejection::Denied(hit) | Rejection::Cut(Cause::Denied(hit)) = rejection {
             self.hit = Some(*hit);
+            if let Some(token) = &self.token {
+                self.core.counters.denied(&token.policy().name, hit.selector);
+            }
         }
         self.observe_refusal();
     }
@@ -212,7 +226,7 @@ impl Exchange {
     /// The connection becomes a tunnel, which owns the exchange until it ends, and counts as a
     /// connection until then.
     pub fn switched(&mut self) {
-        self.status = http::StatusCode::SWITCHING_PROTOCOLS.as_u16();
+        self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
         self.place = Some(self.core.place());
     }
 
@@ -253,7 +267,19 @@ impl Exchange {
         self.target.as_ref().map_or("", PathAndQuery::path)
     }
 
-    fn write_line(&self, published: &Published) {
+    fn count_unrevocable(&self, signed: &Signed) {
+        let name = &signed.policy().name;
+        let lacks = [
+            (signed.jti().is_none(), Unrevocable::Token),
+            (signed.session().is_none(), Unrevocable::Session),
+            (signed.issued_at().is_none(), Unrevocable::IssuedAt),
+        ];
+        for (_, missing) in lacks.into_iter().filter(|(lacks, _)| *lacks) {
+            self.core.counters.unrevocable(name, missing);
+        }
+    }
+
+    fn write_line(&self, published: &Published, duration: Duration) {
         let refused = self.verdict != Verdict::Forwarded;
         match published.access_log {
             AccessLog::Off => return,
@@ -275,7 +301,7 @@ impl Exchange {
             reason: self.reason.as_deref(),
             issuer: self.token.as_ref().map(|token| token.policy().name.as_str()),
             subject: subject.and_then(|token| token.subject()),
-            duration: self.started.elapsed(),
+            duration,
             upstream: self.upstream,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
@@ -288,7 +314,18 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.end_stream();
         self.connection.end_request();
-        self.write_line(&self.core.published());
+        let duration = self.started.elapsed();
+        self.core.counters.ended(
+            self.route.as_deref(),
+            &Outcome {
+                status: self.status,
+                verdict: self.verdict,
+                code: self.code,
+                duration,
+                added: self.added,
+            },
+        );
+        self.write_line(&self.core.published(), duration);
     }
 }
 

@@ -20,6 +20,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::exchange::{self, Exchange};
 use super::headers;
+use super::patience::Patience;
 use super::permit::Permit;
 use super::pool::Lease;
 use super::published::Published;
@@ -42,9 +43,10 @@ pub async fn send(
     let started = Instant::now();
     let Delivered { response, lease, occupied } =
         retry::deliver(core, permit, &upstream, key, published).await?;
-    exchange.upstream_took(started.elapsed());
+    exchange.upstream_took(&upstream.name, started, response.status());
     exchange.occupy(occupied);
-    answer(response, lease, switch, exchange)
+    let patience = upstream.config().body_timeout.map(Patience::new);
+    answer(response, lease, switch, patience, exchange)
 }
 
 /// The client's half of a connection that may be switched.
@@ -99,6 +101,7 @@ fn answer(
     mut response: Response<Incoming>,
     lease: Lease,
     switch: Option<OnUpgrade>,
+    patience: Option<Patience>,
     exchange: &Exchange,
 ) -> Result<Answer, Rejection> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -109,6 +112,6 @@ fn answer(
     headers::clean_response(response.headers_mut(), bodiless);
     exchange::stamp(response.headers_mut(), exchange.request_id());
     let (parts, body) = response.into_parts();
-    let body = Body::upstream(body, lease);
+    let body = Body::upstream(body, lease, patience);
     Ok(Answer::Response(Response::from_parts(parts, body)))
 }

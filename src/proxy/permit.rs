@@ -10,7 +10,9 @@ use crate::verify::{Signed, TokenFault};
 
 use super::answer::Rejection;
 use super::canonical::Canonical;
+use super::connection::Connection;
 use super::credential::{Verified, is_optional_cookie};
+use super::cross_site::Asked;
 use super::published::Published;
 use super::route::Route;
 
@@ -22,14 +24,18 @@ pub struct Permit<'r> {
     token: Option<Verified<'r>>,
 }
 
-/// Denylist, then what the route asks of the token.
+/// Who asked for it, the denylist, then what the route asks of the token.
 pub fn decide<'r>(
     request: Canonical,
     route: &'r Route,
     token: Option<Verified<'r>>,
+    connection: &Connection,
     published: &Published,
     now: UnixMs,
 ) -> Result<Permit<'r>, Rejection> {
+    if token.as_ref().is_some_and(|verified| verified.carrier.is_cookie()) {
+        same_site(&request, connection, published)?;
+    }
     let token = match token {
         None => None,
         Some(verified) => match examine(verified.token.signed(), route, published, now) {
@@ -39,6 +45,18 @@ pub fn decide<'r>(
         },
     };
     Ok(Permit { request, route, token })
+}
+
+/// A cookie comes along whoever asked for the request.
+fn same_site(
+    request: &Canonical,
+    connection: &Connection,
+    published: &Published,
+) -> Result<(), Rejection> {
+    let parts = &request.parts;
+    Asked::of(&parts.method, &parts.headers, request.websocket, connection)
+        .check(&published.external_origins)
+        .map_err(Rejection::CrossSite)
 }
 
 fn examine(

@@ -31,13 +31,11 @@ pub struct Lease {
     pub(super) sender: Sender,
     key: Key,
     core: Rc<Core>,
-    /// It served a request before, so it may have been closed behind our back.
-    pub(super) reused: bool,
 }
 
 impl Lease {
-    pub fn new(core: &Rc<Core>, endpoint: &Endpoint, sender: Sender, reused: bool) -> Self {
-        Self { sender, key: endpoint.key(), core: Rc::clone(core), reused }
+    pub fn new(core: &Rc<Core>, endpoint: &Endpoint, sender: Sender) -> Self {
+        Self { sender, key: endpoint.key(), core: Rc::clone(core) }
     }
 
     pub fn release(self) {

@@ -25,6 +25,8 @@ pub struct Published {
     pub carriers: Carriers,
     pub guarded: Arc<GuardedNames>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of our own pages, besides the one that a request was sent to.
+    pub external_origins: Vec<String>,
     pub forwarded: Forwarded,
     pub limits: Limits,
     pub token_bytes_max: usize,
@@ -81,6 +83,7 @@ pub fn compile(
         carriers: Carriers::named_in(config),
         guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
         trusted_proxies: config.server.trusted_proxies.clone(),
+        external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,
         limits: config.server.limits.clone(),
         token_bytes_max: config.server.limits.token_bytes_max,

@@ -204,7 +204,7 @@ impl Delivery<'_> {
             request.headers_mut().insert(HOST, host.clone());
         }
         if let Some(sender) = self.core.pool.take(endpoint.key()) {
-            let mut lease = Lease::new(self.core, endpoint, sender, true);
+            let mut lease = Lease::new(self.core, endpoint, sender);
             let copy = is_safe(&request).then(|| copy_head(&request));
             let Failed { fault, unsent } =
                 match attempt(&mut lease, request, self.upstream.config().response_timeout).await {
@@ -223,7 +223,7 @@ impl Delivery<'_> {
             Err(fault) => return Err(self.failed(endpoint, fault, Some(request), false)),
         };
         self.check.still_holds(self.published).map_err(Missed::Rejected)?;
-        let mut lease = Lease::new(self.core, endpoint, sender, false);
+        let mut lease = Lease::new(self.core, endpoint, sender);
         let copy = (self.elsewhere && self.is_repeatable(&request)).then(|| copy_head(&request));
         match attempt(&mut lease, request, self.upstream.config().response_timeout).await {
             Ok(response) => self.judge(endpoint, response, lease, copy),

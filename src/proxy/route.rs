@@ -41,6 +41,11 @@ impl RouteTable {
         Self { routes }
     }
 
+    /// The routes' names, for whoever shows a figure for each.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.routes.iter().map(|route| Arc::clone(&route.name)).collect()
+    }
+
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }

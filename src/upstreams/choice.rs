@@ -127,11 +127,20 @@ impl<'s> Scene<'s> {
                 Some(one) => return Some(lighter(one, drawn)),
             }
         }
-        first.or_else(|| {
-            let start = usize::try_from(self.next_random()).unwrap_or(0) % part.len();
-            let around = part.iter().cycle().skip(start).take(part.len());
-            around.filter(|endpoint| self.may(endpoint)).reduce(lighter)
-        })
+        // Chance has not found two: the next ones in order.
+        let start = usize::try_from(self.next_random()).unwrap_or(0) % part.len();
+        for endpoint in part.iter().cycle().skip(start).take(part.len()) {
+            let other = first.is_none_or(|first| !Arc::ptr_eq(first, endpoint));
+            if !other || !self.may(endpoint) {
+                continue;
+            }
+            match first {
+                None => first = Some(endpoint),
+                Some(one) if self.is_warm(endpoint) => return Some(lighter(one, endpoint)),
+                Some(_) => {}
+            }
+        }
+        first
     }
 
     fn by_turn(&mut self, number: usize) -> Option<&'s Arc<Endpoint>> {
@@ -207,7 +216,8 @@ mod tests {
         let mut counts = HashMap::new();
         for (number, pick) in picks.enumerate() {
             let random = (number as u64).wrapping_mul(0x1234_5678_9abc_def1);
-            let chosen = set.choose(pick, &Tried::default(), NOW, Duration::from_secs(10), random);
+            let tried = Tried::default();
+            let chosen = set.choose(pick, &tried, NOW, Duration::from_secs(10), random);
             *counts.entry(chosen.unwrap().server).or_default() += 1;
         }
         counts
@@ -260,8 +270,8 @@ mod tests {
         set.all()[0].set_health(Health::Down, None);
         assert_eq!(counts(&set, least(10)), HashMap::from([(1, 10)]));
         set.all()[1].set_health(Health::Down, None);
-        let none = set.choose(Pick::LeastRequest, &Tried::default(), NOW, Duration::ZERO, 1);
-        assert!(none.is_none());
+        let tried = Tried::default();
+        assert!(set.choose(Pick::LeastRequest, &tried, NOW, Duration::ZERO, 1).is_none());
     }
 
     #[test]

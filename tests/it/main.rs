@@ -18,6 +18,8 @@ mod tokens;
 mod claims;
 // Where a token may come from, and what becomes of it on the way to the backend.
 mod credentials;
+// What another site makes a browser send.
+mod cross_site;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Revoke, block and undo as people use them.
@@ -35,6 +37,10 @@ mod upgrades;
 mod streams;
 // One side breaks off.
 mod faults;
+// Several servers: who gets a request, who may wait.
+mod balancing;
+// Requests that are sent once more, and those that never are.
+mod retries;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.
@@ -46,6 +52,8 @@ mod framing;
 mod admin;
 // The access log; a token is nowhere to be found in anything that is written.
 mod logs;
+// What Prometheus scrapes.
+mod metrics;
 // SIGTERM.
 mod drain;
 // The config file, by way of the running program.

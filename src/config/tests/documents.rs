@@ -70,6 +70,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "admin.token",
         "store",
         "log",
+        "metrics",
         "issuer",
         "issuer.claims",
         "issuer.keys",

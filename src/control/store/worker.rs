@@ -121,6 +121,7 @@ impl Worker {
         });
         self.ids = ids;
         self.last_commit = start.elapsed();
+        self.shared.figures.committed(self.last_commit);
         if let Err(fault) = &done {
             tracing::error!(%fault, "the store could not write; nothing of this is in force");
         }
@@ -155,6 +156,7 @@ impl Worker {
                 forgotten = batch.purge(clock, PURGE_MAX)?;
                 Ok(())
             })?;
+            self.shared.figures.changed("expire", "housekeeping", forgotten as u64);
             self.next_due = self.on_disk(open::next_due)?;
             return Ok(forgotten);
         }
@@ -192,6 +194,9 @@ impl Worker {
             Some(database) => self.attempt(database, change),
             None => return Err(Fault::Closed),
         };
+        if done.is_err() {
+            self.shared.figures.failed();
+        }
         match done {
             Ok((progress, effects)) => {
                 self.publish(progress, effects);

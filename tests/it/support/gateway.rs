@@ -21,6 +21,7 @@ pub struct Gateway {
     pub address: String,
     /// `host:port` of the admin listener.
     pub admin_address: String,
+    metrics_address: Option<String>,
     /// Standard output: the access log.
     pub stdout: Lines,
     /// Standard error: events.
@@ -57,11 +58,28 @@ impl Gateway {
         };
         let address = first_tcp(&ready["listen"]).expect("a public TCP listener");
         let admin_address = first_tcp(&ready["admin"]).unwrap_or_default();
-        Self { child, dir, config, environment, address, admin_address, stdout, stderr }
+        let metrics_address = first_tcp(&ready["metrics"]);
+        Self {
+            child,
+            dir,
+            config,
+            environment,
+            address,
+            admin_address,
+            metrics_address,
+            stdout,
+            stderr,
+        }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Where metrics are scraped.
+    #[track_caller]
+    pub fn metrics_address(&self) -> &str {
+        self.metrics_address.as_deref().expect("[metrics] listens")
     }
 
     pub fn admin_url(&self) -> String {

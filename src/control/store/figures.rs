@@ -1,0 +1,80 @@
+//! What the store counts of its own work, for metrics.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::telemetry::counters::{Count, Histogram, HistogramSum};
+
+/// Written by the store's thread and its callers; read by a scrape.
+pub struct Figures {
+    /// From the first change of a group to its being on disk.
+    commits: Histogram,
+    failed: Count,
+    waiting: AtomicU64,
+    /// By action and by the way it came.
+    changes: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self {
+            commits: Histogram::of_requests(),
+            failed: Count::default(),
+            waiting: AtomicU64::new(0),
+            changes: Mutex::default(),
+        }
+    }
+}
+
+/// A caller that waits for the disk, for as long as this lives.
+pub(super) struct Waiting<'f>(&'f Figures);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Figures {
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self)
+    }
+
+    /// Called by the store's thread only.
+    pub(super) fn committed(&self, took: Duration) {
+        self.commits.observe(took);
+    }
+
+    /// Called by the store's thread only.
+    pub(super) fn failed(&self) {
+        self.failed.add(1);
+    }
+
+    pub(super) fn changed(&self, action: &'static str, via: &'static str, count: u64) {
+        if count > 0 {
+            *self.changes.lock().entry((action, via)).or_default() += count;
+        }
+    }
+
+    pub fn commits(&self) -> HistogramSum {
+        HistogramSum::of(&self.commits)
+    }
+
+    pub fn failures(&self) -> u64 {
+        self.failed.value()
+    }
+
+    /// Changes that were asked for and are not on disk yet.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Action, way, and how many.
+    pub fn changes(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.changes.lock().iter().map(|((action, via), n)| (*action, *via, *n)).collect()
+    }
+}

@@ -1,0 +1,194 @@
+//! Counters of the data plane: each core has its own cells, which only it writes, and a scrape adds
+//! them up. Counting costs a plain load and store on a line that no other core touches.
+//!
+//! What always holds: a cell never goes down, and what a removed route or issuer counted stays, so
+//! that a rate over a reload is right. The names are the configuration's: no stranger makes one.
+
+mod cell;
+mod issuer;
+mod route;
+mod sum;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+pub use cell::{Count, Histogram, HistogramSum};
+pub use issuer::{IssuerSum, Unrevocable};
+pub use route::{Outcome, RouteSum, STATUS_CLASSES};
+pub use sum::Sums;
+
+use issuer::IssuerCells;
+use route::RouteCells;
+
+use crate::denylist::SelectorKind;
+
+/// The route of requests that matched none.
+const NO_ROUTE: &str = "";
+
+/// All cores' cells, for the scrape.
+#[derive(Clone, Default)]
+pub struct Counters {
+    cores: Arc<Mutex<Vec<Arc<Shared>>>>,
+}
+
+/// One core's cells by name. Its lock is taken by the core when a name is new, and by a scrape.
+#[derive(Default)]
+struct Shared {
+    routes: Mutex<Vec<(Arc<str>, Arc<RouteCells>)>>,
+    issuers: Mutex<Vec<(Arc<str>, Arc<IssuerCells>)>>,
+    upstreams: Mutex<Vec<(Arc<str>, Arc<UpstreamCells>)>>,
+    cache: CacheCells,
+}
+
+#[derive(Default)]
+struct CacheCells {
+    hits: Count,
+    misses: Count,
+}
+
+/// What one core counted of an upstream.
+struct UpstreamCells {
+    took: Histogram,
+    statuses: [Count; STATUS_CLASSES.len()],
+}
+
+impl Default for UpstreamCells {
+    fn default() -> Self {
+        Self { took: Histogram::of_requests(), statuses: Default::default() }
+    }
+}
+
+/// One core's end; never leaves its thread.
+pub struct CoreCounters {
+    shared: Arc<Shared>,
+    routes: RefCell<HashMap<Arc<str>, Arc<RouteCells>>>,
+    issuers: RefCell<HashMap<Arc<str>, Arc<IssuerCells>>>,
+    upstreams: RefCell<HashMap<Arc<str>, Arc<UpstreamCells>>>,
+}
+
+impl Counters {
+    pub fn core_counters(&self) -> CoreCounters {
+        let shared = Arc::new(Shared::default());
+        self.cores.lock().push(Arc::clone(&shared));
+        CoreCounters {
+            shared,
+            routes: RefCell::default(),
+            issuers: RefCell::default(),
+            upstreams: RefCell::default(),
+        }
+    }
+}
+
+impl CoreCounters {
+    /// A request has ended.
+    pub fn ended(&self, route: Option<&str>, outcome: &Outcome) {
+        let name = route.unwrap_or(NO_ROUTE);
+        with(&self.routes, &self.shared.routes, name, |cells| cells.add(outcome));
+    }
+
+    /// A token was accepted: its signature was looked up in the cache, or verified.
+    pub fn accepted(&self, issuer: &str, cached: bool) {
+        let cache = &self.shared.cache;
+        if cached {
+            cache.hits.add(1)
+        } else {
+            cache.misses.add(1)
+        }
+        with(&self.issuers, &self.shared.issuers, issuer, IssuerCells::accepted);
+    }
+
+    /// A genuine-looking token of this issuer was refused.
+    pub fn refused(&self, issuer: &str, unknown_key: bool) {
+        with(&self.issuers, &self.shared.issuers, issuer, |cells| cells.refused(unknown_key));
+    }
+
+    /// A token seen for the first time that cannot be revoked so finely.
+    pub fn unrevocable(&self, issuer: &str, missing: Unrevocable) {
+        with(&self.issuers, &self.shared.issuers, issuer, |cells| cells.unrevocable(missing));
+    }
+
+    /// A denial refused a request.
+    pub fn denied(&self, issuer: &str, selector: SelectorKind) {
+        with(&self.issuers, &self.shared.issuers, issuer, |cells| cells.denied(selector));
+    }
+
+    /// An upstream answered.
+    pub fn upstream_answered(&self, upstream: &str, status: u16, took: Duration) {
+        with(&self.upstreams, &self.shared.upstreams, upstream, |cells| {
+            cells.took.observe(took);
+            if let Some(count) = cells.statuses.get(route::class(status)) {
+                count.add(1);
+            }
+        });
+    }
+}
+
+/// The cells of a name, made when it is first met.
+fn with<C: Default>(
+    known: &RefCell<HashMap<Arc<str>, Arc<C>>>,
+    shared: &Mutex<Vec<(Arc<str>, Arc<C>)>>,
+    name: &str,
+    count: impl FnOnce(&C),
+) {
+    if let Some(cells) = known.borrow().get(name) {
+        return count(cells);
+    }
+    let (name, cells): (Arc<str>, Arc<C>) = (Arc::from(name), Arc::default());
+    count(&cells);
+    shared.lock().push((Arc::clone(&name), Arc::clone(&cells)));
+    known.borrow_mut().insert(name, cells);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell::ADDED_BOUNDS_US;
+    use super::*;
+    use crate::telemetry::access::Verdict;
+
+    fn outcome(status: u16, verdict: Verdict, code: &'static str) -> Outcome {
+        let duration = Duration::from_micros(700);
+        Outcome { status, verdict, code, duration, added: Some(Duration::from_micros(60)) }
+    }
+
+    #[test]
+    fn what_two_cores_counted_adds_up_by_name_and_nothing_else_moves() {
+        let counters = Counters::default();
+        let (one, two) = (counters.core_counters(), counters.core_counters());
+        one.ended(Some("api"), &outcome(200, Verdict::Forwarded, ""));
+        two.ended(Some("api"), &outcome(204, Verdict::Forwarded, ""));
+        two.ended(None, &outcome(404, Verdict::Refused, "no_route"));
+        one.accepted("main", true);
+        two.accepted("main", false);
+        two.denied("main", SelectorKind::Subject);
+        let sums = counters.sums();
+        let api = &sums.routes["api"];
+        assert_eq!(api.requests(1, Verdict::Forwarded), 2);
+        assert_eq!(api.requests(3, Verdict::Refused), 0);
+        assert_eq!(api.duration.count(), 2);
+        assert_eq!(api.rejections.get("no_route"), None);
+        assert_eq!(sums.routes[""].rejections["no_route"], 1);
+        assert_eq!(sums.issuers["main"].accepted, 2);
+        assert_eq!(sums.issuers["main"].hits[&SelectorKind::Subject], 1);
+        assert_eq!((sums.cache_hits, sums.cache_misses), (1, 1));
+    }
+
+    #[test]
+    fn a_request_that_took_longer_than_every_bound_is_in_the_last_bucket() {
+        let histogram = Histogram::of_requests();
+        histogram.observe(Duration::from_micros(100));
+        histogram.observe(Duration::from_secs(3_600));
+        let sum = HistogramSum::of(&histogram);
+        assert_eq!(sum.count(), 2);
+        assert_eq!(sum.buckets().first().map(|(_, count)| *count), Some(1));
+        assert_eq!(
+            sum.buckets().last().map(|(bound, count)| (bound.is_infinite(), *count)),
+            Some((true, 1))
+        );
+        assert!((sum.seconds() - 3_600.000_1).abs() < 1e-6);
+        assert!(ADDED_BOUNDS_US.is_sorted());
+    }
+}

@@ -1,0 +1,47 @@
+//! All cores' cells at one moment, added up by name.
+
+use std::collections::BTreeMap;
+
+use super::cell::HistogramSum;
+use super::{Counters, IssuerSum, RouteSum, STATUS_CLASSES};
+
+/// See the module.
+#[derive(Default)]
+pub struct Sums {
+    pub routes: BTreeMap<String, RouteSum>,
+    pub issuers: BTreeMap<String, IssuerSum>,
+    pub upstreams: BTreeMap<String, UpstreamSum>,
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+}
+
+/// An upstream over all cores.
+#[derive(Default)]
+pub struct UpstreamSum {
+    pub took: HistogramSum,
+    pub statuses: [u64; STATUS_CLASSES.len()],
+}
+
+impl Counters {
+    pub fn sums(&self) -> Sums {
+        let mut sums = Sums::default();
+        for core in self.cores.lock().iter() {
+            for (name, cells) in core.routes.lock().iter() {
+                sums.routes.entry(name.to_string()).or_default().add(cells);
+            }
+            for (name, cells) in core.issuers.lock().iter() {
+                sums.issuers.entry(name.to_string()).or_default().add(cells);
+            }
+            for (name, cells) in core.upstreams.lock().iter() {
+                let sum = sums.upstreams.entry(name.to_string()).or_default();
+                sum.took.add(&cells.took);
+                for (sum, count) in sum.statuses.iter_mut().zip(&cells.statuses) {
+                    *sum += count.value();
+                }
+            }
+            sums.cache_hits += core.cache.hits.value();
+            sums.cache_misses += core.cache.misses.value();
+        }
+        sums
+    }
+}

@@ -5,5 +5,6 @@ pub mod admin;
 pub mod metrics;
 pub mod people;
 pub mod resolve;
+pub mod sessions;
 pub mod store;
 pub mod upstreams;

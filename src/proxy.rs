@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod answer;
 pub mod ask;
+mod auth;
 mod balance;
 mod body;
 mod canonical;
@@ -18,6 +19,7 @@ mod cookie;
 pub mod core;
 mod credential;
 mod cross_site;
+mod entrance;
 mod exchange;
 mod forward;
 mod headers;
@@ -27,17 +29,26 @@ mod patience;
 mod permit;
 mod pool;
 mod published;
+mod redirect;
 mod retry;
 pub mod route;
+mod route_index;
+mod serve;
+mod static_answer;
 mod streams;
+pub mod tls;
 mod tunnel;
+mod turnstile;
 mod upstream;
+mod upstream_fault;
 
 use std::rc::Rc;
 
+use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub use entrance::Entrance;
 pub use published::{Published, compile};
 pub use upstream::Upstream;
 
@@ -46,6 +57,7 @@ use self::body::Body;
 use self::connection::Connection;
 use self::core::Core;
 use self::exchange::Exchange;
+use self::route::Target;
 use self::tunnel::Answer;
 
 /// Answers one request and leaves its log line, whichever way it went.
@@ -71,6 +83,9 @@ pub async fn handle(
             exchange.attach(response)
         }
     };
+    if let Some(hsts) = &connection.hsts {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+    }
     if close {
         // RFC 9112 section 6.1: hyper drops a Content-Length beside Transfer-Encoding before we
         // see it, so a connection that used Transfer-Encoding carries no further request.
@@ -89,6 +104,13 @@ async fn pass(
     let now = exchange.now();
     let published = core.published();
     let request = canonical::Canonical::from_request(request)?;
+    if let Some(auth) = &published.auth
+        && let Some(place) = auth.place(request.path())?
+    {
+        let answering =
+            auth::answer(core, connection, exchange, request, (auth, place), &published);
+        return answering.await.map(Answer::Response);
+    }
     let route = published.routes.select(&request)?;
     exchange.routed(route);
     let credential = credential::present(&request, route, &published)?;
@@ -96,10 +118,33 @@ async fn pass(
     exchange.verified(token.as_ref());
     let permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {
-        None => forward::send(core, connection, exchange, permit, &published).await,
+        None => answer_to(core, connection, exchange, permit, &published).await,
         Some(stream) => {
-            let sending = forward::send(core, connection, exchange, permit, &published);
+            let sending = answer_to(core, connection, exchange, permit, &published);
             stream.unless_cut(sending).await.unwrap_or_else(|cause| Err(Rejection::Cut(cause)))
+        }
+    }
+}
+
+/// By the route's upstream, or by the route itself.
+async fn answer_to(
+    core: &Rc<Core>,
+    connection: &Connection,
+    exchange: &mut Exchange,
+    permit: permit::Permit<'_>,
+    published: &Published,
+) -> Result<Answer, Rejection> {
+    match &permit.route().target {
+        Target::Upstream(upstream) => {
+            forward::send(core, connection, exchange, permit, upstream, published).await
+        }
+        Target::Answer(answer) => {
+            exchange.answered();
+            Ok(Answer::Response(static_answer::fixed(answer, exchange)))
+        }
+        Target::Redirect(redirect) => {
+            exchange.answered();
+            static_answer::redirect(redirect, permit, exchange).map(Answer::Response)
         }
     }
 }

@@ -14,15 +14,17 @@ use crate::control;
 use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
 use crate::control::metrics::{self, Metrics};
 use crate::control::people::{self, People, Refusals};
+use crate::control::sessions::Sessions;
 use crate::control::store::Store;
 use crate::denylist::Denylist;
+use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
 use crate::upstreams;
 
-use super::StartError;
 use super::explain::route_explainer;
+use super::{StartError, certificates};
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -33,6 +35,7 @@ pub struct Parts<'c> {
     pub denylist: Arc<Denylist>,
     pub published: Arc<ArcSwap<Published>>,
     pub observations: mpsc::Receiver<Observations>,
+    pub asks: Asks,
     pub ready: Arc<AtomicBool>,
     pub metrics: Metrics,
 }
@@ -65,6 +68,11 @@ impl ControlThread {
         let groups = Arc::clone(&parts.published);
         let upstreams: upstreams::Source = Arc::new(move || groups.load().groups());
         let published = Arc::clone(&parts.published);
+        let certificates = certificates::watch(Arc::clone(&parts.published));
+        let sessions = Sessions::new(parts.store.clone(), {
+            let published = Arc::clone(&published);
+            Arc::new(move || Arc::clone(&published.load().verifier))
+        });
         let api = Arc::new(Api::new(admin::Parts {
             store: parts.store,
             denylist: parts.denylist,
@@ -79,11 +87,13 @@ impl ControlThread {
             ready: parts.ready,
         }));
         let (stop, stopped) = watch::channel(false);
-        let observations = parts.observations;
+        let (observations, asks) = (parts.observations, parts.asks);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
                 runtime.spawn(control::upstreams::watch(upstreams));
+                runtime.spawn(certificates);
+                runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));
                 let metrics = Arc::new(parts.metrics);
                 for listener in scraped {

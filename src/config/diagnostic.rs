@@ -101,6 +101,17 @@ codes! {
     /// What requests are placed by is none of the things that they have.
     BadHashKey = 80,
     OnlyBackups = 81,
+    BadCertificate = 70,
+    /// Expired, or not valid yet.
+    CertificateDates = 71,
+    OpenPrivateKey = 72,
+    BadMethod = 100,
+    /// Two routes that match the same requests, and nothing says which is tried first.
+    Ambiguous = 101,
+    BadHeaderRule = 102,
+    BadRedirect = 103,
+    /// A condition that a client can get around to a route that asks for less.
+    WayAround = 104,
     BadOrigin = 140,
 }
 

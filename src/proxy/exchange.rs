@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::clock::UnixMs;
@@ -45,6 +46,9 @@ pub struct Exchange {
     request_id: HeaderValue,
     method: Method,
     target: Option<PathAndQuery>,
+    version: Version,
+    /// Referer and User-Agent, where the log's format has them.
+    named: Option<Box<[Option<HeaderValue>; 2]>>,
     host: Option<HeaderValue>,
     route: Option<Arc<str>>,
     token: Option<Arc<Signed>>,
@@ -81,6 +85,10 @@ impl Exchange {
             request_id: offered.unwrap_or_else(|| core.next_request_id()),
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
+            version: request.version(),
+            named: core.log.names_clients().then(|| {
+                Box::new([headers.get(REFERER).cloned(), headers.get(USER_AGENT).cloned()])
+            }),
             host: headers.get(http::header::HOST).cloned(),
             route: None,
             token: None,
@@ -112,6 +120,16 @@ impl Exchange {
         self.route = Some(Arc::clone(&route.name));
     }
 
+    /// Not by a route: by the gateway itself, under this name.
+    pub fn answered_by(&mut self, name: &Arc<str>) {
+        self.route = Some(Arc::clone(name));
+    }
+
+    /// Whose request it is, where that decides nothing more.
+    pub fn known(&mut self, signed: &Arc<Signed>) {
+        self.token = Some(Arc::clone(signed));
+    }
+
     pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
         let Some(verified) = verified else { return };
         let signed = verified.token.signed();
@@ -129,6 +147,11 @@ impl Exchange {
         self.token = Some(Arc::clone(signed));
     }
 
+    /// By the route itself, without an upstream.
+    pub fn answered(&mut self) {
+        self.verdict = Verdict::Answered;
+    }
+
     /// The head of the upstream's answer has come; the request was sent on at `sent_at`.
     pub fn upstream_took(&mut self, upstream: &str, sent_at: Instant, status: StatusCode) {
         let took = sent_at.elapsed();
@@ -144,9 +167,11 @@ impl Exchange {
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
         self.verdict = match rejection {
-            Rejection::Upstream(_) => Verdict::Failed,
+            Rejection::Upstream(_) | Rejection::Desk(_) => Verdict::Failed,
             Rejection::BadRequest(_)
             | Rejection::NoRoute
+            | Rejection::Method(_)
+            | Rejection::NotTrusted
             | Rejection::TokenMissing
             | Rejection::Token(_)
             | Rejection::IssuerNotTaken(_)
@@ -280,18 +305,26 @@ impl Exchange {
     }
 
     fn write_line(&self, published: &Published, duration: Duration) {
-        let refused = self.verdict != Verdict::Forwarded;
+        let refused = self.verdict.is_refusal();
         match published.access_log {
             AccessLog::Off => return,
             AccessLog::Refused if !refused => return,
             AccessLog::Refused | AccessLog::On => {}
         }
+        if !refused && published.log_sample > 1 && !self.core.log.samples(published.log_sample) {
+            return;
+        }
         let subject = self.token.as_ref().filter(|_| published.log_subject);
-        self.core.log.write(&Entry {
+        let named = |index: usize| {
+            let value = self.named.as_ref()?.get(index)?.as_ref()?;
+            value.to_str().ok()
+        };
+        let entry = Entry {
             at: self.at,
             request_id: self.request_id.to_str().unwrap_or(""),
             client: self.connection.peer,
             method: self.method.as_str(),
+            version: self.version,
             host: self.host_text(),
             path: &printable(self.path()),
             route: self.route.as_deref(),
@@ -306,7 +339,10 @@ impl Exchange {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             broken: self.broken,
-        });
+            referer: named(0),
+            agent: named(1),
+        };
+        self.core.log.write(&entry, published.log_repeats_max);
     }
 }
 

@@ -2,7 +2,6 @@
 //! the answer.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
@@ -26,6 +25,7 @@ use super::pool::Lease;
 use super::published::Published;
 use super::retry::{self, Delivered};
 use super::tunnel::{Answer, Tunnel};
+use super::upstream::Upstream;
 
 /// Sends the request to the route's upstream and returns its answer.
 pub async fn send(
@@ -33,16 +33,16 @@ pub async fn send(
     connection: &Connection,
     exchange: &mut Exchange,
     mut permit: Permit<'_>,
+    upstream: &Upstream,
     published: &Published,
 ) -> Result<Answer, Rejection> {
     let websocket = permit.request_mut().websocket;
-    let upstream = Arc::clone(&permit.route().upstream);
-    let key = balance::key(&upstream, &mut permit, connection);
+    let key = balance::key(upstream, &mut permit, connection);
     rewrite(&mut permit, connection, published, exchange, websocket)?;
     let switch = websocket.then(|| take_upgrade(&mut permit.request_mut().parts));
     let started = Instant::now();
     let Delivered { response, lease, occupied } =
-        retry::deliver(core, permit, &upstream, key, published).await?;
+        retry::deliver(core, permit, upstream, key, published).await?;
     exchange.upstream_took(&upstream.name, started, response.status());
     exchange.occupy(occupied);
     let patience = upstream.config().body_timeout.map(Patience::new);

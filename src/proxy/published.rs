@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Carrier, Config, Forwarded, IpNet, Limits};
+use crate::config::{self, Carrier, Config, Forwarded, IpNet, Limits};
 use crate::denylist::Denylist;
 use crate::upstreams::{Group, Key, Registry};
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
-use super::headers::GuardedNames;
-use super::route::{Route, RouteTable};
+use super::auth::Auth;
+use super::entrance::Entrance;
+use super::headers::{self, GuardedNames};
+use super::route::{Route, RouteTable, Target};
 use super::upstream::Upstream;
 
 /// See the module.
@@ -20,9 +22,13 @@ pub struct Published {
     pub routes: RouteTable,
     /// Those of the configuration, also where no route leads there.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// How connections begin, by listener.
+    pub entrances: Vec<Entrance>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
+    /// What is answered below `/.auth`.
+    pub(super) auth: Option<Auth>,
     pub guarded: Arc<GuardedNames>,
     pub trusted_proxies: Vec<IpNet>,
     /// Origins of our own pages, besides the one that a request was sent to.
@@ -32,6 +38,8 @@ pub struct Published {
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
+    pub log_sample: u32,
+    pub log_repeats_max: u32,
     pub log_subject: bool,
 }
 
@@ -56,21 +64,32 @@ pub fn compile(
         .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, registry))))
         .collect();
     let routes = config.routes.iter().filter_map(|route| {
-        let upstream = Arc::clone(upstreams.get(route.upstream.as_str())?);
+        let target = match &route.target {
+            config::Target::Upstream(name) => {
+                Target::Upstream(Arc::clone(upstreams.get(name.as_str())?))
+            }
+            config::Target::Answer(answer) => Target::Answer(answer.clone()),
+            config::Target::Redirect(redirect) => Target::Redirect(redirect.clone()),
+        };
         Some(Arc::new(Route {
             name: Arc::from(route.name.as_str()),
             host: route.host.clone(),
             path: route.path.clone(),
+            conditions: route.conditions.clone(),
             access: route.access,
             credentials: route.credentials.clone(),
             forward: route.forward,
             identity: route.identity.clone(),
             require: route.require.clone(),
             issuers: route.issuers.clone(),
-            upstream,
+            target,
         }))
     });
+    let entrances = Entrance::compile(config);
+    let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
+    let asks_client = entrances.iter().any(Entrance::asks_client);
+    let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),
         upstreams: config
@@ -78,10 +97,14 @@ pub fn compile(
             .iter()
             .filter_map(|upstream| upstreams.get(upstream.name.as_str()).map(Arc::clone))
             .collect(),
+        entrances,
         verifier,
         denylist,
-        carriers: Carriers::named_in(config),
-        guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
+        auth: Auth::compile(config, &carriers),
+        carriers,
+        guarded: Arc::new(GuardedNames::new(
+            identity.map(|(name, _)| name.clone()).chain(of_client),
+        )),
         trusted_proxies: config.server.trusted_proxies.clone(),
         external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,
@@ -89,6 +112,8 @@ pub fn compile(
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
+        log_sample: config.log.sample,
+        log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,
     }
 }

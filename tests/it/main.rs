@@ -20,6 +20,8 @@ mod claims;
 mod credentials;
 // What another site makes a browser send.
 mod cross_site;
+// What the gateway answers itself: me, log out, the verdict for another proxy.
+mod auth_endpoints;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Revoke, block and undo as people use them.
@@ -31,6 +33,8 @@ mod durability;
 
 // HTTP/1.1 in both directions: connections, bodies, trailers.
 mod proxying;
+// TLS towards clients.
+mod tls;
 // WebSocket handshakes.
 mod upgrades;
 // What is open when a token stops to count.
@@ -41,6 +45,8 @@ mod faults;
 mod balancing;
 // Requests that are sent once more, and those that never are.
 mod retries;
+// Which route a request gets, and routes that answer by themselves.
+mod routing;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.

@@ -13,8 +13,10 @@ const EXAMPLE: &str = include_str!("../../../gateway.toml");
 const EVERYTHING: &str = r#"
 [server]
 limits = {}
+tls = { certificates = [{ chain = "DIRECTORY/chain.pem", key = "DIRECTORY/key.pem" }] }
 [store]
 [log]
+[session]
 [admin]
 token = [{ name = "a", role = "admin", env = "JWT_SECRET" }]
 [[issuer]]
@@ -28,14 +30,28 @@ name = "app"
 servers = [{ url = "http://127.0.0.1:3000" }]
 [[route]]
 path = "/"
+headers = {}
 require = {}
 upstream = "app"
+[[route]]
+path = "/a"
+access = "public"
+answer = {}
+[[route]]
+path = "/r"
+access = "public"
+redirect = { to = "/a" }
 "#;
 
 /// The keys that the reader knows, `table.key`, by whether this version supports them.
 fn known(supported: bool) -> BTreeSet<String> {
     let environment = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
-    let (loaded, keys) = parse_with_keys(EVERYTHING, Path::new("gateway.toml"), &environment);
+    let place = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    std::fs::write(place.path().join("chain.pem"), own.cert.pem()).unwrap();
+    std::fs::write(place.path().join("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let text = EVERYTHING.replace("DIRECTORY", place.path().to_str().unwrap());
+    let (loaded, keys) = parse_with_keys(&text, Path::new("gateway.toml"), &environment);
     assert!(loaded.is_ok(), "{loaded:?}");
     let dotted = |table: &str, key: &str| match table {
         "" => key.to_owned(),
@@ -65,11 +81,14 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
     let mut documented = rows("The file");
     let tables = [
         "server",
+        "server.tls",
+        "server.tls.certificates",
         "server.limits",
         "admin",
         "admin.token",
         "store",
         "log",
+        "session",
         "metrics",
         "issuer",
         "issuer.claims",
@@ -81,6 +100,8 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "upstream.ejection",
         "upstream.queue",
         "route",
+        "route.answer",
+        "route.redirect",
         "route.require",
     ];
     for table in tables {

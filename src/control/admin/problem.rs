@@ -75,7 +75,7 @@ pub(super) enum Refused {
     },
     NoSuchRequest,
     MethodNotAllowed {
-        allow: &'static str,
+        allow: String,
     },
     BodyTooLarge {
         limit_bytes: usize,
@@ -321,8 +321,10 @@ impl Refused {
             };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if let Self::MethodNotAllowed { allow } = self {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Self::MethodNotAllowed { allow } = self
+            && let Ok(allow) = HeaderValue::try_from(allow)
+        {
+            headers.insert(header::ALLOW, allow);
         }
         if let Self::TooManyFailures { retry_after_seconds } = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds));

@@ -145,6 +145,12 @@ impl Gateway {
         child.wait_with_output().unwrap()
     }
 
+    /// All JSON lines of standard output so far.
+    pub fn events_on_stdout(&self) -> Vec<Value> {
+        let lines = self.stdout.all();
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// Access log lines so far.
     pub fn access_log(&self) -> Vec<Value> {
         self.stdout
@@ -255,5 +261,5 @@ fn first_tcp(listeners: &Value) -> Option<String> {
     listeners
         .as_array()?
         .iter()
-        .find_map(|listener| Some(listener.as_str()?.strip_prefix("http://")?.to_owned()))
+        .find_map(|listener| Some(listener.as_str()?.split_once("://")?.1.to_owned()))
 }

@@ -19,7 +19,7 @@ fn all() -> Vec<Refused> {
         Refused::NoSuchDenial { id: "dn_1".to_owned() },
         Refused::AmbiguousId { id: "dn_1".to_owned() },
         Refused::NoSuchRequest,
-        Refused::MethodNotAllowed { allow: "POST" },
+        Refused::MethodNotAllowed { allow: "POST".to_owned() },
         Refused::BodyTooLarge { limit_bytes: 65_536 },
         Refused::NotJson,
         Refused::NotNdjson,

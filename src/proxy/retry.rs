@@ -56,7 +56,7 @@ enum Missed {
     Fault {
         fault: UpstreamFault,
         /// What may be sent to another server.
-        again: Option<Request<RequestBody>>,
+        again: Option<Box<Request<RequestBody>>>,
         /// Something of it was written.
         sent: bool,
     },
@@ -79,8 +79,8 @@ pub async fn deliver(
     let (tried, elsewhere) = (Tried::default(), false);
     let mut delivery = Delivery { core, upstream, published, check, occupied, tried, elsewhere };
     let (response, lease) = match upstream.group.sole() {
-        Some(sole) => delivery.to_the_only_one(sole, request).await?,
-        None => delivery.to_one_of_several(request, key).await?,
+        Some(sole) => delivery.deliver_to_the_only_one(sole, request).await?,
+        None => delivery.deliver_to_one_of_several(request, key).await?,
     };
     Ok(Delivered { response, lease, occupied: delivery.occupied })
 }
@@ -122,7 +122,7 @@ struct Delivery<'d> {
 }
 
 impl Delivery<'_> {
-    async fn to_the_only_one(
+    async fn deliver_to_the_only_one(
         &mut self,
         sole: &Arc<Endpoint>,
         request: Request<RequestBody>,
@@ -134,7 +134,7 @@ impl Delivery<'_> {
         })
     }
 
-    async fn to_one_of_several(
+    async fn deliver_to_one_of_several(
         &mut self,
         mut request: Request<RequestBody>,
         key: Option<u64>,
@@ -167,7 +167,7 @@ impl Delivery<'_> {
             }
             left = left.saturating_sub(u32::from(!same));
             self.check.still_holds(self.published)?;
-            (request, next) = (again, other);
+            (request, next) = (*again, other);
         }
     }
 
@@ -266,7 +266,8 @@ impl Delivery<'_> {
         if self.occupied.repeat.is_none() || self.choose(Pick::LeastRequest).is_none() {
             return Ok((response, lease));
         }
-        Err(Missed::Fault { fault: UpstreamFault::Broken, again: copy, sent: true })
+        let again = copy.map(Box::new);
+        Err(Missed::Fault { fault: UpstreamFault::Broken, again, sent: true })
     }
 
     fn failed(
@@ -280,7 +281,7 @@ impl Delivery<'_> {
         if group.sole().is_none() {
             group.failed(endpoint, group.moment(Instant::now()));
         }
-        Missed::Fault { fault, again, sent }
+        Missed::Fault { fault, again: again.map(Box::new), sent }
     }
 
     /// It may be sent to another server although this one may have read it.

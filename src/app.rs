@@ -21,6 +21,7 @@ use crate::control::admin::FirstCredentialSource;
 use crate::control::metrics::{Metrics, Sources};
 use crate::control::resolve;
 use crate::control::store::{self, Store};
+use crate::control::traces::Exported;
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
 use crate::proxy::accept::{self, Acceptor, Listener};
 use crate::proxy::core::{Command, CoreHandle, Shared};
@@ -29,6 +30,7 @@ use crate::sockets::{self, Bound, Socket, SocketFile};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
 use crate::telemetry::counters::Counters;
+use crate::telemetry::trace::Tracer;
 use crate::upstreams::Registry;
 use crate::verify::{Issuer, SignatureCache, Verifier};
 
@@ -57,6 +59,8 @@ pub enum StartError {
     Bind(BindError),
     Store(store::StoreError),
     AdminToken(String),
+    /// Certificates that were to be trusted cannot be.
+    Trust(String),
     Thread(std::io::Error),
 }
 
@@ -103,10 +107,13 @@ impl Gateway {
             .map_err(StartError::Thread)?;
         let (desk, asks) = crate::desk::desk();
         let counters = Counters::default();
+        let (tracer, spans) = Tracer::new();
+        let exported = Arc::new(Exported::default());
         let shared = Shared {
             published: Arc::clone(&published),
             observer: observer.clone(),
             counters: counters.clone(),
+            tracer: tracer.clone(),
             log: log.clone(),
             desk,
         };
@@ -131,6 +138,8 @@ impl Gateway {
             keys_read_at: Box::new(move |_| Some(started_at)),
             certificates: Box::new(move || certificates::ends(&tls_of.load())),
             observer,
+            tracer,
+            exported: Arc::clone(&exported),
             log: log.clone(),
             codes: proxy::answer::CODES,
         });
@@ -144,6 +153,8 @@ impl Gateway {
             asks,
             ready: Arc::clone(&ready),
             metrics,
+            spans,
+            exported,
         })?;
         let (listeners, listen, socket_files) = apart(bound, config.server.listen.len());
         let targets = cores.iter().map(CoreHandle::target).collect();
@@ -291,7 +302,7 @@ impl std::fmt::Display for StartError {
         match self {
             Self::Bind(error) => write!(out, "{error}"),
             Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
-            Self::AdminToken(text) => out.write_str(text),
+            Self::AdminToken(text) | Self::Trust(text) => out.write_str(text),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
         }
     }
@@ -302,7 +313,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Thread(error) => Some(error),
-            Self::Store(_) | Self::AdminToken(_) => None,
+            Self::Store(_) | Self::AdminToken(_) | Self::Trust(_) => None,
         }
     }
 }

@@ -33,6 +33,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod traces;
 mod upstream;
 mod upstream_server;
 mod value;
@@ -45,10 +46,13 @@ pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_cli
 pub use init::{InitFault, Initial, init};
 pub use listen::{IpNet, Listen};
 pub use load::{load, parse};
+pub use log::{AccessFormat, AccessLog, Log, LogFormat};
+pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
 pub use route_match::{Conditions, HeaderCondition};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
+pub use traces::Tracing;
 pub use upstream::{
     Balance, Concurrency, Ejection, HashKey, Retry, ServerAddress, Upstream, UpstreamHost,
     UpstreamServer,
@@ -81,17 +85,12 @@ pub struct Config {
     pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
+    pub tracing: Option<Tracing>,
     pub session: Session,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
-}
-
-/// Where metrics are scraped; nowhere by default.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Metrics {
-    pub listen: Vec<Listen>,
 }
 
 #[derive(Clone, Debug)]
@@ -184,49 +183,6 @@ pub struct Session {
     pub prefix: Option<String>,
     /// Where a browser goes after a log-out that says no other place.
     pub after_logout: String,
-}
-
-#[derive(Clone, Debug)]
-pub struct Log {
-    pub access: AccessLog,
-    /// Where the lines of requests go; `None`: to standard output.
-    pub access_file: Option<PathBuf>,
-    pub access_format: AccessFormat,
-    /// Of so many forwarded requests one has its line. Refused ones all have.
-    pub sample: u32,
-    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
-    pub repeats_max: u32,
-    /// People are named: the subject in the access log, who was denied and why in events.
-    pub subject: bool,
-    /// Events: `error`, `warn`, `info`, `debug`.
-    pub level: tracing::Level,
-    pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessLog {
-    Off,
-    On,
-    /// Refused requests only.
-    Refused,
-}
-
-/// How the lines of requests are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessFormat {
-    /// As events are; in a file, JSON.
-    AsEvents,
-    Text,
-    Json,
-    Combined,
-}
-
-/// Text on a terminal, JSON elsewhere, unless said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    Auto,
-    Text,
-    Json,
 }
 
 pub struct Issuer {

@@ -3,8 +3,10 @@
 
 pub mod admin;
 pub mod metrics;
+pub mod outbound;
 pub mod people;
 pub mod resolve;
 pub mod sessions;
 pub mod store;
+pub mod traces;
 pub mod upstreams;

@@ -103,6 +103,9 @@ async fn pass(
 ) -> Result<Answer, Rejection> {
     let now = exchange.now();
     let published = core.published();
+    if let Some(one_in) = published.trace_sample {
+        exchange.trace(one_in, request.headers());
+    }
     let request = canonical::Canonical::from_request(request)?;
     if let Some(auth) = &published.auth
         && let Some(place) = auth.place(request.path())?

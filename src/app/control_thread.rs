@@ -13,14 +13,17 @@ use crate::config::{AdminToken, Config, Listen};
 use crate::control;
 use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
 use crate::control::metrics::{self, Metrics};
+use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
 use crate::control::sessions::Sessions;
 use crate::control::store::Store;
+use crate::control::traces::{self, Exported};
 use crate::denylist::Denylist;
 use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
+use crate::telemetry::trace::Span;
 use crate::upstreams;
 
 use super::explain::route_explainer;
@@ -38,6 +41,8 @@ pub struct Parts<'c> {
     pub asks: Asks,
     pub ready: Arc<AtomicBool>,
     pub metrics: Metrics,
+    pub spans: mpsc::Receiver<Vec<Span>>,
+    pub exported: Arc<Exported>,
 }
 
 /// The running control plane.
@@ -86,12 +91,22 @@ impl ControlThread {
             log_subject: parts.config.log.subject,
             ready: parts.ready,
         }));
+        let export = match &parts.config.tracing {
+            None => None,
+            Some(tracing) => {
+                let client = outbound::client(tracing.ca.as_deref()).map_err(StartError::Trust)?;
+                Some(traces::export(tracing.clone(), client, parts.spans, parts.exported))
+            }
+        };
         let (stop, stopped) = watch::channel(false);
         let (observations, asks) = (parts.observations, parts.asks);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
                 runtime.spawn(control::upstreams::watch(upstreams));
+                if let Some(export) = export {
+                    runtime.spawn(export);
+                }
                 runtime.spawn(certificates);
                 runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));

@@ -18,6 +18,7 @@ use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
 use crate::telemetry::counters::{CoreCounters, Counters};
+use crate::telemetry::trace::{CoreTracer, Tracer};
 use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
@@ -53,6 +54,7 @@ pub struct Core {
     pub(super) observer: CoreObserver,
     pub(super) desk: Desk,
     pub(super) counters: CoreCounters,
+    pub(super) tracer: CoreTracer,
     ids: RequestIds,
     pub(super) streams: Streams,
     draining: Cell<bool>,
@@ -118,6 +120,7 @@ pub struct Shared {
     pub published: Arc<ArcSwap<Published>>,
     pub observer: Observer,
     pub counters: Counters,
+    pub tracer: Tracer,
     pub log: crate::telemetry::access::AccessLogWriter,
     /// For what a request must ask of the control plane.
     pub desk: Desk,
@@ -155,6 +158,7 @@ async fn run(
         observer: shared.observer.core_observer(),
         desk: shared.desk,
         counters: shared.counters.core_counters(),
+        tracer: shared.tracer.core_tracer(),
         ids: RequestIds::new(index),
         streams: Streams::default(),
         draining: Cell::new(false),
@@ -189,6 +193,7 @@ async fn run(
                 ticks = ticks.wrapping_add(1);
                 core.log.flush();
                 core.observer.report();
+                core.tracer.flush();
                 core.streams.expire(UnixMs::now());
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
                     core.log.summarise(UnixMs::now());

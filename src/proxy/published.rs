@@ -38,6 +38,8 @@ pub struct Published {
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
+    /// Of so many requests one has a span; 0: only where a trusted proxy wants it. `None`: none.
+    pub trace_sample: Option<u32>,
     pub log_sample: u32,
     pub log_repeats_max: u32,
     pub log_subject: bool,
@@ -112,6 +114,7 @@ pub fn compile(
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
+        trace_sample: config.tracing.as_ref().map(|tracing| tracing.sample),
         log_sample: config.log.sample,
         log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,

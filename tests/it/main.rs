@@ -60,6 +60,8 @@ mod admin;
 mod logs;
 // What Prometheus scrapes.
 mod metrics;
+// Spans for a collector.
+mod traces;
 // SIGTERM.
 mod drain;
 // The config file, by way of the running program.

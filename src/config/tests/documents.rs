@@ -90,6 +90,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "log",
         "session",
         "metrics",
+        "tracing",
         "issuer",
         "issuer.claims",
         "issuer.keys",

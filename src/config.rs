@@ -4,6 +4,7 @@
 mod admin;
 mod cursor;
 mod diagnostic;
+mod effective;
 mod entrance;
 mod environment;
 mod files;
@@ -15,6 +16,7 @@ mod issuer;
 mod item;
 mod keys;
 mod listen;
+mod listener;
 mod load;
 mod log;
 mod mask;
@@ -40,6 +42,7 @@ mod value;
 mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use effective::effective;
 pub use entrance::Entrance;
 pub use flags::{Flags, from_flags};
 pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
@@ -81,6 +84,10 @@ pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
     pub server: Server,
+    /// How connections begin: to `[server] listen`, to what only redirects, to each `[[listener]]`.
+    pub entrances: Vec<Entrance>,
+    /// `[server] listen`, `redirect_from`, and each `[[listener]]`.
+    pub listeners: Vec<Listener>,
     pub admin: Admin,
     pub metrics: Metrics,
     pub store: Store,
@@ -91,6 +98,28 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
+}
+
+/// One address with what its socket is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// By which a service manager may pass its socket.
+    pub name: Option<String>,
+    pub listen: Listen,
+    /// Which of the entrances its connections take.
+    pub entrance: usize,
+    /// An IPv6 address takes no IPv4 clients, so that `[::]` and `0.0.0.0` can both be listened on.
+    pub ipv6_only: bool,
+    pub rights: SocketRights,
+}
+
+/// Who may connect to a unix socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketRights {
+    pub mode: u32,
+    /// `None`: the process's own.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,6 +137,8 @@ pub struct Server {
     pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
+    /// The config file and those that it names are read again when they change.
+    pub watch: bool,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
     /// Which headers tell the upstream about the client.

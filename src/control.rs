@@ -2,11 +2,13 @@
 //! runtime; what it decides reaches the data plane as published state only.
 
 pub mod admin;
+pub mod config;
 pub mod metrics;
 pub mod outbound;
 pub mod people;
 pub mod resolve;
 pub mod sessions;
 pub mod store;
+pub mod tasks;
 pub mod traces;
 pub mod upstreams;

@@ -52,6 +52,9 @@ pub use entrance::Entrance;
 pub use published::{Published, compile};
 pub use upstream::Upstream;
 
+/// The groups of servers by upstream, which live on across reloads.
+pub use crate::upstreams::Registry as Addresses;
+
 use self::answer::Rejection;
 use self::body::Body;
 use self::connection::Connection;

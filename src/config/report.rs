@@ -18,8 +18,8 @@ use super::{
 pub fn report(loaded: &Loaded) -> String {
     let Loaded { config, notes } = loaded;
     let mut out = format!("{} is valid.\n\n", config.path.display());
-    let _ = writeln!(out, "  listen    {}", all(&listening(config)));
-    let redirect: Vec<String> = config.server.redirect_from.iter().map(Listen::url).collect();
+    let _ = writeln!(out, "  listen    {}", all(&addresses(config, false)));
+    let redirect = addresses(config, true);
     if !redirect.is_empty() {
         let _ = writeln!(out, "  redirect  {} to https", all(&redirect));
     }
@@ -108,8 +108,8 @@ pub fn report_json(loaded: &Loaded) -> Value {
     json!({
         "valid": true,
         "file": config.path.display().to_string(),
-        "listen": listening(config),
-        "redirect_from": listen(&config.server.redirect_from),
+        "listen": addresses(config, false),
+        "redirect_from": addresses(config, true),
         "certificates": certificates(config),
         "admin": listen(&config.admin.listen),
         "store": { "path": config.store.path.display().to_string(), "limit": config.store.limit },
@@ -129,14 +129,18 @@ fn note(item: &Diagnostic, out: &mut String) {
     }
 }
 
-fn listening(config: &Config) -> Vec<String> {
-    let scheme = config.server.entrance.scheme();
-    config.server.listen.iter().map(|listen| listen.url_of(scheme)).collect()
+fn addresses(config: &Config, redirecting: bool) -> Vec<String> {
+    let listeners = config.listeners.iter().filter_map(|listener| {
+        let entrance = config.entrances.get(listener.entrance)?;
+        let wanted = entrance.redirect == redirecting;
+        wanted.then(|| listener.listen.url_of(entrance.scheme()))
+    });
+    listeners.collect()
 }
 
 /// For whom each certificate is, and until when.
 fn certificates(config: &Config) -> Vec<Vec<String>> {
-    let tls = config.server.entrance.tls.iter();
+    let tls = config.entrances.iter().filter_map(|entrance| entrance.tls.as_ref());
     let all = tls.flat_map(|tls| &tls.certificates);
     all.map(|one| vec![show(&one.shown()), format!("until {}", one.facts.not_after.rfc3339())])
         .collect()

@@ -35,7 +35,8 @@ pub fn key(upstream: &Upstream, permit: &mut Permit<'_>, connection: &Connection
 fn client(permit: &mut Permit<'_>, connection: &Connection) -> Option<IpAddr> {
     const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     let headers = &permit.request_mut().parts.headers;
-    let told = headers.get_all(X_FORWARDED_FOR).iter().next_back().filter(|_| connection.trusted);
+    let told =
+        headers.get_all(X_FORWARDED_FOR).iter().next_back().filter(|_| connection.is_trusted());
     let told = told.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
     told.or(connection.peer)
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use http::HeaderValue;
 
-use crate::config::Limits;
+use crate::config::{IpNet, Limits};
 
 use super::io::Activity;
 
@@ -18,8 +18,7 @@ use super::io::Activity;
 pub struct Connection {
     pub peer: Option<IpAddr>,
     pub peer_text: HeaderValue,
-    /// The peer is a listed proxy: what it says of the client is believed.
-    pub trusted: bool,
+    trusted: Cell<bool>,
     /// `https` where the connection has TLS, else `http`.
     pub scheme: &'static str,
     /// `Strict-Transport-Security` for its answers.
@@ -42,11 +41,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: Option<IpAddr>, trusted: bool, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(peer: Option<IpAddr>, activity: Arc<Activity>) -> Self {
         Self {
             peer,
             peer_text: peer_text(peer),
-            trusted,
+            trusted: Cell::new(false),
             scheme: "http",
             hsts: None,
             client_cert: None,
@@ -61,6 +60,16 @@ impl Connection {
             ended: Cell::new(false),
             waker: RefCell::new(None),
         }
+    }
+
+    /// The peer is a listed proxy: what it says of the client is believed.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted.get()
+    }
+
+    pub(super) fn trust(&self, proxies: &[IpNet]) {
+        let listed = |peer| proxies.iter().any(|net| net.contains(peer));
+        self.trusted.set(self.peer.is_some_and(listed));
     }
 
     /// The connection has TLS; `client` is the certificate that the client showed, in DER.

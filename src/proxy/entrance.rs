@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::config::{self, Config};
 
@@ -20,7 +21,7 @@ pub struct Entrance {
 /// A connection that has begun.
 pub struct Begun {
     pub stream: ClientStream,
-    pub activity: std::sync::Arc<super::io::Activity>,
+    pub activity: Arc<super::io::Activity>,
     pub peer: Option<IpAddr>,
     pub secure: Option<Secure>,
 }
@@ -36,18 +37,22 @@ pub struct Secure {
 pub struct NotBegun;
 
 impl Entrance {
-    fn new(config: &config::Entrance) -> Self {
-        Self { tls: config.tls.as_ref().and_then(Tls::new), redirect: None }
-    }
-
-    /// Of `[server]`: that of its addresses, and that of those which only redirect.
-    pub fn compile(config: &Config) -> Vec<Self> {
-        let port = config.server.listen.iter().find_map(|listen| match listen {
+    /// All of a configuration, in its order. Who redirects sends people to the first port with TLS.
+    pub fn compile(config: &Config) -> Vec<Arc<Self>> {
+        let is_secure = |entrance: usize| {
+            config.entrances.get(entrance).is_some_and(|entrance| entrance.tls.is_some())
+        };
+        let mut secure = config.listeners.iter().filter(|listener| is_secure(listener.entrance));
+        let port = secure.find_map(|listener| match listener.listen {
             config::Listen::Tcp(address) => Some(address.port()),
             config::Listen::Unix(_) => None,
         });
         let port = config.server.redirect_port.or(port).unwrap_or(443);
-        vec![Self::new(&config.server.entrance), Self { tls: None, redirect: Some(port) }]
+        let entrances = config.entrances.iter().map(|entrance| Self {
+            tls: entrance.tls.as_ref().and_then(Tls::new),
+            redirect: entrance.redirect.then_some(port),
+        });
+        entrances.map(Arc::new).collect()
     }
 
     /// Whether a connection needs [`Self::begin`].

@@ -75,7 +75,7 @@ impl Exchange {
     ) -> Box<Self> {
         connection.begin_request();
         let headers = request.headers();
-        let offered = connection.trusted.then(|| offered_id(headers)).flatten();
+        let offered = connection.is_trusted().then(|| offered_id(headers)).flatten();
         Box::new(Self {
             core: Rc::clone(core),
             connection: Rc::clone(connection),
@@ -120,7 +120,7 @@ impl Exchange {
     pub fn trace(&mut self, one_in: u32, headers: &HeaderMap) {
         let parent = headers.get(&TRACEPARENT);
         let parent = parent.and_then(|value| Parent::read(value.as_bytes()));
-        let trace = self.core.tracer.begin(parent, self.connection.trusted, one_in);
+        let trace = self.core.tracer.begin(parent, self.connection.is_trusted(), one_in);
         self.trace = trace.map(Box::new);
     }
 

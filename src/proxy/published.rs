@@ -23,7 +23,7 @@ pub struct Published {
     /// Those of the configuration, also where no route leads there.
     pub upstreams: Vec<Arc<Upstream>>,
     /// How connections begin, by listener.
-    pub entrances: Vec<Entrance>,
+    pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
@@ -90,7 +90,7 @@ pub fn compile(
     let entrances = Entrance::compile(config);
     let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
-    let asks_client = entrances.iter().any(Entrance::asks_client);
+    let asks_client = entrances.iter().any(|entrance| entrance.asks_client());
     let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),

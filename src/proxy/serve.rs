@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::server::conn::http1;
@@ -14,7 +15,7 @@ use hyper_util::rt::TokioIo;
 
 use super::connection::Connection;
 use super::core::{Accepted, Core, Place, Snapshot, Socket};
-use super::entrance::Begun;
+use super::entrance::{Begun, Entrance};
 use super::io::{ClientStream, Rewound, Stream};
 
 /// Serves what the acceptor handed over, in a task of its own.
@@ -28,20 +29,16 @@ pub fn serve(core: &Rc<Core>, accepted: Accepted) {
         Socket::Unix(stream) => (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None),
     };
     let Ok(stream) = stream else { return };
-    let Some(entrance) = published.entrances.get(accepted.entrance) else { return };
+    let entrance = accepted.entrance;
     let core = Rc::clone(core);
     if entrance.is_plain() {
         let (stream, activity) = ClientStream::plain(Rewound::new(stream));
-        let connection = Connection::new(peer, trusts(&published, peer), activity);
+        let connection = Connection::new(peer, activity);
         let redirect = entrance.redirect;
         tokio::task::spawn_local(drive(core, connection, stream, published, redirect, place));
     } else {
-        tokio::task::spawn_local(begin(core, stream, peer, published, accepted.entrance, place));
+        tokio::task::spawn_local(begin(core, stream, peer, published, entrance, place));
     }
-}
-
-fn trusts(published: &Snapshot, peer: Option<IpAddr>) -> bool {
-    peer.is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer)))
 }
 
 /// What its entrance asks for, then its requests.
@@ -50,13 +47,12 @@ async fn begin(
     stream: Stream,
     peer: Option<IpAddr>,
     published: Rc<Snapshot>,
-    entrance: usize,
+    entrance: Arc<Entrance>,
     place: Place,
 ) {
-    let Some(entrance) = published.entrances.get(entrance) else { return };
     let Ok(begun) = entrance.begin(&core, stream, peer).await else { return };
     let Begun { stream, activity, peer, secure } = begun;
-    let mut connection = Connection::new(peer, trusts(&published, peer), activity);
+    let mut connection = Connection::new(peer, activity);
     if let (Some(secure), Some(tls)) = (secure, &entrance.tls) {
         connection.secure(tls.hsts.clone(), secure.client.as_deref());
     }

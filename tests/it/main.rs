@@ -64,6 +64,8 @@ mod metrics;
 mod traces;
 // SIGTERM.
 mod drain;
+// Another config while it runs.
+mod reload;
 // The config file, by way of the running program.
 mod config;
 // The command line.

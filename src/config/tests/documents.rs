@@ -14,6 +14,8 @@ const EVERYTHING: &str = r#"
 [server]
 limits = {}
 tls = { certificates = [{ chain = "DIRECTORY/chain.pem", key = "DIRECTORY/key.pem" }] }
+[[listener]]
+listen = "127.0.0.1:8081"
 [store]
 [log]
 [session]
@@ -84,6 +86,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "server.tls",
         "server.tls.certificates",
         "server.limits",
+        "listener",
         "admin",
         "admin.token",
         "store",

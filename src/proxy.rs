@@ -30,6 +30,7 @@ mod permit;
 mod pool;
 mod published;
 mod redirect;
+mod requirements;
 mod retry;
 pub mod route;
 mod route_index;

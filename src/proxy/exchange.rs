@@ -190,7 +190,9 @@ impl Exchange {
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)
-            | Rejection::ScopeMissing(_)
+            | Rejection::ScopeMissing { .. }
+            | Rejection::TokenNotTaken(_)
+            | Rejection::ClaimUnmet(_)
             | Rejection::TooOldLogin { .. }
             | Rejection::Cut(_)
             | Rejection::ClaimUnfit(_) => Verdict::Refused,

@@ -45,6 +45,8 @@ mod faults;
 mod balancing;
 // Requests that are sent once more, and those that never are.
 mod retries;
+// What a route asks of a good token beyond being good.
+mod requirements;
 // Which route a request gets, and routes that answer by themselves.
 mod routing;
 // One path, one reading.

@@ -173,6 +173,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     pub connections_max: usize,
     pub token_bytes_max: usize,
+    /// Streams of one HTTP/2 connection at a time.
+    pub http2_streams_max: u32,
+    /// Requests that one HTTP/2 connection may give up in a second.
+    pub http2_resets_max: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use http::{Response, StatusCode};
 use crate::denylist::Hit;
 use crate::verify::TokenFault;
 
-pub use fault::{BadRequest, UpstreamFault};
+pub use fault::BadRequest;
 
 use super::body::Body;
 use super::cross_site::CrossSite;
@@ -152,14 +152,19 @@ impl Rejection {
         }
     }
 
+    /// What the client may know, for those who say it in another form.
+    pub fn told(&self, policy: AnswerPolicy) -> (StatusCode, String) {
+        let shape = self.shape(policy);
+        (shape.status, shape.detail)
+    }
+
     fn shape(&self, policy: AnswerPolicy) -> Shape {
         match self {
             Self::BadRequest(fault) => {
                 let two =
                     matches!(fault, BadRequest::TwoCredentials | BadRequest::AuthorizationForm);
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
-                Shape::new(StatusCode::BAD_REQUEST, "bad_request", fault.text())
-                    .challenged(challenge)
+                Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
             Self::Method(allow) => {

@@ -30,8 +30,8 @@ pub enum BodyError {
     Upstream(hyper::Error),
     /// The upstream paused for longer than it may.
     Stalled,
-    /// By us: its token no longer counts.
-    Cut,
+    /// By us: its token no longer counts. On HTTP/2 the client is told this reason.
+    Cut(h2::Error),
 }
 
 impl std::fmt::Display for BodyError {
@@ -39,7 +39,7 @@ impl std::fmt::Display for BodyError {
         match self {
             Self::Upstream(_) => out.write_str("the upstream broke off"),
             Self::Stalled => out.write_str("the upstream stalled"),
-            Self::Cut => out.write_str("cut"),
+            Self::Cut(_) => out.write_str("cut"),
         }
     }
 }
@@ -48,7 +48,8 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Upstream(cause) => Some(cause),
-            Self::Stalled | Self::Cut => None,
+            Self::Stalled => None,
+            Self::Cut(reason) => Some(reason),
         }
     }
 }
@@ -84,6 +85,14 @@ impl Body {
 }
 
 impl Content {
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Upstream(body, ..) => body.is_end_stream(),
+        }
+    }
+
     fn release_if_ended(&mut self) {
         if let Self::Upstream(body, lease, _) = self
             && body.is_end_stream()
@@ -106,9 +115,12 @@ impl HttpBody for Body {
         if let Some(cause) = this.exchange.as_ref().and_then(|exchange| exchange.cause(context)) {
             this.content = Content::Empty;
             if let Some(exchange) = &mut this.exchange {
+                if let Some(trailers) = exchange.end_call(cause) {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
                 exchange.abort(cause);
             }
-            return Poll::Ready(Some(Err(BodyError::Cut)));
+            return Poll::Ready(Some(Err(BodyError::Cut(h2::Reason::CANCEL.into()))));
         }
         match &mut this.content {
             Content::Empty => Poll::Ready(None),
@@ -116,24 +128,29 @@ impl HttpBody for Body {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut this.exchange {
                     exchange.sent(bytes.len());
+                    exchange.gave(Some(&bytes));
+                    exchange.whole();
                 }
                 this.content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Content::Upstream(body, lease, patience) => {
-                let frame = Pin::new(body).poll_frame(context);
-                if let Some(patience) = patience {
-                    if frame.is_ready() {
-                        patience.moved();
-                    } else if patience.is_over(context) {
+                let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+                    if patience.as_mut().is_some_and(|patience| patience.is_over(context)) {
                         this.content = Content::Empty;
                         if let Some(exchange) = &mut this.exchange {
                             exchange.broken();
                         }
                         return Poll::Ready(Some(Err(BodyError::Stalled)));
                     }
+                    if let Some(exchange) = &this.exchange {
+                        exchange.gave(None);
+                    }
+                    return Poll::Pending;
+                };
+                if let Some(patience) = patience {
+                    patience.moved();
                 }
-                let frame = ready!(frame);
                 match &frame {
                     None => {
                         if let Some(lease) = lease.take() {
@@ -144,6 +161,7 @@ impl HttpBody for Body {
                         if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
                         {
                             exchange.sent(data.len());
+                            exchange.gave(Some(data));
                         }
                     }
                     Some(Err(_)) => {
@@ -154,6 +172,10 @@ impl HttpBody for Body {
                     }
                 }
                 this.content.release_if_ended();
+                let over = frame.is_none() || this.content.has_ended();
+                if let (true, Some(exchange)) = (over, &mut this.exchange) {
+                    exchange.whole();
+                }
                 let filter = |frame| filter_trailers(frame, None);
                 Poll::Ready(frame.map(|frame| frame.map(filter).map_err(BodyError::Upstream)))
             }
@@ -161,11 +183,7 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Empty => true,
-            Content::Full(bytes) => bytes.is_empty(),
-            Content::Upstream(body, ..) => body.is_end_stream(),
-        }
+        self.content.has_ended()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -2,6 +2,7 @@
 //! is begun before anything can fail and ends, with its line, when the answer's body has ended or
 //! the client is gone, whichever way the request went.
 
+mod http2;
 mod telling;
 
 use std::rc::Rc;
@@ -27,6 +28,7 @@ use super::body::Body;
 use super::connection::Connection;
 use super::core::{Core, Place};
 use super::credential::Verified;
+use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
 use super::retry::Occupied;
@@ -65,6 +67,10 @@ pub struct Exchange {
     place: Option<Place>,
     /// What it takes of its upstream's limits, until it ends.
     occupied: Occupied,
+    /// Of its HTTP/2 stream.
+    guard: Option<Rc<Guard>>,
+    /// The answer's last byte was handed on.
+    ended: bool,
 }
 
 impl Exchange {
@@ -105,6 +111,8 @@ impl Exchange {
             stream: None,
             place: None,
             occupied: Occupied::default(),
+            guard: connection.is_multiplexed().then(Guard::current).flatten(),
+            ended: false,
         })
     }
 
@@ -210,7 +218,10 @@ impl Exchange {
     }
 
     /// Hands itself to the answer, whose end is the exchange's end.
-    pub fn attach(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
+    pub fn attach(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
+        if self.guard.is_some() {
+            self.adapt(&mut response);
+        }
         self.status = response.status().as_u16();
         if let Some(stream) = &self.stream {
             stream.kind.set(Kind::Response);
@@ -228,6 +239,7 @@ impl Exchange {
         let token = Arc::clone(permit.signed()?);
         let stream = self.core.streams.open(token, self.at);
         self.stream = Some(Rc::clone(&stream));
+        self.guarded(&stream);
         Some(stream)
     }
 
@@ -260,14 +272,21 @@ impl Exchange {
     /// The answer was cut: the connection may not look as if it were whole.
     pub fn abort(&mut self, cause: Cause) {
         self.cut(cause);
-        self.connection.abort();
+        if self.guard.is_none() {
+            self.connection.abort();
+        }
     }
 
     /// The connection becomes a tunnel, which owns the exchange until it ends, and counts as a
     /// connection until then.
     pub fn switched(&mut self) {
-        self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-        self.place = Some(self.core.place());
+        self.ended = true;
+        if self.guard.is_none() {
+            self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+            self.place = Some(self.core.place());
+        } else {
+            self.status = StatusCode::OK.as_u16();
+        }
     }
 
     /// A tunnel has ended.
@@ -284,6 +303,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.guard.is_some() {
+            self.leave_http2();
+        }
         self.end_stream();
         self.connection.end_request();
         let duration = self.started.elapsed();

@@ -91,6 +91,11 @@ impl Stream {
         self.cause.get()
     }
 
+    /// It is to end, and has not yet.
+    pub fn is_cut(&self) -> bool {
+        self.cause.get().is_some() && self.state.get() != State::Ended
+    }
+
     /// Ends it: whoever moves its bytes is woken and finds the cause.
     pub fn cut(&self, cause: Cause) {
         if self.cause.get().is_none() && self.state.get() != State::Ended {

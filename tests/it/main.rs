@@ -35,6 +35,10 @@ mod durability;
 mod proxying;
 // TLS towards clients.
 mod tls;
+// HTTP/2 towards clients.
+mod http2;
+// gRPC calls.
+mod grpc;
 // WebSocket handshakes.
 mod upgrades;
 // What is open when a token stops to count.

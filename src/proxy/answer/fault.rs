@@ -22,23 +22,12 @@ pub enum BadRequest {
     Upgrade,
     /// Another than exactly `chunked`.
     TransferCoding,
+    HeaderCount,
     /// More than one credential, or one that can be read as two (RFC 6750 section 2).
     TwoCredentials,
     AuthorizationForm,
     /// The proxy in front does not tell which request it asks about.
     ForwardedRequest,
-}
-
-/// What went wrong behind us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UpstreamFault {
-    Unreachable,
-    ConnectTimeout,
-    ResponseTimeout,
-    /// It closed or broke the protocol before an answer.
-    Broken,
-    /// It switched protocols without being asked, or to another one.
-    UnexpectedSwitch,
 }
 
 impl BadRequest {
@@ -58,36 +47,33 @@ impl BadRequest {
             Self::PathRoutes => "The path can be read in more than one way",
             Self::Upgrade => "The WebSocket handshake is malformed",
             Self::TransferCoding => "The only transfer coding served here is chunked",
+            Self::HeaderCount => "There are too many header fields",
             Self::TwoCredentials => "There is more than one credential",
             Self::AuthorizationForm => "The Authorization header is malformed",
             Self::ForwardedRequest => "X-Forwarded-Method, -Host and -Uri must tell one request",
         }
     }
-}
-
-impl UpstreamFault {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Unreachable => "The backend cannot be reached",
-            Self::ConnectTimeout => "The backend did not accept a connection in time",
-            Self::ResponseTimeout => "The backend did not answer in time",
-            Self::Broken => "The backend closed the connection before it answered",
-            Self::UnexpectedSwitch => "The backend switched protocols without being asked",
-        }
-    }
-
-    pub(super) fn code(self) -> &'static str {
-        match self {
-            Self::Unreachable => "upstream_unreachable",
-            Self::ConnectTimeout | Self::ResponseTimeout => "upstream_timeout",
-            Self::Broken | Self::UnexpectedSwitch => "upstream_broken",
-        }
-    }
 
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::Unreachable | Self::Broken | Self::UnexpectedSwitch => StatusCode::BAD_GATEWAY,
-            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::HeaderCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Connect
+            | Self::Trace
+            | Self::TargetForm
+            | Self::HostMissing
+            | Self::HostRepeated
+            | Self::HostInvalid
+            | Self::HostDisagrees
+            | Self::PathBytes
+            | Self::PathEscape
+            | Self::PathDots
+            | Self::PathRoutes
+            | Self::PathRewrite
+            | Self::Upgrade
+            | Self::TransferCoding
+            | Self::TwoCredentials
+            | Self::AuthorizationForm
+            | Self::ForwardedRequest => StatusCode::BAD_REQUEST,
         }
     }
 }

@@ -25,7 +25,6 @@ use crate::config::{self, Listen, Loaded};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::config::{Desk, Trigger};
 use crate::control::keys::KeyRing;
-use crate::control::resolve;
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
 use crate::control::traces::Exported;
@@ -54,8 +53,6 @@ pub use crate::sockets::BindError;
 
 /// Reports of the cores that may wait for the control plane.
 const REPORTS: usize = 64;
-/// How long a start waits for the names of servers; what takes longer answers 503 until then.
-const RESOLVE_WAIT: Duration = Duration::from_secs(3);
 
 /// How to start, beyond the configuration.
 pub struct Options {
@@ -112,7 +109,6 @@ impl Gateway {
         let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
         let mut addresses = proxy::Addresses::default();
         let published = compile::publish_first(config, &denylist, &keys, &mut addresses);
-        resolve::first(&published.load().groups(), RESOLVE_WAIT);
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;

@@ -13,7 +13,6 @@ use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::admin::{Api, Settings};
 use crate::control::config::{Desk, ReloadFault, Reloaded, Standing};
 use crate::control::keys::KeyRing;
-use crate::control::resolve;
 use crate::control::tasks::Tasks;
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::Command;
@@ -78,7 +77,7 @@ impl Live {
             &keys,
             &mut self.addresses,
         ));
-        resolve::first(&next.groups(), super::RESOLVE_WAIT);
+        compile::resolve_names(&next);
         // Nothing below this line can fail. Keys come first: no token of a new key is refused, and
         // none of a removed one passes, once the new configuration is there.
         self.keys.commit(keys);

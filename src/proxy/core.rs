@@ -62,6 +62,8 @@ pub struct Core {
     /// Places of requests that wait for keys.
     pub(super) waiting: Places,
     draining: Cell<bool>,
+    /// In flight.
+    pub(super) requests: Cell<usize>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
     /// TLS handshakes wait here for their turn.
@@ -169,6 +171,7 @@ async fn run(
         streams: Streams::default(),
         waiting: Places::default(),
         draining: Cell::new(false),
+        requests: Cell::new(0),
         connections: RefCell::default(),
         open,
         handshakes: Turnstile::new(HANDSHAKES_PER_TURN),

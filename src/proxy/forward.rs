@@ -15,6 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use super::answer::{Rejection, UpstreamFault};
 use super::balance;
 use super::body::Body;
+use super::client_body::ClientBody;
 use super::connection::Connection;
 use super::core::Core;
 use super::exchange::{self, Exchange};
@@ -24,6 +25,7 @@ use super::permit::Permit;
 use super::pool::Lease;
 use super::published::Published;
 use super::retry::{self, Delivered};
+use super::rewrite;
 use super::tunnel::{Answer, Tunnel};
 use super::upstream::Upstream;
 
@@ -37,6 +39,7 @@ pub async fn send(
     published: &Published,
 ) -> Result<Answer, Rejection> {
     let websocket = permit.request_mut().websocket;
+    let route = permit.route();
     let key = balance::key(upstream, &mut permit, connection);
     rewrite(&mut permit, connection, published, exchange, websocket)?;
     let switch = websocket.then(|| take_upgrade(&mut permit.request_mut().parts));
@@ -46,7 +49,11 @@ pub async fn send(
     exchange.upstream_took(&upstream.name, started, response.status());
     exchange.occupy(occupied);
     let patience = upstream.config().body_timeout.map(Patience::new);
-    answer(response, lease, switch, patience, exchange)
+    let mut answer = answer(response, lease, switch, patience, exchange)?;
+    if let Answer::Response(response) = &mut answer {
+        rewrite::apply(&route.response_headers, response.headers_mut());
+    }
+    Ok(answer)
 }
 
 /// The client's half of a connection that may be switched.
@@ -73,11 +80,15 @@ fn rewrite(
         exchange.request_id(),
         websocket,
     );
+    let route = permit.route();
     let request = permit.request_mut();
     request.parts = parts;
     result?;
     if let Some(value) = exchange.traceparent() {
         request.parts.headers.insert(exchange::TRACEPARENT, value);
+    }
+    if let Some(rewrite) = &route.rewrite {
+        rewrite::target(&mut request.parts.uri, rewrite)?;
     }
     frame(&mut request.parts.headers, &request.parts.method, &request.body);
     request.parts.version = Version::HTTP_11;
@@ -90,7 +101,7 @@ fn rewrite(
 
 /// Framing that we compute ourselves where hyper would leave it out: an empty body of a method that
 /// has one, and a GET whose body has no known length.
-fn frame(headers: &mut HeaderMap, method: &Method, body: &Incoming) {
+fn frame(headers: &mut HeaderMap, method: &Method, body: &ClientBody) {
     if body.is_end_stream() {
         if matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

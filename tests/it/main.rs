@@ -57,6 +57,10 @@ mod retries;
 mod requirements;
 // Which route a request gets, and routes that answer by themselves.
 mod routing;
+// What a route changes on the way: path and headers.
+mod rewriting;
+// How much and how long: bodies, answers, requests in flight.
+mod limits;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.

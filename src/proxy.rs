@@ -32,6 +32,7 @@ mod path;
 mod patience;
 mod permit;
 mod pool;
+mod proxy_protocol;
 mod published;
 mod redirect;
 mod requirements;

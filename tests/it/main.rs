@@ -39,8 +39,12 @@ mod durability;
 mod proxying;
 // TLS towards clients.
 mod tls;
+// Whose connection a proxy in front passes on.
+mod proxy_protocol;
 // HTTP/2 towards clients.
 mod http2;
+// WebSockets as streams of it.
+mod http2_websocket;
 // gRPC calls.
 mod grpc;
 // WebSocket handshakes.

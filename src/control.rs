@@ -1,4 +1,4 @@
-//! The control plane: records, store, admin API, people. It runs on its own named thread and
+//! The control plane: records, store, admin API, people, the upstreams' names. It runs on its own named thread and
 //! runtime; what it decides reaches the data plane as published state only.
 
 pub mod admin;
@@ -9,7 +9,9 @@ pub mod metrics;
 pub mod outbound;
 pub mod people;
 pub mod registrations;
+pub mod resolve;
 pub mod sessions;
 pub mod store;
 pub mod tasks;
 pub mod traces;
+pub mod upstreams;

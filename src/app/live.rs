@@ -83,6 +83,7 @@ impl Live {
             &keys,
             &mut self.addresses,
         ));
+        compile::resolve_names(&next);
         // Nothing below this line can fail. Keys come first: no token of a new key is refused, and
         // none of a removed one passes, once the new configuration is there.
         self.keys.commit(keys);

@@ -98,6 +98,9 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    /// What requests are placed by is none of the things that they have.
+    BadHashKey = 80,
+    OnlyBackups = 81,
     BadCertificate = 70,
     /// Expired, or not valid yet.
     CertificateDates = 71,

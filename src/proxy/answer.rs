@@ -188,9 +188,7 @@ impl Rejection {
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
                 Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }
-            Self::OriginNotAllowed => {
-                Shape::new(StatusCode::FORBIDDEN, "origin_not_allowed", ORIGIN)
-            }
+            Self::OriginNotAllowed => Shape::forbidden("origin_not_allowed", ORIGIN),
             Self::BodyTooLarge => {
                 Shape::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", LARGE)
             }
@@ -271,6 +269,10 @@ impl Shape {
     fn new(status: StatusCode, code: &'static str, detail: &str) -> Self {
         let detail = detail.to_owned();
         Self { status, code, detail, challenge: None, retry_after_s: None, allow: None }
+    }
+
+    fn forbidden(code: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
     }
 
     fn bad_token(policy: AnswerPolicy, code: &'static str, detail: &str) -> Self {

@@ -169,6 +169,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     pub connections_max: usize,
     pub token_bytes_max: usize,
+    /// Of one client address; 0: any number.
+    pub failed_credentials_per_minute: u64,
     /// Streams of one HTTP/2 connection at a time.
     pub http2_streams_max: u32,
     /// Requests that one HTTP/2 connection may give up in a second.

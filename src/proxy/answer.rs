@@ -31,6 +31,10 @@ pub enum Rejection {
     Token(TokenFault),
     /// Genuine, and of an issuer that this route does not take.
     IssuerNotTaken(String),
+    /// Too many failed credentials from one address.
+    TooManyFailures {
+        retry_after_s: u32,
+    },
     Denied(Hit),
     /// A cookie, and another site made the browser send it.
     CrossSite(CrossSite),
@@ -104,6 +108,7 @@ pub const CODES: &[&str] = &[
     "token_not_yet_valid",
     "token_revoked",
     "too_old_login",
+    "too_many_failures",
     "upstream_broken",
     "upstream_timeout",
     "upstream_unreachable",
@@ -137,6 +142,7 @@ impl Rejection {
             Self::TokenMissing => "no credential".to_owned(),
             Self::Token(fault) => fault.detail(),
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
+            Self::TooManyFailures { .. } => "too many failed credentials from there".to_owned(),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
             Self::CrossSite(fault) => fault.reason().to_owned(),
             Self::ScopeMissing { missing, .. } => format!("scope missing: {missing}"),
@@ -191,6 +197,12 @@ impl Rejection {
             }
             Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
             Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::TooManyFailures { retry_after_s } => Shape::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_failures",
+                "Too many credentials from there were not valid",
+            )
+            .retry(*retry_after_s),
             Self::Denied(_) => Shape::bad_token(policy, "token_revoked", "The token was revoked"),
             Self::CrossSite(_) => {
                 let text = "Another site asked for this with your cookie";

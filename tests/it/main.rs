@@ -22,6 +22,12 @@ mod credentials;
 mod cross_site;
 // Keys that are fetched, and what their server may do to us.
 mod key_sources;
+// Rotation, by a provider that nobody here wrote.
+mod rotation;
+// Floods of bad tokens, and what they may cost.
+mod floods;
+// Thousands of spoilt tokens before three verifiers.
+mod differential;
 // What the gateway answers itself: me, log out, the verdict for another proxy.
 mod auth_endpoints;
 // Each selector with each condition, beside a neighbour that still passes.

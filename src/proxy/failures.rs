@@ -69,9 +69,11 @@ impl Failures {
             .map(|place| place.load(Ordering::Relaxed))
             .find(|place| place >> TIME_BITS == name)
             .map_or(0, |place| place & TIME_MASK);
-        match owes_until.checked_sub(now + WINDOW_MS) {
-            None => Ok(()),
-            Some(over) => Err(Duration::from_millis(over + self.cost_ms.unwrap_or(1))),
+        // There must be room for one more failure.
+        let room_until = now + WINDOW_MS.saturating_sub(self.cost_ms.unwrap_or(0));
+        match owes_until.saturating_sub(room_until) {
+            0 => Ok(()),
+            over => Err(Duration::from_millis(over)),
         }
     }
 
@@ -83,8 +85,8 @@ impl Failures {
         let more = |held: u64| {
             let owed = if held >> TIME_BITS == name { held & TIME_MASK } else { 0 };
             let until = owed.max(now) + cost;
-            // No more is owed than the window and one: who was refused is let in again in time.
-            Some(name << TIME_BITS | (until.min(now + WINDOW_MS + cost) & TIME_MASK))
+            // No more is owed than the window: a minute after the last failure all is forgiven.
+            Some(name << TIME_BITS | (until.min(now + WINDOW_MS) & TIME_MASK))
         };
         place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok();
     }

@@ -108,7 +108,10 @@ fn a_secret_is_changed_by_giving_both_and_a_client_speaks_only_for_itself() {
     app_b.kid = Some("b".into());
     let secret = |issuer: &crate::support::Issuer| match &issuer.key {
         crate::support::Key::Secret(secret) => String::from_utf8(secret.to_vec()).unwrap(),
-        _ => unreachable!(),
+        crate::support::Key::Rsa(_)
+        | crate::support::Key::P256(_)
+        | crate::support::Key::P384(_)
+        | crate::support::Key::Ed25519(_) => unreachable!(),
     };
     let gateway = Setup::new()
         .file("a.secret", &secret(&app_a))

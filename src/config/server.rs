@@ -65,6 +65,7 @@ fn limits(table: &Table<'_>) -> Limits {
             300,
             0..=60_000,
         ),
+        requests_max: count("requests_max", 65_536, 1..=16_777_216),
         connections_max: count("connections_max", 65_536, 1..=16_777_216),
         token_bytes_max: bytes(
             "token_bytes_max",

@@ -35,6 +35,7 @@ mod plan;
 mod problem;
 mod query;
 mod record;
+mod registrations;
 mod selecting;
 mod serve;
 mod status;

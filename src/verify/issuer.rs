@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::denylist::IssuerId;
+use crate::clock::UnixMs;
+use crate::denylist::{IssuerId, Retention};
 use crate::keys::{Algorithm, KeySet};
 use crate::token::ClaimPath;
 
@@ -29,11 +30,30 @@ pub struct ClaimNames {
     pub indexed: Vec<(String, ClaimPath)>,
 }
 
+/// Tokens issued before this moment may live at most so long, whatever holds for later ones: denials
+/// that they match were kept for no longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LifetimeMark {
+    pub issued_before: UnixMs,
+    pub max_lifetime: Duration,
+}
+
+/// Which of an issuer's genuine tokens pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// All that are not denied.
+    #[default]
+    Denylist,
+    /// Those that are registered, by themselves or by their session, and not denied.
+    Allowlist,
+}
+
 /// What an issuer's tokens must be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Name in the config: for people, logs and metrics.
     pub name: String,
+    pub mode: Mode,
     pub id: IssuerId,
     /// The exact `iss` that its tokens must carry (unless missing and allowed to be).
     pub iss: Option<String>,
@@ -44,6 +64,8 @@ pub struct Policy {
     /// `at+jwt` or none.
     pub types: Vec<String>,
     pub max_lifetime: Duration,
+    /// Before it was raised.
+    pub lifetime_marks: Vec<LifetimeMark>,
     pub session_lifetime_max: Duration,
     pub leeway: Duration,
     pub cutoff_skew: Duration,
@@ -53,6 +75,20 @@ pub struct Policy {
     pub required: Vec<ClaimPath>,
     /// A claim that people are shown by, for example `email`.
     pub display: Option<ClaimPath>,
+}
+
+impl Policy {
+    /// How long what is said of its tokens must be kept.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            max_lifetime: self.max_lifetime,
+            session_lifetime_max: self.session_lifetime_max,
+            // The gateway renews no sessions itself.
+            renewed: false,
+            leeway: self.leeway,
+            iat_optional: self.missing.iat,
+        }
+    }
 }
 
 /// The keys in force of one issuer. The control plane swaps them; whoever holds the cell sees it,

@@ -12,7 +12,7 @@ use crate::token::{Claims, Compact};
 
 use super::facts::{self, Names, Times};
 use super::signer::Signer;
-use super::{Issuer, Policy, TokenFault, policy};
+use super::{Issuer, Mode, Policy, TokenFault, policy};
 
 /// See the module. Shared by the cache and by the requests that carry the token.
 pub struct Signed {
@@ -66,6 +66,7 @@ impl Signed {
                 claims: indexed.collect(),
                 issued_at: times.issued_at,
                 version: names.version,
+                must_be_registered: policy.mode == Mode::Allowlist,
             },
             by,
         );

@@ -30,7 +30,8 @@ use crate::sockets::bind;
 use crate::telemetry::Sighting;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
-    Check, ClaimNames, Issuer, Missing, Policy, SignatureCache, Signed, VerifiedToken, Verifier,
+    Check, ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Signed, VerifiedToken,
+    Verifier,
 };
 
 pub const MAIN: &str = "https://id.example.com/";
@@ -325,6 +326,7 @@ fn tokens() -> Vec<AdminToken> {
 fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
     let claim = |name: &str| ClaimPath::parse(name).unwrap();
     let policy = Policy {
+        mode: Mode::default(),
         name: name.to_owned(),
         id: IssuerId::new(iss),
         iss: Some(iss.to_owned()),
@@ -334,6 +336,7 @@ fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
         max_lifetime: Duration::from_secs(86_400),
         session_lifetime_max: Duration::from_secs(30 * 86_400),
         leeway: Duration::from_secs(30),
+        lifetime_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         // Tokens of the partner may lack `iat`.
         missing: Missing { iat: name == "partner", ..Missing::default() },

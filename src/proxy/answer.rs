@@ -222,12 +222,7 @@ impl Rejection {
             }
             Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
             Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::TooManyFailures { retry_after_s } => Shape::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_failures",
-                "Too many credentials from there were not valid",
-            )
-            .retry(*retry_after_s),
+            Self::TooManyFailures { retry_after_s } => Shape::too_many(*retry_after_s),
             Self::Denied(hit) if hit.is_absence() => {
                 Shape::bad_token(policy, "token_not_registered", "The token is not registered")
             }
@@ -282,6 +277,11 @@ impl Shape {
             if policy.reveal_reason { (code, detail) } else { ("token_invalid", INVALID) };
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
             .challenged(Some(bearer("invalid_token", detail)))
+    }
+
+    fn too_many(retry_after_s: u32) -> Self {
+        let detail = "Too many credentials from there were not valid";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail).retry(retry_after_s)
     }
 
     fn challenged(mut self, challenge: Option<String>) -> Self {

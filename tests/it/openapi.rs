@@ -7,16 +7,17 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::peers::python;
-use crate::support::{Issuer, Setup, Upstream, run_to_end};
+use crate::support::{Connection, Issuer, Setup, Upstream, run_to_end};
 
 /// What is left out, and why:
 /// - `positive_data_acceptance`: what fits the schema may still be refused, an unknown issuer for
 ///   example;
 /// - `use_after_free`, `ensure_resource_availability`: what is taken back can still be read;
+/// - `ignored_auth` takes the 429 after many wrong credentials for a fault: below it is asked by hand;
 /// - `object_level_authorization` asks for a second user.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
     response_headers_conformance,response_schema_conformance,negative_data_rejection,\
-    missing_required_header,unsupported_method,allow_header_conformance,ignored_auth";
+    missing_required_header,unsupported_method,allow_header_conformance";
 
 #[test]
 fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
@@ -40,9 +41,9 @@ fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
             .args(["--header", &format!("Authorization: Bearer {}", credential.trim())])
             .args(["--checks", CHECKS])
             .args(["--phases", "examples,coverage,fuzzing"])
-            .args(["--max-examples", "8", "--seed", "1", "--generation-database", "none"])
+            .args(["--max-examples", "2", "--seed", "1", "--generation-database", "none"])
             .args(["--suppress-health-check", "all", "--no-color", "--warnings", "off"])
-            .args(["--max-time", "40", "--request-timeout", "10"]),
+            .args(["--request-timeout", "10"]),
     );
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
@@ -55,6 +56,16 @@ fn the_document_is_for_callers_with_a_credential_and_names_the_version() {
     let document: Value = gateway.admin().get("/v1/openapi.json");
     assert_eq!(document["openapi"], "3.1.0");
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys().filter(|name| *name != "parameters") {
+            let open = matches!(path.as_str(), "/livez" | "/readyz");
+            let mut connection = Connection::open(&gateway.admin_address);
+            let target = path.replace("{id}", "dn_1");
+            let answer =
+                connection.request(&method.to_uppercase(), &target, &[("Host", "localhost")], b"");
+            assert_eq!(answer.status, if open { 200 } else { 401 }, "{method} {path}");
+        }
+    }
     let stranger = gateway.admin().with_token("not-a-credential-of-anybody");
     assert_eq!(stranger.call("GET", "/v1/openapi.json", None).status, 401);
 }

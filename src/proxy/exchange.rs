@@ -31,7 +31,9 @@ use super::credential::Verified;
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
+use super::retry::Occupied;
 use super::route::Route;
+use super::route_load::Ticket;
 use super::streams::{Cause, Kind, Stream};
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -64,6 +66,9 @@ pub struct Exchange {
     trace: Option<Box<Trace>>,
     stream: Option<Rc<Stream>>,
     place: Option<Place>,
+    /// What it takes of its upstream's limits, until it ends.
+    occupied: Occupied,
+    ticket: Option<Ticket>,
     /// Of its HTTP/2 stream.
     guard: Option<Rc<Guard>>,
     /// The answer's last byte was handed on.
@@ -77,6 +82,7 @@ impl Exchange {
         request: &Request<Incoming>,
     ) -> Box<Self> {
         connection.begin_request();
+        core.requests.set(core.requests.get() + 1);
         let headers = request.headers();
         let offered = connection.is_trusted().then(|| offered_id(headers)).flatten();
         Box::new(Self {
@@ -107,6 +113,8 @@ impl Exchange {
             trace: None,
             stream: None,
             place: None,
+            occupied: Occupied::default(),
+            ticket: None,
             guard: connection.is_multiplexed().then(Guard::current).flatten(),
             ended: false,
         })
@@ -131,6 +139,11 @@ impl Exchange {
     /// The header that makes the upstream's span a child of ours.
     pub fn traceparent(&self) -> Option<HeaderValue> {
         self.trace.as_ref()?.header()
+    }
+
+    /// It counts against its route until it ends.
+    pub fn enter(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
     }
 
     pub fn routed(&mut self, route: &Route) {
@@ -177,6 +190,10 @@ impl Exchange {
         self.core.counters.upstream_answered(upstream, status.as_u16(), took);
     }
 
+    pub fn occupy(&mut self, occupied: Occupied) {
+        self.occupied = occupied;
+    }
+
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
         self.verdict = match rejection {
@@ -190,6 +207,9 @@ impl Exchange {
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)
+            | Rejection::BodyTooLarge
+            | Rejection::BodyTooSlow
+            | Rejection::Overloaded
             | Rejection::ScopeMissing { .. }
             | Rejection::TokenNotTaken(_)
             | Rejection::ClaimUnmet(_)
@@ -300,6 +320,7 @@ impl Drop for Exchange {
         }
         self.end_stream();
         self.connection.end_request();
+        self.core.requests.set(self.core.requests.get().saturating_sub(1));
         let duration = self.started.elapsed();
         self.core.counters.ended(
             self.route.as_deref(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::{
-    Access, Carrier, Conditions, Forward, HostPattern, PathPattern, Redirect, Requirements,
-    StaticAnswer, specificity,
+    Access, Carrier, Conditions, Forward, HeaderRules, HostPattern, PathPattern, Redirect,
+    Requirements, Rewrite, RouteLimits, StaticAnswer, specificity,
 };
 use crate::token::ClaimPath;
 
@@ -16,6 +16,7 @@ use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
 use super::path;
 use super::route_index::HostIndex;
+use super::route_load::RouteLoad;
 use super::upstream::Upstream;
 
 /// A compiled route.
@@ -32,6 +33,11 @@ pub struct Route {
     /// Names of issuers whose tokens it takes; `None`: all.
     pub issuers: Option<HashSet<String>>,
     pub target: Target,
+    pub limits: RouteLimits,
+    pub load: Option<Arc<RouteLoad>>,
+    pub rewrite: Option<Rewrite>,
+    pub request_headers: HeaderRules,
+    pub response_headers: HeaderRules,
 }
 
 /// Who answers.

@@ -22,6 +22,11 @@ fn route(host: &HostPattern, path: &PathPattern, conditions: Conditions) -> Arc<
         require: Requirements::default(),
         issuers: None,
         target: Target::Answer(answer),
+        limits: RouteLimits::default(),
+        load: None,
+        rewrite: None,
+        request_headers: HeaderRules::default(),
+        response_headers: HeaderRules::default(),
     })
 }
 

@@ -218,10 +218,10 @@ impl Gateway {
 fn tell_cores_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
     let commands: Vec<_> = cores.iter().map(|core| core.commands.downgrade()).collect();
     denylist.listen(Box::new(move |marks| {
-        let marks: Arc<[Fingerprint]> = marks.into();
+        let (marks, at): (Arc<[Fingerprint]>, _) = (marks.into(), Instant::now());
         for commands in commands.iter().filter_map(|commands| commands.upgrade()) {
             // A core that has ended has no streams.
-            commands.send(Command::Changed(Arc::clone(&marks))).ok();
+            commands.send(Command::Changed(Arc::clone(&marks), at)).ok();
         }
     }));
 }

@@ -22,6 +22,7 @@ mod secrets;
 mod server;
 mod session;
 mod source;
+mod streams;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
+pub use streams::{OnExpired, StreamRules};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -264,6 +266,8 @@ pub struct Route {
     pub require: Requirements,
     /// Issuers by name whose tokens this route takes; `None`: all.
     pub issuers: Option<Vec<String>>,
+    /// How its streams end.
+    pub streams: StreamRules,
     pub upstream: String,
     /// Line in the file, for `check`.
     pub line: usize,

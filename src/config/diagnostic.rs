@@ -98,6 +98,9 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    /// What becomes of a stream is not said as it must be.
+    BadStreamEnd = 130,
+    BadCloseCode = 131,
     BadOrigin = 140,
 }
 

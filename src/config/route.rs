@@ -46,6 +46,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
     let identity = identity(table);
     let require = require(&table.table("require", "route.require"));
     without_effect(table, access, &credentials, &identity);
+    let streams = super::streams::streams(&table.table("streams", "route.streams"));
     let issuers = table.strings("issuers");
     let forward = table.choice(
         "forward",
@@ -66,6 +67,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         identity,
         require,
         issuers: issuers.as_ref().map(|list| list.iter().map(|t| t.value.clone()).collect()),
+        streams,
         upstream: upstream.value.clone(),
         line: table.reader.source.line(table.span.start),
     };

@@ -108,7 +108,9 @@ pub const CODES: &[&str] = &[
     "draining",
     "no_route",
     "not_ready",
+    "route_changed",
     "scope_missing",
+    "stream_ended",
     "token_expired",
     "token_invalid",
     "token_missing",
@@ -194,6 +196,16 @@ impl Rejection {
             Self::ClaimUnfit(_) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Upstream(fault) => Shape::new(fault.status(), fault.code(), fault.text()),
             Self::Cut(Cause::Denied(hit)) => Self::Denied(*hit).shape(policy),
+            Self::Cut(Cause::RouteChanged) => Shape::new(
+                StatusCode::FORBIDDEN,
+                "route_changed",
+                "What was asked for is no longer served so",
+            ),
+            Self::Cut(Cause::Operator | Cause::Idle) => Shape::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stream_ended",
+                "The stream was ended",
+            ),
             Self::Cut(Cause::KeyRemoved) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Cut(Cause::Expired) => {
                 Shape::bad_token(policy, "token_expired", token_text("token_expired"))
@@ -233,6 +245,9 @@ fn cause_text(cause: Cause) -> String {
         Cause::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
         Cause::KeyRemoved => "its key was removed while it was open".to_owned(),
         Cause::Expired => "its token expired while it was open".to_owned(),
+        Cause::RouteChanged => "what is published now would not let it begin".to_owned(),
+        Cause::Operator => "an operator cut it".to_owned(),
+        Cause::Idle => "nothing moved for as long as the route allows".to_owned(),
         Cause::Draining => "the gateway drains".to_owned(),
     }
 }

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use super::exchange::Exchange;
 use super::headers::{self, GuardedNames};
 use super::pool::Lease;
+use super::streams::Parting;
 
 /// The answer's body.
 pub struct Body {
@@ -100,17 +101,22 @@ impl HttpBody for Body {
         let this = &mut *self;
         if let Some(cause) = this.exchange.as_ref().and_then(|exchange| exchange.cause(context)) {
             this.content = Content::Empty;
-            if let Some(exchange) = &mut this.exchange {
-                exchange.abort(cause);
-            }
-            return Poll::Ready(Some(Err(BodyError::Cut)));
+            let parting = this.exchange.as_mut().map_or(Parting::Go, |one| one.part(cause));
+            return match parting {
+                Parting::Say(text) => Poll::Ready(Some(Ok(Frame::data(text)))),
+                Parting::Wait => {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Parting::Go => Poll::Ready(Some(Err(BodyError::Cut))),
+            };
         }
         match &mut this.content {
             Content::Empty => Poll::Ready(None),
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut this.exchange {
-                    exchange.sent(bytes.len());
+                    exchange.sent(&bytes);
                 }
                 this.content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -126,7 +132,7 @@ impl HttpBody for Body {
                     Some(Ok(frame)) => {
                         if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
                         {
-                            exchange.sent(data.len());
+                            exchange.sent(data);
                         }
                     }
                     Some(Err(_)) => {

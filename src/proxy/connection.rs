@@ -30,6 +30,8 @@ pub struct Connection {
     stall: Cell<(u32, Instant)>,
     served: Cell<bool>,
     close: Cell<bool>,
+    /// Streams on it that were cut and have not seen it.
+    cuts_unseen: Cell<u32>,
     ended: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -48,6 +50,7 @@ impl Connection {
             stall: Cell::new((0, Instant::now())),
             served: Cell::new(false),
             close: Cell::new(false),
+            cuts_unseen: Cell::new(0),
             ended: Cell::new(false),
             waker: RefCell::new(None),
         }
@@ -68,6 +71,20 @@ impl Connection {
     /// The connection ends with a reset when its stream is dropped.
     pub(super) fn abort(&self) {
         self.activity.abort.store(true, Ordering::Relaxed);
+    }
+
+    /// A stream on it was cut: whoever drives the connection is woken.
+    pub(super) fn stream_cut(&self) {
+        self.cuts_unseen.set(self.cuts_unseen.get() + 1);
+    }
+
+    pub(super) fn cut_seen(&self) {
+        self.cuts_unseen.set(self.cuts_unseen.get().saturating_sub(1));
+    }
+
+    /// A stream was cut, and the answer's body is not asked for because the client takes nothing.
+    pub(super) fn has_unseen_cut(&self) -> bool {
+        self.cuts_unseen.get() > 0
     }
 
     /// The sweeper wants it closed.

@@ -24,6 +24,7 @@ use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
 use crate::telemetry::counters::{CoreCounters, Counters};
+use crate::telemetry::streams::Question;
 use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
@@ -31,7 +32,7 @@ use super::connection::Connection;
 use super::io::{ClientStream, Stream};
 use super::pool::Pool;
 use super::published::Published;
-use super::streams::{self, Streams};
+use super::streams::{self, Streams, Turn};
 
 /// How often log lines are handed on and old connections looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -82,8 +83,12 @@ pub enum Accepted {
 /// What a core is told.
 pub enum Command {
     Serve(Accepted),
-    /// These selectors changed in the hot table.
-    Changed(Arc<[Fingerprint]>),
+    /// These selectors changed in the hot table, then.
+    Changed(Arc<[Fingerprint]>, Instant),
+    /// Other state is published, or other keys: open streams are asked whether they may go on.
+    Republished,
+    /// About its open streams.
+    Ask(Question),
     /// Finish the requests in flight, then end.
     Drain,
 }
@@ -144,7 +149,7 @@ async fn run(
         observer: shared.observer.core_observer(),
         counters: shared.counters.core_counters(),
         ids: RequestIds::new(index),
-        streams: Streams::default(),
+        streams: Streams::new(index),
         draining: Cell::new(false),
         connections: RefCell::default(),
         open,
@@ -156,7 +161,7 @@ async fn run(
     let mut ticks = 0_u32;
     let mut pulsing = false;
     loop {
-        let more = core.streams.examine_some(&core.published().denylist);
+        let turn = core.streams.turn(&core.published(), &core.counters);
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(command) => core.obey(command),
@@ -168,19 +173,20 @@ async fn run(
                 pulse.reset();
             }
             _ = pulse.tick(), if pulsing => {
-                core.streams.enter_lasting(&core.published().denylist, UnixMs::now());
+                core.streams.enter_lasting(&core.published(), &core.counters, UnixMs::now());
                 pulsing = core.streams.has_young();
             }
             _ = tick.tick() => {
                 ticks = ticks.wrapping_add(1);
                 core.log.flush();
                 core.observer.report();
-                core.streams.expire(UnixMs::now());
+                core.look_at_streams();
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
                     core.sweep();
                 }
             }
-            () = tokio::task::yield_now(), if more => {}
+            () = tokio::task::yield_now(), if turn == Turn::More => {}
+            () = core.streams.pace.room.notified(), if turn == Turn::Full => {}
         }
         if core.draining.get() && core.open.load(Ordering::Relaxed) == 0 {
             break;
@@ -196,6 +202,7 @@ impl Core {
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(&latest, &current.0) {
             *current = Rc::new(Snapshot(Arc::clone(&latest)));
+            self.streams.republished();
         }
         Rc::clone(&current)
     }
@@ -213,9 +220,18 @@ impl Core {
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
             Command::Serve(accepted) => serve(self, accepted),
-            Command::Changed(marks) => self.streams.changed(&marks),
+            Command::Changed(marks, at) => self.streams.changed(&marks, at),
+            Command::Republished => self.streams.republished(),
+            Command::Ask(question) => self.streams.answer(question),
             Command::Drain => self.drain(),
         }
+    }
+
+    /// With every tick: what is due, and whether the keys are others.
+    fn look_at_streams(&self) {
+        self.streams.pace.go_on();
+        self.streams.gather_due(UnixMs::now());
+        self.streams.look_at_keys(&self.published().verifier);
     }
 
     fn drain(&self) {
@@ -305,7 +321,13 @@ async fn drive(
         }
         connection.watch(context);
         // A connection that fails has nobody left to be told; its exchange has written its line.
-        Pin::new(&mut serving).poll(context).map(|_| ())
+        let polled = Pin::new(&mut serving).poll(context).map(|_| ());
+        if polled.is_pending() && connection.has_unseen_cut() {
+            // The client takes nothing, so that nobody asked the body: it gets no more of it.
+            connection.abort();
+            return Poll::Ready(());
+        }
+        polled
     })
     .await;
     connection.set_ended();

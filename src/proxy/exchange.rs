@@ -2,11 +2,12 @@
 //! is begun before anything can fail and ends, with its line, when the answer's body has ended or
 //! the client is gone, whichever way the request went.
 
+mod lasting;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
@@ -27,10 +28,9 @@ use super::connection::Connection;
 use super::core::{Core, Place};
 use super::credential::Verified;
 use super::headers::{self, X_REQUEST_ID};
-use super::permit::Permit;
 use super::published::Published;
 use super::route::Route;
-use super::streams::{Cause, Kind, Stream};
+use super::streams::{Cause, Stream};
 
 const PATH_BYTES_REMEMBERED: usize = 2048;
 const METHOD_BYTES_REMEMBERED: usize = 32;
@@ -164,68 +164,9 @@ impl Exchange {
     /// Hands itself to the answer, whose end is the exchange's end.
     pub fn attach(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
         self.status = response.status().as_u16();
-        if let Some(stream) = &self.stream {
-            stream.kind.set(Kind::Response);
-        }
         let (parts, body) = response.into_parts();
+        self.answered(&parts.headers, &body);
         Response::from_parts(parts, body.with_exchange(self))
-    }
-
-    pub fn sent(&mut self, bytes: usize) {
-        self.bytes_out += bytes as u64;
-    }
-
-    /// From here a denial, an expiry or a removed key of the token ends the exchange.
-    pub fn open_stream(&mut self, permit: &Permit<'_>) -> Option<Rc<Stream>> {
-        let token = Arc::clone(permit.signed()?);
-        let stream = self.core.streams.open(token, self.at);
-        self.stream = Some(Rc::clone(&stream));
-        Some(stream)
-    }
-
-    /// What we answer ourselves is not cut.
-    fn end_stream(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.core.streams.end(&stream);
-        }
-    }
-
-    pub fn stream(&self) -> Option<&Rc<Stream>> {
-        self.stream.as_ref()
-    }
-
-    /// Cut in the middle: the cause becomes the log line's reason.
-    pub fn cut(&mut self, cause: Cause) {
-        let rejection = Rejection::Cut(cause);
-        self.verdict = Verdict::Cut;
-        self.code = rejection.code();
-        self.reason = Some(rejection.reason());
-    }
-
-    /// Asks whether the answer that is being sent was cut, and to be woken if it will be.
-    pub fn cause(&self, context: &Context<'_>) -> Option<Cause> {
-        let stream = self.stream.as_ref()?;
-        stream.watch(context);
-        stream.cause()
-    }
-
-    /// The answer was cut: the connection may not look as if it were whole.
-    pub fn abort(&mut self, cause: Cause) {
-        self.cut(cause);
-        self.connection.abort();
-    }
-
-    /// The connection becomes a tunnel, which owns the exchange until it ends, and counts as a
-    /// connection until then.
-    pub fn switched(&mut self) {
-        self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-        self.place = Some(self.core.place());
-    }
-
-    /// A tunnel has ended.
-    pub fn relayed(&mut self, inward: u64, outward: u64) {
-        self.bytes_in = inward;
-        self.bytes_out = outward;
     }
 
     /// The upstream broke off in the middle of its answer.

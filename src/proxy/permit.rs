@@ -68,6 +68,15 @@ fn examine(
     if let Some(hit) = published.denylist.check(signed.marks()) {
         return Err(Rejection::Denied(hit));
     }
+    requirements(signed, route, now)
+}
+
+/// What the route asks of a token that is not denied.
+pub(super) fn requirements(
+    signed: &Arc<Signed>,
+    route: &Route,
+    now: UnixMs,
+) -> Result<(), Rejection> {
     scopes(signed, route)?;
     login_age(signed, route, now)
 }

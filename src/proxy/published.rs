@@ -11,6 +11,7 @@ use crate::verify::Verifier;
 use super::answer::AnswerPolicy;
 use super::headers::GuardedNames;
 use super::route::{Route, RouteTable};
+use super::streams::StreamPolicy;
 use super::upstream::{Addresses, Upstream};
 
 /// See the module.
@@ -63,6 +64,7 @@ pub fn compile(
             identity: route.identity.clone(),
             require: route.require.clone(),
             issuers: route.issuers.clone(),
+            streams: Arc::new(StreamPolicy::new(Arc::from(route.name.as_str()), &route.streams)),
             upstream,
         }))
     });

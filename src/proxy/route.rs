@@ -13,6 +13,7 @@ use crate::token::ClaimPath;
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
 use super::path;
+use super::streams::StreamPolicy;
 use super::upstream::Upstream;
 
 /// A compiled route.
@@ -27,6 +28,8 @@ pub struct Route {
     pub require: Requirements,
     /// Names of issuers whose tokens it takes; `None`: all.
     pub issuers: Option<Vec<String>>,
+    /// How its streams end.
+    pub streams: Arc<StreamPolicy>,
     pub upstream: Arc<Upstream>,
 }
 

@@ -71,6 +71,14 @@ impl Verifier {
         Self { id, issuers, by_iss, without_iss, fingerprinter, cache }
     }
 
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn fingerprinter(&self) -> &Fingerprinter {
+        &self.fingerprinter
+    }
+
     pub fn issuers(&self) -> &[Arc<Issuer>] {
         &self.issuers
     }

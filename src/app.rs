@@ -5,6 +5,7 @@
 mod control_thread;
 mod explain;
 mod signals;
+mod streams;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::config::{Config, Listen};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::metrics::{Metrics, Sources};
 use crate::control::store::{self, Store};
-use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
+use crate::denylist::{Denylist, Fingerprinter};
 use crate::proxy::accept::{Acceptor, Listener};
 use crate::proxy::core::{Command, CoreHandle, Shared};
 use crate::proxy::{self, Addresses, Published};
@@ -90,21 +91,23 @@ impl Gateway {
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
+        let (desk, asks) = crate::desk::desk();
         let counters = Counters::default();
         let shared = Shared {
             published: Arc::clone(&published),
             observer: observer.clone(),
             counters: counters.clone(),
             log: log.clone(),
+            desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
-        tell_cores_of_changes(&denylist, &cores);
+        streams::tell_of_changes(&denylist, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let started_at = UnixMs::now();
         let (verifier_of, routes_of) = (Arc::clone(&published), Arc::clone(&published));
         let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
         let metrics = Metrics::new(Sources {
-            counters,
+            counters: counters.clone(),
             store: store.clone(),
             store_file: config.store.path.join("denials.redb"),
             store_limit: config.store.limit,
@@ -127,8 +130,11 @@ impl Gateway {
             denylist,
             published,
             observations,
+            asks,
             ready: Arc::clone(&ready),
             metrics,
+            open_streams: streams::of(&cores),
+            counters,
         })?;
         let (listeners, listen, socket_files) = apart(bound);
         let targets = cores.iter().map(CoreHandle::target).collect();
@@ -211,19 +217,6 @@ impl Gateway {
         self.socket_files.clear();
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
     }
-}
-
-/// A change of the table reaches the open streams: the store's thread calls this after the table
-/// and before it acknowledges.
-fn tell_cores_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
-    let commands: Vec<_> = cores.iter().map(|core| core.commands.downgrade()).collect();
-    denylist.listen(Box::new(move |marks| {
-        let (marks, at): (Arc<[Fingerprint]>, _) = (marks.into(), Instant::now());
-        for commands in commands.iter().filter_map(|commands| commands.upgrade()) {
-            // A core that has ended has no streams.
-            commands.send(Command::Changed(Arc::clone(&marks), at)).ok();
-        }
-    }));
 }
 
 /// The sockets for the acceptor; their addresses; the files that leave with the gateway.

@@ -7,17 +7,22 @@ mod diagnostic;
 mod environment;
 mod files;
 mod flags;
+mod header_name;
 mod identity;
 mod init;
 mod issuer;
 mod item;
 mod keys;
 mod load;
+mod log;
 mod mask;
 mod metrics;
 mod order;
 mod report;
 mod route;
+mod route_match;
+mod route_table;
+mod route_target;
 mod secrets;
 mod server;
 mod session;
@@ -32,10 +37,13 @@ mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use flags::{Flags, from_flags};
+pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
 pub use init::{InitFault, Initial, init};
 pub use load::{load, parse};
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
+pub use route_match::{Conditions, HeaderCondition};
+pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 pub use streams::{OnExpired, StreamRules};
 
 use std::net::SocketAddr;
@@ -66,6 +74,7 @@ pub struct Config {
     pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
+    pub session: Session,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
@@ -184,9 +193,25 @@ pub struct Store {
     pub limit: u64,
 }
 
+/// How browsers are served.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Below this the gateway answers itself, without a slash at the end; `None`: nowhere.
+    pub prefix: Option<String>,
+    /// Where a browser goes after a log-out that says no other place.
+    pub after_logout: String,
+}
+
 #[derive(Clone, Debug)]
 pub struct Log {
     pub access: AccessLog,
+    /// Where the lines of requests go; `None`: to standard output.
+    pub access_file: Option<PathBuf>,
+    pub access_format: AccessFormat,
+    /// Of so many forwarded requests one has its line. Refused ones all have.
+    pub sample: u32,
+    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
+    pub repeats_max: u32,
     /// People are named: the subject in the access log, who was denied and why in events.
     pub subject: bool,
     /// Events: `error`, `warn`, `info`, `debug`.
@@ -200,6 +225,16 @@ pub enum AccessLog {
     On,
     /// Refused requests only.
     Refused,
+}
+
+/// How the lines of requests are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessFormat {
+    /// As events are; in a file, JSON.
+    AsEvents,
+    Text,
+    Json,
+    Combined,
 }
 
 /// Text on a terminal, JSON elsewhere, unless said.
@@ -254,10 +289,11 @@ pub enum ServerAddress {
 
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Unique: as configured, or `host path`.
+    /// Unique: as configured, or `host path` and the conditions.
     pub name: String,
     pub host: HostPattern,
     pub path: PathPattern,
+    pub conditions: Conditions,
     pub access: Access,
     pub credentials: Vec<Carrier>,
     pub forward: Forward,
@@ -268,7 +304,7 @@ pub struct Route {
     pub issuers: Option<Vec<String>>,
     /// How its streams end.
     pub streams: StreamRules,
-    pub upstream: String,
+    pub target: Target,
     /// Line in the file, for `check`.
     pub line: usize,
 }

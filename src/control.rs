@@ -4,4 +4,6 @@
 pub mod admin;
 pub mod metrics;
 pub mod people;
+pub mod sessions;
 pub mod store;
+pub mod streams;

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod denylist;
+pub mod desk;
 pub mod keys;
 pub mod proxy;
 pub mod secret;

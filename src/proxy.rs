@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod answer;
 pub mod ask;
+mod auth;
 mod body;
 mod canonical;
 mod claim_header;
@@ -26,6 +27,8 @@ mod permit;
 mod pool;
 mod published;
 pub mod route;
+mod route_index;
+mod static_answer;
 mod streams;
 mod tunnel;
 mod upstream;
@@ -43,6 +46,7 @@ use self::body::Body;
 use self::connection::Connection;
 use self::core::Core;
 use self::exchange::Exchange;
+use self::route::Target;
 use self::tunnel::Answer;
 
 /// Answers one request and leaves its log line, whichever way it went.
@@ -86,6 +90,13 @@ async fn pass(
     let now = exchange.now();
     let published = core.published();
     let request = canonical::Canonical::from_request(request)?;
+    if let Some(auth) = &published.auth
+        && let Some(place) = auth.place(request.path())?
+    {
+        let answering =
+            auth::answer(core, connection, exchange, request, (auth, place), &published);
+        return answering.await.map(Answer::Response);
+    }
     let route = published.routes.select(&request)?;
     exchange.routed(route);
     let credential = credential::present(&request, route, &published)?;
@@ -93,10 +104,33 @@ async fn pass(
     exchange.verified(token.as_ref());
     let permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {
-        None => forward::send(core, connection, exchange, permit, &published).await,
+        None => answer_to(core, connection, exchange, permit, &published).await,
         Some(stream) => {
-            let sending = forward::send(core, connection, exchange, permit, &published);
+            let sending = answer_to(core, connection, exchange, permit, &published);
             stream.unless_cut(sending).await.unwrap_or_else(|cause| Err(Rejection::Cut(cause)))
+        }
+    }
+}
+
+/// By the route's upstream, or by the route itself.
+async fn answer_to(
+    core: &Rc<Core>,
+    connection: &Connection,
+    exchange: &mut Exchange,
+    permit: permit::Permit<'_>,
+    published: &Published,
+) -> Result<Answer, Rejection> {
+    match &permit.route().target {
+        Target::Upstream(upstream) => {
+            forward::send(core, connection, exchange, permit, upstream, published).await
+        }
+        Target::Answer(answer) => {
+            exchange.answered();
+            Ok(Answer::Response(static_answer::fixed(answer, exchange)))
+        }
+        Target::Redirect(redirect) => {
+            exchange.answered();
+            static_answer::redirect(redirect, permit, exchange).map(Answer::Response)
         }
     }
 }

@@ -13,11 +13,15 @@ use crate::config::{AdminToken, Config, Listen};
 use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
 use crate::control::metrics::{self, Metrics};
 use crate::control::people::{self, People, Refusals};
+use crate::control::sessions::Sessions;
 use crate::control::store::Store;
+use crate::control::streams::OpenStreams;
 use crate::denylist::Denylist;
+use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
+use crate::telemetry::counters::Counters;
 
 use super::StartError;
 use super::explain::route_explainer;
@@ -31,8 +35,11 @@ pub struct Parts<'c> {
     pub denylist: Arc<Denylist>,
     pub published: Arc<ArcSwap<Published>>,
     pub observations: mpsc::Receiver<Observations>,
+    pub asks: Asks,
     pub ready: Arc<AtomicBool>,
     pub metrics: Metrics,
+    pub open_streams: Arc<OpenStreams>,
+    pub counters: Counters,
 }
 
 /// The running control plane.
@@ -61,6 +68,10 @@ impl ControlThread {
         ));
         let refusals = Arc::new(Refusals::default());
         let published = Arc::clone(&parts.published);
+        let sessions = Sessions::new(parts.store.clone(), {
+            let published = Arc::clone(&published);
+            Arc::new(move || Arc::clone(&published.load().verifier))
+        });
         let api = Arc::new(Api::new(admin::Parts {
             store: parts.store,
             denylist: parts.denylist,
@@ -73,12 +84,15 @@ impl ControlThread {
             store_limit: parts.config.store.limit,
             log_subject: parts.config.log.subject,
             ready: parts.ready,
+            open_streams: parts.open_streams,
+            counters: parts.counters,
         }));
         let (stop, stopped) = watch::channel(false);
-        let observations = parts.observations;
+        let (observations, asks) = (parts.observations, parts.asks);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));
                 let metrics = Arc::new(parts.metrics);
                 for listener in scraped {

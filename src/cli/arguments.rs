@@ -20,6 +20,7 @@ use super::failure::Failure;
 use super::input::{self, TokenFrom};
 use super::raw::{Raw, RawCommand};
 use super::store::Store;
+use super::streams::Streams;
 use super::target::Target;
 use super::transfer::Place;
 
@@ -45,6 +46,7 @@ pub enum Command {
     Exchange(Exchange),
     Audit(List),
     Explain(Explain),
+    Streams(Streams),
     Status,
     Store(Store),
     Token(TokenCommand),
@@ -60,7 +62,15 @@ pub struct Demo {
 
 #[derive(Debug)]
 pub struct Check {
-    pub url: Option<String>,
+    pub asked: Option<AskedRequest>,
+}
+
+/// A request as far as it chooses a route.
+#[derive(Debug)]
+pub struct AskedRequest {
+    pub url: String,
+    pub method: http::Method,
+    pub headers: http::HeaderMap,
 }
 
 #[derive(Debug)]
@@ -226,7 +236,9 @@ impl Arguments {
         let command = match raw.command {
             RawCommand::Demo { dir, once } => Command::Demo(Demo { directory: dir, once }),
             RawCommand::Init { file } => Command::Init(TokenFrom::of(file)),
-            RawCommand::Check { url } => Command::Check(Check { url }),
+            RawCommand::Check { url, method, headers } => {
+                Command::Check(compile::check(url, method, &headers)?)
+            }
             RawCommand::Run(raw) => Command::Run(Run { flags: compile::flags(raw) }),
             RawCommand::Revoke(raw) => Command::Revoke(compile::revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(compile::block(raw)?),
@@ -237,6 +249,7 @@ impl Arguments {
             },
             RawCommand::Audit(raw) => Command::Audit(compile::audit(raw)?),
             RawCommand::Explain(raw) => Command::Explain(compile::explain(raw)),
+            RawCommand::Streams(streams) => Command::Streams(*streams),
             RawCommand::Status => Command::Status,
             RawCommand::Store(raw) => Command::Store(Store::of(raw)),
             RawCommand::Token(raw) => Command::Token(compile::token(raw)?),

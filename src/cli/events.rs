@@ -20,7 +20,7 @@ pub fn start(format: Format, level: Level) {
     // The error says that a subscriber is there already, which is what was asked for.
     let _ = match format {
         Format::Json => builder.json().flatten_event(true).try_init(),
-        Format::Text => builder.event_format(Lines).try_init(),
+        Format::Text | Format::Combined => builder.event_format(Lines).try_init(),
     };
 }
 

@@ -1,14 +1,14 @@
 //! `run`: the gateway, until it is told to stop.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use crate::app::{Drained, Gateway, Options, StopSignals};
-use crate::config::{self, Config, Loaded, LogFormat, Severity};
+use crate::config::{self, AccessFormat, Config, Loaded, LogFormat, Severity};
 use crate::control::admin::FirstCredentialSource;
-use crate::telemetry::access::Format;
+use crate::telemetry::access::{Format, LogFile};
 
 use super::arguments::{Global, Run};
 use super::console::{Console, json_text, write_stderr};
@@ -34,8 +34,14 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
     }
     let told = Told::of(&config);
     let options = Options {
-        log_format: format,
-        log_sink: Box::new(std::io::stdout()),
+        log_format: match config.log.access_format {
+            AccessFormat::Text => Format::Text,
+            AccessFormat::Json => Format::Json,
+            AccessFormat::Combined => Format::Combined,
+            AccessFormat::AsEvents if config.log.access_file.is_some() => Format::Json,
+            AccessFormat::AsEvents => format,
+        },
+        log_sink: access_log(&config)?,
         admin_token: std::env::var("PORTCULLIS_ADMIN_TOKEN").ok().map(Zeroizing::new),
     };
     let signals = |cause| Failure::Read { what: "signals".to_owned(), cause };
@@ -43,7 +49,9 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
     let gateway =
         Gateway::start(config, options).map_err(|fault| Failure::Start(Box::new(fault)))?;
     match format {
-        Format::Text => write_stderr(&told.screen(&gateway, &global.again(), console)),
+        Format::Text | Format::Combined => {
+            write_stderr(&told.screen(&gateway, &global.again(), console))
+        }
         Format::Json => told.event(&gateway, console)?,
     }
     match gateway.run_until_stopped(stop) {
@@ -54,6 +62,18 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
             Ok(Exit::Done)
         }
         Err(cause) => Err(signals(cause)),
+    }
+}
+
+/// Where the lines of requests go.
+fn access_log(config: &Config) -> Result<Box<dyn Write + Send>, Failure> {
+    let Some(path) = &config.log.access_file else { return Ok(Box::new(std::io::stdout())) };
+    match LogFile::open(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(cause) => {
+            let what = format!("the access log {}", path.display());
+            Err(Failure::Write { what, cause })
+        }
     }
 }
 

@@ -98,6 +98,13 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    BadMethod = 100,
+    /// Two routes that match the same requests, and nothing says which is tried first.
+    Ambiguous = 101,
+    BadHeaderRule = 102,
+    BadRedirect = 103,
+    /// A condition that a client can get around to a route that asks for less.
+    WayAround = 104,
     /// What becomes of a stream is not said as it must be.
     BadStreamEnd = 130,
     BadCloseCode = 131,

@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::route::{self, Parsed};
 use super::source::Source;
 use super::whole::{Whole, named};
-use super::{Config, Loaded, admin, issuer, metrics, server, upstream};
+use super::{Config, Loaded, admin, issuer, log, metrics, server, session, upstream};
 
 /// A configuration is written by hand; a larger file is a mistake.
 const CONFIG_BYTES_MAX: u64 = 8 << 20;
@@ -96,13 +96,13 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     root.unsupported("listener", "several addresses: [server] listen = [\"…\", \"…\"]");
     root.unsupported("replicas", "one gateway only: each has its own store");
     root.unsupported("intake", "revoke by the admin API");
-    root.unsupported("session", "let the backend set the cookie, and name it in `credentials`");
     root.unsupported("tracing", later);
     let server = server::server(&root.table("server", "server"));
     let store = server::store(&root.table("store", "store"));
     let (admin, admin_issuers) = admin::admin(&root.table("admin", "admin"), &store);
     let metrics = metrics::metrics(&root.table("metrics", "metrics"));
-    let log = server::log(&root.table("log", "log"));
+    let log = log::log(&root.table("log", "log"));
+    let session = session::session(&root.table("session", "session"));
     let issuers = named(root.tables("issuer", "issuer"), issuer::issuer);
     let upstreams = named(root.tables("upstream", "upstream"), upstream::upstream);
     let routes: Vec<Option<Parsed>> =
@@ -128,6 +128,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
         metrics,
         store,
         log,
+        session,
         issuers: issuers.into_iter().filter_map(|entry| entry.value).collect(),
         upstreams: upstreams.into_iter().filter_map(|entry| entry.value).collect(),
         routes: routes.into_iter().flatten().map(|parsed| parsed.route).collect(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cursor::{Reader, Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::item::{Item, Text};
-use super::{AccessLog, Forwarded, Limits, Listen, Log, LogFormat, Server, Store, value};
+use super::{Forwarded, Limits, Listen, Server, Store, value};
 use crate::token::TOKEN_BYTES_MAX;
 
 /// A path of a unix socket must fit `sockaddr_un` with its closing NUL.
@@ -151,34 +151,6 @@ pub fn store(table: &Table<'_>) -> Store {
     };
     table.finish();
     store
-}
-
-pub fn log(table: &Table<'_>) -> Log {
-    let log = Log {
-        access: table.choice(
-            "access",
-            AccessLog::On,
-            &[("on", AccessLog::On), ("off", AccessLog::Off), ("refused", AccessLog::Refused)],
-        ),
-        subject: table.boolean("subject", true),
-        level: table.choice(
-            "level",
-            tracing::Level::INFO,
-            &[
-                ("error", tracing::Level::ERROR),
-                ("warn", tracing::Level::WARN),
-                ("info", tracing::Level::INFO),
-                ("debug", tracing::Level::DEBUG),
-            ],
-        ),
-        format: table.choice(
-            "format",
-            LogFormat::Auto,
-            &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)],
-        ),
-    };
-    table.finish();
-    log
 }
 
 /// The `name` of a table.

@@ -1,7 +1,41 @@
-//! What the gateway must know of browsers: the origins of our own pages.
+//! `[session]` and what else the gateway must know of browsers: where it answers them itself, and the
+//! origins of our own pages.
 
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
+use super::{Session, value};
+
+pub fn session(table: &Table<'_>) -> Session {
+    let session = Session { prefix: prefix(table), after_logout: after_logout(table) };
+    table.finish();
+    session
+}
+
+/// An empty prefix turns it off.
+fn prefix(table: &Table<'_>) -> Option<String> {
+    let Some(text) = table.string("prefix") else { return Some("/.auth".to_owned()) };
+    if text.value.is_empty() {
+        return None;
+    }
+    let prefix = text.value.trim_end_matches('/');
+    if value::path(prefix).is_ok() && prefix.len() > 1 {
+        return Some(prefix.to_owned());
+    }
+    let message = format!("\"{}\" cannot be the beginning of paths", show(&text.raw));
+    let help = "a path below which no page of the backend is: \"/.auth\"; \"\" for none";
+    table.reader.report(&text.span, Diagnostic::error(Code::BadPath, message).help(help));
+    None
+}
+
+fn after_logout(table: &Table<'_>) -> String {
+    let Some(text) = table.string("after_logout") else { return "/".to_owned() };
+    if value::path(&text.value).is_err() {
+        let message = format!("\"{}\" is not a path", show(&text.raw));
+        let help = "a path of the same host: \"/\"";
+        table.reader.report(&text.span, Diagnostic::error(Code::BadPath, message).help(help));
+    }
+    text.value
+}
 
 /// `scheme://host[:port]` as browsers send it: lower case, no default port, no path.
 pub fn origins(table: &Table<'_>, key: &'static str) -> Vec<String> {

@@ -63,10 +63,15 @@ pub fn streams(table: &Table<'_>) -> StreamRules {
         },
         on_expired: on_expired.unwrap_or(default.on_expired),
         reauth_margin: table.duration("reauth_margin", default.reauth_margin, SECOND..=DAY),
-        close_code: table.get("close_code").and_then(|item| close_code(&item)).unwrap_or(default.close_code),
+        close_code: table
+            .get("close_code")
+            .and_then(|item| close_code(&item))
+            .unwrap_or(default.close_code),
         close_reason: table.get("close_reason").and_then(|item| close_reason(&item)),
         last_event: table.boolean("last_event", default.last_event),
-        idle_timeout: table.get("idle_timeout").and_then(|item| item.duration(&(SECOND..=30 * DAY))),
+        idle_timeout: table
+            .get("idle_timeout")
+            .and_then(|item| item.duration(&(SECOND..=30 * DAY))),
         tcp_keepalive: table.duration("tcp_keepalive", default.tcp_keepalive, 5 * SECOND..=DAY),
     };
     table.finish();

@@ -11,6 +11,7 @@ mod batch;
 mod caller;
 mod condition;
 mod create;
+mod endpoints;
 mod event;
 mod exchange;
 mod exchange_format;
@@ -27,6 +28,7 @@ mod listener;
 mod members;
 mod moment;
 mod near;
+mod openapi;
 mod plan;
 mod problem;
 mod query;
@@ -35,6 +37,7 @@ mod selecting;
 mod serve;
 mod status;
 mod stream;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -51,7 +54,9 @@ use crate::clock::UnixMs;
 use crate::config::AdminToken;
 use crate::control::people::{People, Refusals};
 use crate::control::store::Store;
+use crate::control::streams::OpenStreams;
 use crate::denylist::Denylist;
+use crate::telemetry::counters::Counters;
 use crate::verify::Verifier;
 
 pub use explain::{RouteExplainer, RouteFound, RouteQuestion, RouteRefusal, RouteReport};
@@ -88,6 +93,8 @@ pub struct Parts {
     pub log_subject: bool,
     /// True while the gateway takes requests: after the start, until a drain begins.
     pub ready: Arc<AtomicBool>,
+    pub open_streams: Arc<OpenStreams>,
+    pub counters: Counters,
 }
 
 /// All that the endpoints need.
@@ -104,6 +111,8 @@ pub struct Api {
     store_limit: u64,
     log_subject: bool,
     ready: Arc<AtomicBool>,
+    open_streams: Arc<OpenStreams>,
+    counters: Counters,
     started_at: UnixMs,
     throttle: Throttle,
     remembered: Remembered,
@@ -125,6 +134,8 @@ impl Api {
             store_limit: parts.store_limit,
             log_subject: parts.log_subject,
             ready: parts.ready,
+            open_streams: parts.open_streams,
+            counters: parts.counters,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
             remembered: Remembered::default(),

@@ -117,11 +117,7 @@ impl OpenStreams {
     }
 }
 
-async fn within<T>(
-    patience: Duration,
-    asked: bool,
-    answered: oneshot::Receiver<T>,
-) -> Option<T> {
+async fn within<T>(patience: Duration, asked: bool, answered: oneshot::Receiver<T>) -> Option<T> {
     if !asked {
         return None;
     }

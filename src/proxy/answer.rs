@@ -2,7 +2,9 @@
 //! and text. The client learns no more than it may; the log line has the precise reason.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 
 use crate::denylist::Hit;
@@ -11,12 +13,15 @@ use crate::verify::TokenFault;
 use super::body::Body;
 use super::cross_site::CrossSite;
 use super::streams::Cause;
+use crate::desk::DeskFault;
 
 /// Why a request was not forwarded, or why its answer is not the upstream's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rejection {
     BadRequest(BadRequest),
     NoRoute,
+    /// Another method is served here: these.
+    Method(&'static str),
     /// No credential came (RFC 6750 section 3.1: then no error code).
     TokenMissing,
     Token(TokenFault),
@@ -33,6 +38,10 @@ pub enum Rejection {
     /// A claim that the backend is to get as a header cannot be one.
     ClaimUnfit(String),
     Upstream(UpstreamFault),
+    /// What the control plane was asked for did not happen.
+    Desk(DeskFault),
+    /// Asked for a verdict by a peer that is not listed.
+    NotTrusted,
     /// Its token stopped to count while it waited for the answer.
     Cut(Cause),
 }
@@ -52,12 +61,16 @@ pub enum BadRequest {
     PathDots,
     /// Its readings select different routes.
     PathRoutes,
+    /// The route rewrites it, and its readings would be rewritten differently.
+    PathRewrite,
     Upgrade,
     /// Another than exactly `chunked`.
     TransferCoding,
     /// More than one credential, or one that can be read as two (RFC 6750 section 2).
     TwoCredentials,
     AuthorizationForm,
+    /// The proxy in front does not tell which request it asks about.
+    ForwardedRequest,
 }
 
 /// What went wrong behind us.
@@ -99,6 +112,7 @@ struct Shape {
     detail: String,
     challenge: Option<String>,
     retry_after_s: Option<u32>,
+    allow: Option<&'static str>,
 }
 
 /// Every code that an answer of ours, or a cut, may have: what [`Rejection::code`] returns. Metrics
@@ -134,11 +148,19 @@ impl Rejection {
         self.shape(AnswerPolicy { reveal_reason: true }).code
     }
 
+    /// The code that the client may know.
+    pub fn code_for(&self, policy: AnswerPolicy) -> &'static str {
+        self.shape(policy).code
+    }
+
     /// The precise reason, for operators.
     pub fn reason(&self) -> String {
         match self {
             Self::BadRequest(fault) => fault.text().to_owned(),
             Self::NoRoute => "no route matches host and path".to_owned(),
+            Self::Method(allow) => format!("served here: {allow}"),
+            Self::Desk(fault) => fault.reason().to_owned(),
+            Self::NotTrusted => "the peer is not listed in [server] trusted_proxies".to_owned(),
             Self::TokenMissing => "no credential".to_owned(),
             Self::Token(fault) => fault.detail(),
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
@@ -164,6 +186,21 @@ impl Rejection {
                     .challenged(challenge)
             }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
+            Self::Method(allow) => {
+                let text = "This method is not served here";
+                let mut shape =
+                    Shape::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+                shape.allow = Some(allow);
+                shape
+            }
+            Self::Desk(_) => {
+                let text = "It did not happen; please try again";
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_done", text).retry(5)
+            }
+            Self::NotTrusted => {
+                let text = "Who asks for a verdict must be listed: [server] trusted_proxies";
+                Shape::new(StatusCode::FORBIDDEN, "not_trusted", text)
+            }
             Self::TokenMissing => {
                 Shape::new(StatusCode::UNAUTHORIZED, "token_missing", "A token is needed")
                     .challenged(Some("Bearer".to_owned()))
@@ -201,11 +238,9 @@ impl Rejection {
                 "route_changed",
                 "What was asked for is no longer served so",
             ),
-            Self::Cut(Cause::Operator | Cause::Idle) => Shape::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "stream_ended",
-                "The stream was ended",
-            ),
+            Self::Cut(Cause::Operator | Cause::Idle) => {
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "stream_ended", "The stream was ended")
+            }
             Self::Cut(Cause::KeyRemoved) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Cut(Cause::Expired) => {
                 Shape::bad_token(policy, "token_expired", token_text("token_expired"))
@@ -219,7 +254,8 @@ impl Rejection {
 
 impl Shape {
     fn new(status: StatusCode, code: &'static str, detail: &str) -> Self {
-        Self { status, code, detail: detail.to_owned(), challenge: None, retry_after_s: None }
+        let detail = detail.to_owned();
+        Self { status, code, detail, challenge: None, retry_after_s: None, allow: None }
     }
 
     fn bad_token(policy: AnswerPolicy, code: &'static str, detail: &str) -> Self {
@@ -277,11 +313,13 @@ impl BadRequest {
             Self::PathBytes => "The request target holds bytes that must be escaped",
             Self::PathEscape => "The path holds an escape that is malformed or ambiguous",
             Self::PathDots => "The path holds a dot segment",
+            Self::PathRewrite => "The path can be read in more than one way to rewrite it",
             Self::PathRoutes => "The path can be read in more than one way",
             Self::Upgrade => "The WebSocket handshake is malformed",
             Self::TransferCoding => "The only transfer coding served here is chunked",
             Self::TwoCredentials => "There is more than one credential",
             Self::AuthorizationForm => "The Authorization header is malformed",
+            Self::ForwardedRequest => "X-Forwarded-Method, -Host and -Uri must tell one request",
         }
     }
 }
@@ -339,6 +377,9 @@ pub fn respond(
     headers.insert(super::headers::X_REQUEST_ID, request_id.clone());
     if let Some(challenge) = shape.challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
         headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(allow) = shape.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(seconds) = shape.retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -33,6 +33,7 @@ use super::io::{ClientStream, Stream};
 use super::pool::Pool;
 use super::published::Published;
 use super::streams::{self, Streams, Turn};
+use crate::desk::Desk;
 
 /// How often log lines are handed on and old connections looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -54,6 +55,7 @@ pub struct Core {
     pub(super) pool: Pool,
     pub(super) log: CoreLog,
     pub(super) observer: CoreObserver,
+    pub(super) desk: Desk,
     pub(super) counters: CoreCounters,
     ids: RequestIds,
     pub(super) streams: Streams,
@@ -115,6 +117,8 @@ pub struct Shared {
     pub observer: Observer,
     pub counters: Counters,
     pub log: crate::telemetry::access::AccessLogWriter,
+    /// For what a request must ask of the control plane.
+    pub desk: Desk,
 }
 
 /// Starts a core on its own thread.
@@ -147,6 +151,7 @@ async fn run(
         pool: Pool::default(),
         log: shared.log.core_log(),
         observer: shared.observer.core_observer(),
+        desk: shared.desk,
         counters: shared.counters.core_counters(),
         ids: RequestIds::new(index),
         streams: Streams::new(index),
@@ -182,6 +187,7 @@ async fn run(
                 core.observer.report();
                 core.look_at_streams();
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
+                    core.log.summarise(UnixMs::now());
                     core.sweep();
                 }
             }
@@ -254,9 +260,10 @@ impl Core {
             .routes
             .routes()
             .iter()
-            .flat_map(|route| {
-                let timeout = route.upstream.idle_timeout;
-                route.upstream.servers.iter().map(move |server| (server.slot, timeout))
+            .filter_map(|route| route.upstream())
+            .flat_map(|upstream| {
+                let timeout = upstream.idle_timeout;
+                upstream.servers.iter().map(move |server| (server.slot, timeout))
             })
             .collect();
         self.pool.sweep(|slot| {

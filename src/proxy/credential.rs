@@ -19,6 +19,16 @@ pub struct Presented<'r> {
     carrier: &'r Carrier,
 }
 
+impl<'r> Presented<'r> {
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    pub fn carrier(&self) -> &'r Carrier {
+        self.carrier
+    }
+}
+
 /// A verified token, the credential it came from and what carried it.
 pub struct Verified<'r> {
     pub(super) token: VerifiedToken,
@@ -32,10 +42,18 @@ pub fn present<'r>(
     route: &'r Route,
     published: &Published,
 ) -> Result<Option<Presented<'r>>, Rejection> {
-    let headers = &request.parts.headers;
+    present_by(&request.parts.headers, &route.credentials, published)
+}
+
+/// The one credential that any of these carriers brings.
+pub fn present_by<'r>(
+    headers: &HeaderMap,
+    carriers: &'r [Carrier],
+    published: &Published,
+) -> Result<Option<Presented<'r>>, Rejection> {
     check_authorization(headers)?;
     let mut found: Option<Presented<'r>> = None;
-    for carrier in &route.credentials {
+    for carrier in carriers {
         let token = match carrier {
             Carrier::Bearer => bearer(headers)?,
             Carrier::Cookie(name) => cookie_token(headers, name)?,

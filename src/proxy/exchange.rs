@@ -10,8 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::clock::UnixMs;
@@ -44,6 +45,9 @@ pub struct Exchange {
     request_id: HeaderValue,
     method: Method,
     target: Option<PathAndQuery>,
+    version: Version,
+    /// Referer and User-Agent, where the log's format has them.
+    named: Option<Box<[Option<HeaderValue>; 2]>>,
     host: Option<HeaderValue>,
     route: Option<Arc<str>>,
     token: Option<Arc<Signed>>,
@@ -58,6 +62,8 @@ pub struct Exchange {
     bytes_out: u64,
     broken: bool,
     stream: Option<Rc<Stream>>,
+    /// Headers of the request by which routes select, for as long as it is a stream.
+    selected_by: HeaderMap,
     place: Option<Place>,
 }
 
@@ -78,6 +84,10 @@ impl Exchange {
             request_id: offered.unwrap_or_else(|| core.next_request_id()),
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
+            version: request.version(),
+            named: core.log.names_clients().then(|| {
+                Box::new([headers.get(REFERER).cloned(), headers.get(USER_AGENT).cloned()])
+            }),
             host: headers.get(http::header::HOST).cloned(),
             route: None,
             token: None,
@@ -92,6 +102,7 @@ impl Exchange {
             bytes_out: 0,
             broken: false,
             stream: None,
+            selected_by: HeaderMap::new(),
             place: None,
         })
     }
@@ -106,6 +117,16 @@ impl Exchange {
 
     pub fn routed(&mut self, route: &Route) {
         self.route = Some(Arc::clone(&route.name));
+    }
+
+    /// Not by a route: by the gateway itself, under this name.
+    pub fn answered_by(&mut self, name: &Arc<str>) {
+        self.route = Some(Arc::clone(name));
+    }
+
+    /// Whose request it is, where that decides nothing more.
+    pub fn known(&mut self, signed: &Arc<Signed>) {
+        self.token = Some(Arc::clone(signed));
     }
 
     pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
@@ -125,6 +146,11 @@ impl Exchange {
         self.token = Some(Arc::clone(signed));
     }
 
+    /// By the route itself, without an upstream.
+    pub fn answered(&mut self) {
+        self.verdict = Verdict::Answered;
+    }
+
     /// The head of the upstream's answer has come; the request was sent on at `sent_at`.
     pub fn upstream_took(&mut self, upstream: &str, sent_at: Instant, status: StatusCode) {
         let took = sent_at.elapsed();
@@ -136,9 +162,11 @@ impl Exchange {
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
         self.verdict = match rejection {
-            Rejection::Upstream(_) => Verdict::Failed,
+            Rejection::Upstream(_) | Rejection::Desk(_) => Verdict::Failed,
             Rejection::BadRequest(_)
             | Rejection::NoRoute
+            | Rejection::Method(_)
+            | Rejection::NotTrusted
             | Rejection::TokenMissing
             | Rejection::Token(_)
             | Rejection::IssuerNotTaken(_)
@@ -165,7 +193,7 @@ impl Exchange {
     pub fn attach(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
         self.status = response.status().as_u16();
         let (parts, body) = response.into_parts();
-        self.answered(&parts.headers, &body);
+        self.became_stream(&parts.headers, &body);
         Response::from_parts(parts, body.with_exchange(self))
     }
 
@@ -213,18 +241,26 @@ impl Exchange {
     }
 
     fn write_line(&self, published: &Published, duration: Duration) {
-        let refused = self.verdict != Verdict::Forwarded;
+        let refused = self.verdict.is_refusal();
         match published.access_log {
             AccessLog::Off => return,
             AccessLog::Refused if !refused => return,
             AccessLog::Refused | AccessLog::On => {}
         }
+        if !refused && published.log_sample > 1 && !self.core.log.samples(published.log_sample) {
+            return;
+        }
         let subject = self.token.as_ref().filter(|_| published.log_subject);
-        self.core.log.write(&Entry {
+        let named = |index: usize| {
+            let value = self.named.as_ref()?.get(index)?.as_ref()?;
+            value.to_str().ok()
+        };
+        let entry = Entry {
             at: self.at,
             request_id: self.request_id.to_str().unwrap_or(""),
             client: self.connection.peer,
             method: self.method.as_str(),
+            version: self.version,
             host: self.host_text(),
             path: &printable(self.path()),
             route: self.route.as_deref(),
@@ -239,7 +275,10 @@ impl Exchange {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             broken: self.broken,
-        });
+            referer: named(0),
+            agent: named(1),
+        };
+        self.core.log.write(&entry, published.log_repeats_max);
     }
 }
 

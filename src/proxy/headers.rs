@@ -7,7 +7,10 @@ use http::header::{
 };
 use http::request::Parts;
 
-use crate::config::{Carrier, Forward, Forwarded};
+use crate::config::{
+    Carrier, Forward, Forwarded, is_hop_by_hop, normal_header_name as normal, speaks_of_client,
+};
+use crate::verify::Signed;
 
 use super::answer::Rejection;
 use super::claim_header;
@@ -15,6 +18,7 @@ use super::connection::Connection;
 use super::cookie;
 use super::permit::Permit;
 use super::published::Published;
+use super::route::Route;
 
 pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,10 +46,6 @@ impl GuardedNames {
     }
 }
 
-fn normal(name: &str) -> String {
-    name.replace(['_', '.'], "-").to_ascii_lowercase()
-}
-
 /// `name` equals the normal form `guarded` when `_` and `.` are read as `-`.
 fn looks_like(name: &str, guarded: &str) -> bool {
     name.len() == guarded.len()
@@ -63,51 +63,6 @@ pub fn nominates(headers: &HeaderMap, option: &str) -> bool {
             .split(|&byte| byte == b',')
             .any(|name| name.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
     })
-}
-
-/// Headers of one connection only (RFC 9110 section 7.6.1), and those that frame the message.
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "content-length"
-            | "expect"
-            | "http2-settings"
-            | "proxy"
-    )
-}
-
-/// What a proxy in front of us may say of the client, and what backends believe of it. Dropped
-/// unless the peer is a trusted proxy.
-fn speaks_of_client(name: &str) -> bool {
-    let first = name.as_bytes().first().copied();
-    let candidate = matches!(first, Some(b'x' | b'f' | b't' | b'c'));
-    if !candidate {
-        return false;
-    }
-    let name = normal(name);
-    name.starts_with("x-forwarded")
-        || name.starts_with("x-original-")
-        || name.starts_with("x-envoy-")
-        || matches!(
-            name.as_str(),
-            "forwarded"
-                | "x-real-ip"
-                | "x-client-ip"
-                | "x-cluster-client-ip"
-                | "x-rewrite-url"
-                | "x-request-id"
-                | "true-client-ip"
-                | "client-ip"
-                | "cf-connecting-ip"
-        )
 }
 
 /// Trailer fields that may pass (RFC 9110 section 6.5.1): nothing that frames, routes,
@@ -159,7 +114,9 @@ pub fn prepare(
     add_forwarded(headers, connection, published.forwarded);
     // The one that the log has: what a trusted proxy offered, if it was fit.
     headers.insert(X_REQUEST_ID, request_id.clone());
-    add_identity(headers, permit)?;
+    if let Some(signed) = permit.signed() {
+        add_identity(headers, permit.route(), signed)?;
+    }
     Ok(())
 }
 
@@ -289,9 +246,13 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
     }
 }
 
-fn add_identity(headers: &mut HeaderMap, permit: &Permit<'_>) -> Result<(), Rejection> {
-    let Some(signed) = permit.signed() else { return Ok(()) };
-    for (name, path) in &permit.route().identity {
+/// The headers that say who it is.
+pub fn add_identity(
+    headers: &mut HeaderMap,
+    route: &Route,
+    signed: &Signed,
+) -> Result<(), Rejection> {
+    for (name, path) in &route.identity {
         let Some(claim) = path.find(signed.claims()) else { continue };
         let value =
             claim_header::value(claim).map_err(|()| Rejection::ClaimUnfit(path.to_string()))?;

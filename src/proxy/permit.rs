@@ -33,30 +33,30 @@ pub fn decide<'r>(
     published: &Published,
     now: UnixMs,
 ) -> Result<Permit<'r>, Rejection> {
-    if token.as_ref().is_some_and(|verified| verified.carrier.is_cookie()) {
-        same_site(&request, connection, published)?;
-    }
-    let token = match token {
-        None => None,
-        Some(verified) => match examine(verified.token.signed(), route, published, now) {
-            Ok(()) => Some(verified),
-            Err(Rejection::Denied(_)) if is_optional_cookie(route, verified.carrier) => None,
-            Err(rejection) => return Err(rejection),
-        },
-    };
+    let parts = &request.parts;
+    let asked = Asked::of(&parts.method, &parts.headers, request.websocket, connection);
+    let token = judge(asked, route, token, published, now)?;
     Ok(Permit { request, route, token })
 }
 
-/// A cookie comes along whoever asked for the request.
-fn same_site(
-    request: &Canonical,
-    connection: &Connection,
+/// The verdict on a token at a route, and whose request it is. `verify` of forward auth asks it too.
+pub(super) fn judge<'r>(
+    asked: Asked<'_>,
+    route: &Route,
+    token: Option<Verified<'r>>,
     published: &Published,
-) -> Result<(), Rejection> {
-    let parts = &request.parts;
-    Asked::of(&parts.method, &parts.headers, request.websocket, connection)
-        .check(&published.external_origins)
-        .map_err(Rejection::CrossSite)
+    now: UnixMs,
+) -> Result<Option<Verified<'r>>, Rejection> {
+    let Some(verified) = token else { return Ok(None) };
+    if verified.carrier.is_cookie() {
+        // A cookie comes along whoever asked for the request.
+        asked.check(&published.external_origins).map_err(Rejection::CrossSite)?;
+    }
+    match examine(verified.token.signed(), route, published, now) {
+        Ok(()) => Ok(Some(verified)),
+        Err(Rejection::Denied(_)) if is_optional_cookie(route, verified.carrier) => Ok(None),
+        Err(rejection) => Err(rejection),
+    }
 }
 
 fn examine(
@@ -116,6 +116,14 @@ impl<'r> Permit<'r> {
 
     pub fn signed(&self) -> Option<&Arc<Signed>> {
         self.token.as_ref().map(|verified| verified.token.signed())
+    }
+
+    pub(super) fn request(&self) -> &Canonical {
+        &self.request
+    }
+
+    pub(super) fn headers(&self) -> &http::HeaderMap {
+        &self.request.parts.headers
     }
 
     pub(super) fn request_mut(&mut self) -> &mut Canonical {

@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{Carrier, Config, Forwarded, IpNet, Limits};
+use crate::config::{self, Carrier, Config, Forwarded, IpNet, Limits};
 use crate::denylist::Denylist;
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
+use super::auth::Auth;
 use super::headers::GuardedNames;
-use super::route::{Route, RouteTable};
+use super::route::{Route, RouteTable, Target};
 use super::streams::StreamPolicy;
 use super::upstream::{Addresses, Upstream};
 
@@ -20,6 +21,8 @@ pub struct Published {
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
+    /// What is answered below `/.auth`.
+    pub(super) auth: Option<Auth>,
     pub guarded: Arc<GuardedNames>,
     pub trusted_proxies: Vec<IpNet>,
     /// Origins of our own pages, besides the one that a request was sent to.
@@ -29,6 +32,8 @@ pub struct Published {
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
+    pub log_sample: u32,
+    pub log_repeats_max: u32,
     pub log_subject: bool,
 }
 
@@ -52,28 +57,43 @@ pub fn compile(
         .iter()
         .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, addresses))))
         .collect();
+    let conditions = config.routes.iter().flat_map(|route| &route.conditions.headers);
+    let selecting = conditions.map(|condition| condition.name.clone()).collect();
     let routes = config.routes.iter().filter_map(|route| {
-        let upstream = Arc::clone(upstreams.get(route.upstream.as_str())?);
+        let target = match &route.target {
+            config::Target::Upstream(name) => {
+                Target::Upstream(Arc::clone(upstreams.get(name.as_str())?))
+            }
+            config::Target::Answer(answer) => Target::Answer(answer.clone()),
+            config::Target::Redirect(redirect) => Target::Redirect(redirect.clone()),
+        };
         Some(Arc::new(Route {
             name: Arc::from(route.name.as_str()),
             host: route.host.clone(),
             path: route.path.clone(),
+            conditions: route.conditions.clone(),
             access: route.access,
             credentials: route.credentials.clone(),
             forward: route.forward,
             identity: route.identity.clone(),
             require: route.require.clone(),
             issuers: route.issuers.clone(),
-            streams: Arc::new(StreamPolicy::new(Arc::from(route.name.as_str()), &route.streams)),
-            upstream,
+            streams: Arc::new(StreamPolicy::new(
+                Arc::from(route.name.as_str()),
+                &selecting,
+                &route.streams,
+            )),
+            target,
         }))
     });
+    let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
     Published {
         routes: RouteTable::new(routes.collect()),
         verifier,
         denylist,
-        carriers: Carriers::named_in(config),
+        auth: Auth::compile(config, &carriers),
+        carriers,
         guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
         trusted_proxies: config.server.trusted_proxies.clone(),
         external_origins: config.server.external_origins.clone(),
@@ -82,6 +102,8 @@ pub fn compile(
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
+        log_sample: config.log.sample,
+        log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,
     }
 }

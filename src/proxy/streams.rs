@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::clock::UnixMs;
 use crate::denylist::Hit;
@@ -40,7 +40,7 @@ use index::Index;
 use pace::Pace;
 pub use policy::StreamPolicy;
 pub use turns::Turn;
-use turns::{Task, Tally};
+use turns::{Tally, Task};
 
 /// How long an exchange must last to be indexed; with the core's pulse this bounds how much later
 /// than others a young one is cut.
@@ -82,6 +82,8 @@ pub struct Origin {
     pub method: Method,
     pub host: Option<HeaderValue>,
     pub target: Option<PathAndQuery>,
+    /// Those that routes select by.
+    pub headers: HeaderMap,
 }
 
 /// One lasting exchange. Shared by the exchange, the index and whoever moves its bytes.

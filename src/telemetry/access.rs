@@ -2,7 +2,11 @@
 //! to one writer thread. A request never waits for the log: when the writer is behind, buffers are
 //! dropped and counted.
 
-use std::cell::RefCell;
+mod file;
+mod lines;
+mod repeats;
+
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,9 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::clock::UnixMs;
+
+pub use file::LogFile;
+
+use repeats::Repeats;
 
 /// Buffers that may wait for the writer.
 const BACKLOG: usize = 256;
@@ -23,6 +29,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     Forwarded,
+    /// By the route itself, which has no upstream.
+    Answered,
     /// By us.
     Refused,
     /// By the upstream's fault.
@@ -37,12 +45,13 @@ pub struct Entry<'a> {
     pub request_id: &'a str,
     pub client: Option<IpAddr>,
     pub method: &'a str,
+    pub version: http::Version,
     pub host: &'a str,
     pub path: &'a str,
     pub route: Option<&'a str>,
     pub status: u16,
     pub verdict: Verdict,
-    pub code: &'a str,
+    pub code: &'static str,
     pub reason: Option<&'a str>,
     pub issuer: Option<&'a str>,
     pub subject: Option<&'a str>,
@@ -51,6 +60,9 @@ pub struct Entry<'a> {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub broken: bool,
+    /// Only where the format has them: [`CoreLog::names_clients`].
+    pub referer: Option<&'a str>,
+    pub agent: Option<&'a str>,
 }
 
 /// How lines are written.
@@ -59,6 +71,8 @@ pub enum Format {
     Json,
     /// For people on a terminal.
     Text,
+    /// As nginx and Apache write it.
+    Combined,
 }
 
 /// Hands buffers to the writer thread. Cheap to clone.
@@ -73,6 +87,9 @@ pub struct AccessLogWriter {
 pub struct CoreLog {
     writer: AccessLogWriter,
     buffer: RefCell<Vec<u8>>,
+    /// Forwarded requests since the last whose line was written.
+    passed: Cell<u32>,
+    repeats: RefCell<Repeats>,
 }
 
 impl AccessLogWriter {
@@ -82,37 +99,84 @@ impl AccessLogWriter {
         mut sink: impl Write + Send + 'static,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (buffers, inbox) = mpsc::sync_channel::<Vec<u8>>(BACKLOG);
+        let dropped: Arc<AtomicU64> = Arc::default();
+        let lost = Arc::clone(&dropped);
+        let mut failing = false;
         let thread =
             std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
                 while let Ok(buffer) = inbox.recv() {
-                    // A log that cannot be written must not stop the gateway.
-                    if sink.write_all(&buffer).and_then(|()| sink.flush()).is_err() {
-                        tracing::warn!("the access log cannot be written");
+                    // A log that cannot be written must not stop the gateway, nor fill the other.
+                    let fault = sink.write_all(&buffer).and_then(|()| sink.flush()).err();
+                    if let (Some(fault), false) = (&fault, failing) {
+                        tracing::error!(%fault, "the access log cannot be written; its lines are lost");
                     }
+                    if fault.is_some() {
+                        lost.fetch_add(1, Ordering::Relaxed);
+                    }
+                    failing = fault.is_some();
                 }
             })?;
-        Ok((Self { format, buffers, dropped: Arc::default() }, thread))
+        Ok((Self { format, buffers, dropped }, thread))
     }
 
     pub fn core_log(&self) -> CoreLog {
-        CoreLog { writer: self.clone(), buffer: RefCell::default() }
+        CoreLog {
+            writer: self.clone(),
+            buffer: RefCell::default(),
+            passed: Cell::new(0),
+            repeats: RefCell::default(),
+        }
     }
 
-    /// Buffers that were dropped because the writer was behind.
+    /// Buffers that were dropped: the writer was behind, or could not write.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
 impl CoreLog {
-    pub fn write(&self, entry: &Entry<'_>) {
+    /// The format shows who refers and which program asks.
+    pub fn names_clients(&self) -> bool {
+        self.writer.format == Format::Combined
+    }
+
+    /// Whether the line of this forwarded request is written, when one of `of` is.
+    pub fn samples(&self, of: u32) -> bool {
+        let passed = self.passed.get() + 1;
+        let is_it = passed >= of;
+        self.passed.set(if is_it { 0 } else { passed });
+        is_it
+    }
+
+    /// `repeats_max`: lines a second of one client with one reason; the rest is counted, and
+    /// [`Self::summarise`] writes how many they were.
+    pub fn write(&self, entry: &Entry<'_>, repeats_max: u32) {
+        let refused = entry.verdict.is_refusal();
+        let may_leave_out = refused && self.writer.format != Format::Combined;
+        if may_leave_out && self.repeats.borrow_mut().is_one_too_many(entry, repeats_max) {
+            return;
+        }
         let mut buffer = self.buffer.borrow_mut();
         match self.writer.format {
-            Format::Json => json(entry, &mut buffer),
-            Format::Text => text(entry, &mut buffer),
+            Format::Json => lines::json(entry, &mut buffer),
+            Format::Text => lines::text(entry, &mut buffer),
+            Format::Combined => lines::combined(entry, &mut buffer),
         }
         if buffer.len() >= BUFFER_BYTES {
             self.hand_on(&mut buffer);
+        }
+    }
+
+    /// To be called once a second: a line for each client and reason whose lines were left out.
+    pub fn summarise(&self, now: UnixMs) {
+        let mut buffer = self.buffer.borrow_mut();
+        for left_out in self.repeats.borrow_mut().take() {
+            match self.writer.format {
+                Format::Json => lines::json_repeats(&left_out, now, &mut buffer),
+                Format::Text | Format::Combined => {
+                    lines::text_repeats(&left_out, now, &mut buffer);
+                }
+            }
         }
     }
 
@@ -131,101 +195,18 @@ impl CoreLog {
 }
 
 impl Verdict {
+    /// The request did not get what it asked for.
+    pub fn is_refusal(self) -> bool {
+        !matches!(self, Self::Forwarded | Self::Answered)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Answered => "answered",
             Self::Forwarded => "forwarded",
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::Cut => "cut",
         }
     }
-}
-
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    event: &'static str,
-    time: String,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<IpAddr>,
-    method: &'a str,
-    host: &'a str,
-    path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<&'a str>,
-    status: u16,
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    reason: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issuer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    duration_us: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_us: Option<u64>,
-    #[serde(skip_serializing_if = "is_zero")]
-    bytes_in: u64,
-    bytes_out: u64,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    broken: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn json(entry: &Entry<'_>, buffer: &mut Vec<u8>) {
-    let line = JsonLine {
-        event: "request",
-        time: entry.at.rfc3339(),
-        request_id: entry.request_id,
-        client: entry.client,
-        method: entry.method,
-        host: entry.host,
-        path: entry.path,
-        route: entry.route,
-        status: entry.status,
-        verdict: entry.verdict.as_str(),
-        reason: entry.code,
-        detail: entry.reason,
-        issuer: entry.issuer,
-        subject: entry.subject,
-        duration_us: micros(entry.duration),
-        upstream_us: entry.upstream.map(micros),
-        bytes_in: entry.bytes_in,
-        bytes_out: entry.bytes_out,
-        broken: entry.broken,
-    };
-    // Writing to memory does not fail, and every value is a string or a number.
-    if serde_json::to_writer(&mut *buffer, &line).is_ok() {
-        buffer.push(b'\n');
-    }
-}
-
-/// `11:14:05  401  alice  GET /api/whoami   0.4 ms   token_revoked: denied by subject`
-fn text(entry: &Entry<'_>, buffer: &mut Vec<u8>) {
-    let seconds = entry.at.secs().rem_euclid(86_400);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let who: String = entry.subject.unwrap_or("-").chars().filter(|c| !c.is_control()).collect();
-    let took = entry.duration.as_secs_f64() * 1e3;
-    let mut line = format!(
-        "{hour:02}:{minute:02}:{second:02}  {}  {who}  {} {}   {took:.1} ms",
-        entry.status, entry.method, entry.path
-    );
-    if let Some(reason) = entry.reason {
-        line.push_str("   ");
-        line.push_str(entry.code);
-        line.push_str(": ");
-        line.extend(reason.chars().filter(|c| !c.is_control()));
-    }
-    line.push('\n');
-    buffer.extend_from_slice(line.as_bytes());
 }

@@ -240,3 +240,78 @@ fn the_event_of_a_denial_names_the_user_unless_the_log_may_not() {
         assert!(line.contains("on disk after ") && line.contains("dn_"), "{line}");
     }
 }
+
+#[test]
+fn a_log_of_its_own_in_combined_format_survives_rotation_and_lets_no_line_be_forged() {
+    let issuer = Issuer::new("ES256");
+    let gateway = Setup::simple(&issuer, &Upstream::new())
+        .tables("[log]\naccess_file = \"access.log\"\naccess_format = \"combined\"")
+        .start();
+    let path = gateway.dir().join("access.log");
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default();
+    let bearer = format!("Bearer {}", issuer.mint("al\" ice"));
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("User-Agent", "tool/1.0 \"x\" \\"),
+        ("Referer", "https://app.example.com/a?code=very-secret#x"),
+    ];
+    assert_eq!(gateway.get("/one?key=very-secret", &headers).status, 200);
+    let line = eventually("a line", || read(&path).lines().next().map(str::to_owned));
+    let (who, rest) = line.split_once('[').unwrap();
+    assert_eq!(who, "127.0.0.1 - al__ice ");
+    let (_, request) = rest.split_once("] ").unwrap();
+    assert!(request.starts_with("\"GET /one HTTP/1.1\" 200 "), "{line}");
+    let quoted = "\"https://app.example.com/a\" \"tool/1.0 ?x? ?\"";
+    assert!(request.ends_with(quoted), "{line}");
+    let old = gateway.dir().join("access.log.1");
+    std::fs::rename(&path, &old).unwrap();
+    let new = eventually("a line in the new file", || {
+        assert_eq!(gateway.get("/two", &[]).status, 401);
+        Some(read(&path)).filter(|text| !text.is_empty())
+    });
+    assert!(new.contains("\"GET /two HTTP/1.1\" 401 "), "{new}");
+    assert!(gateway.access_log().is_empty(), "lines are in the file only");
+}
+
+#[test]
+fn one_in_so_many_forwarded_requests_has_a_line_and_each_refused_one() {
+    let issuer = Issuer::new("ES256");
+    let gateway = Setup::simple(&issuer, &Upstream::new())
+        .server("threads = 1")
+        .tables("[log]\nsample = 10")
+        .start();
+    let token = issuer.mint("alice");
+    for _ in 0..40 {
+        assert_eq!(gateway.get_with("/", &token).status, 200);
+    }
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/", &[]).status, 401);
+    }
+    let lines = eventually("the refused ones", || {
+        let lines = gateway.access_log();
+        (lines.iter().filter(|line| line["status"] == 401).count() == 3).then_some(lines)
+    });
+    assert_eq!(lines.iter().filter(|line| line["status"] == 200).count(), 4);
+}
+
+#[test]
+fn a_client_that_loops_with_a_dead_token_has_a_few_lines_and_a_count() {
+    let issuer = Issuer::new("ES256");
+    let gateway = Setup::simple(&issuer, &Upstream::new())
+        .server("threads = 1")
+        .tables("[log]\nrepeats_max = 5")
+        .start();
+    let mut connection = gateway.connect();
+    for _ in 0..200 {
+        assert_eq!(connection.get("/", &[("Authorization", "Bearer garbage")]).status, 401);
+    }
+    let told = |line: &serde_json::Value| line["lines"].as_u64().unwrap_or(1);
+    let all = eventually("every request is in a line or in a count", || {
+        let events = gateway.events_on_stdout();
+        let of_loop = |line: &&serde_json::Value| line["reason"] == "token_invalid";
+        let of_loop: Vec<_> = events.iter().filter(of_loop).cloned().collect();
+        (of_loop.iter().map(told).sum::<u64>() == 200).then_some(of_loop)
+    });
+    assert!(all.len() < 100, "{} lines", all.len());
+    assert!(all.iter().any(|line| line["event"] == "repeated" && line["client"] == "127.0.0.1"));
+}

@@ -20,6 +20,8 @@ mod claims;
 mod credentials;
 // What another site makes a browser send.
 mod cross_site;
+// What the gateway answers itself: me, log out, the verdict for another proxy.
+mod auth_endpoints;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Revoke, block and undo as people use them.
@@ -37,6 +39,8 @@ mod upgrades;
 mod streams;
 // One side breaks off.
 mod faults;
+// Which route a request gets, and routes that answer by themselves.
+mod routing;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.

@@ -15,6 +15,7 @@ const EVERYTHING: &str = r#"
 limits = {}
 [store]
 [log]
+[session]
 [admin]
 token = [{ name = "a", role = "admin", env = "JWT_SECRET" }]
 [[issuer]]
@@ -28,8 +29,17 @@ name = "app"
 servers = ["http://127.0.0.1:3000"]
 [[route]]
 path = "/"
+headers = {}
 require = {}
 upstream = "app"
+[[route]]
+path = "/a"
+access = "public"
+answer = {}
+[[route]]
+path = "/r"
+access = "public"
+redirect = { to = "/a" }
 "#;
 
 /// The keys that the reader knows, `table.key`, by whether this version supports them.
@@ -70,6 +80,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "admin.token",
         "store",
         "log",
+        "session",
         "metrics",
         "issuer",
         "issuer.claims",
@@ -77,7 +88,10 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "issuer.keys.secrets.KID",
         "upstream",
         "route",
+        "route.answer",
+        "route.redirect",
         "route.require",
+        "route.streams",
     ];
     for table in tables {
         documented.extend(rows(table).into_iter().map(|key| format!("{table}.{key}")));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Value, json};
@@ -17,15 +17,15 @@ use super::answer::{Answer, AnswerBody};
 use super::audit::audit;
 use super::batch::batch;
 use super::caller::{Caller, Peer};
+use super::endpoints::{self, Found, Operation};
 use super::exchange::{export, import};
 use super::explain::explain;
 use super::first_credential::random;
 use super::guard::Door;
 use super::idempotency::create_once;
-use super::plan::Verb;
 use super::problem::Refused;
 use super::query::decoded;
-use super::{json, list, status, undo};
+use super::{json, list, openapi, status, streams, undo};
 
 /// Enough for any token; a batch is another endpoint.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -66,61 +66,6 @@ where
     answer
 }
 
-/// What a path means. Ids are still percent-encoded.
-enum Place<'p> {
-    Live,
-    Ready,
-    Make(Verb),
-    Denials,
-    Batch,
-    Export,
-    Import,
-    Denial(&'p str),
-    Undo(&'p str),
-    Explain,
-    Audit,
-    People,
-    Status,
-}
-
-impl<'p> Place<'p> {
-    fn of(path: &'p str) -> Option<Self> {
-        Some(match path {
-            "/livez" => Self::Live,
-            "/readyz" => Self::Ready,
-            "/v1/revoke" => Self::Make(Verb::Revoke),
-            "/v1/block" => Self::Make(Verb::Block),
-            "/v1/denials" => Self::Denials,
-            "/v1/denials/batch" => Self::Batch,
-            "/v1/denials/export" => Self::Export,
-            "/v1/denials/import" => Self::Import,
-            "/v1/explain" => Self::Explain,
-            "/v1/audit" => Self::Audit,
-            "/v1/people" => Self::People,
-            "/v1/status" => Self::Status,
-            _ => {
-                let rest = path.strip_prefix("/v1/denials/")?;
-                match rest.split_once('/') {
-                    None => Self::Denial(rest),
-                    Some((id, "undo")) => Self::Undo(id),
-                    Some(_) => return None,
-                }
-            }
-        })
-    }
-
-    fn allow(&self) -> &'static str {
-        match self {
-            Self::Live | Self::Ready | Self::People | Self::Status | Self::Export | Self::Audit => {
-                "GET, HEAD"
-            }
-            Self::Make(_) | Self::Undo(_) | Self::Explain | Self::Batch | Self::Import => "POST",
-            Self::Denials => "GET, HEAD, POST",
-            Self::Denial(_) => "GET, HEAD, DELETE",
-        }
-    }
-}
-
 async fn endpoint<B>(
     api: &Arc<Api>,
     peer: Peer,
@@ -132,18 +77,19 @@ where
     B: Body<Data: Send, Error: Send> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let place = Place::of(parts.uri.path());
-    let get = matches!(parts.method, Method::GET | Method::HEAD);
+    let found = endpoints::find(&parts.method, parts.uri.path());
     // Probes come by any name and without a credential; they say nothing else.
-    match place {
-        Some(Place::Live) if get => return Answer::json(StatusCode::OK, &json!({"live": true})),
-        Some(Place::Ready) if get => {
+    match found {
+        Found::Operation(Operation::Live, _) => {
+            return Answer::json(StatusCode::OK, &json!({"live": true}));
+        }
+        Found::Operation(Operation::Ready, _) => {
             return match api.is_ready() {
                 true => Answer::json(StatusCode::OK, &json!({"ready": true})),
                 false => Err(Refused::NotReady),
             };
         }
-        _ => {}
+        Found::Operation(..) | Found::OtherMethods(_) | Found::Nothing => {}
     }
     let local = match peer {
         Peer::Tcp { local, .. } => Some(local),
@@ -151,48 +97,34 @@ where
     };
     Door { local, hosts: &api.hosts }.check(parts)?;
     let caller = Caller::authenticate(&parts.headers, peer, &api.tokens, &api.throttle, now)?;
-    let place = place.ok_or(Refused::NoSuchPath)?;
+    let (operation, id) = match found {
+        Found::Operation(operation, id) => (operation, decoded(id).ok_or(Refused::NoSuchPath)?),
+        Found::OtherMethods(allow) => return Err(Refused::MethodNotAllowed { allow }),
+        Found::Nothing => return Err(Refused::NoSuchPath),
+    };
     let query = parts.uri.query().unwrap_or_default();
     let headers = &parts.headers;
-    let id = |id: &str| decoded(id).ok_or(Refused::NoSuchPath);
-    let post = parts.method == Method::POST;
-    match place {
-        Place::Make(verb) if post => {
+    match operation {
+        Operation::Live | Operation::Ready => Err(Refused::NoSuchPath),
+        Operation::OpenApi => openapi::answer(&caller),
+        Operation::Create(verb) => {
             let body = required(read(headers, body).await?)?;
             create_once(api, &caller, verb, headers, body, now).await
         }
-        Place::Denials if post => {
-            let body = required(read(headers, body).await?)?;
-            create_once(api, &caller, Verb::Deny, headers, body, now).await
-        }
-        Place::Batch if post => batch(api, caller, parts, body),
-        Place::Export if get => export(api, caller, parts),
-        Place::Import if post => import(api, &caller, parts, body).await,
-        Place::Denials if get => list::list(api, &caller, query, now),
-        Place::Denial(text) if get => list::get(api, &caller, &id(text)?),
-        Place::Denial(text) if parts.method == Method::DELETE => {
-            undo::undo(api, &caller, &id(text)?, None).await
-        }
-        Place::Undo(text) if post => {
-            undo::undo(api, &caller, &id(text)?, read(headers, body).await?).await
-        }
-        Place::Explain if post => explain(api, &caller, required(read(headers, body).await?)?, now),
-        Place::Audit if get => audit(api, caller, parts, now),
-        Place::People if get => status::people(api, &caller, query, now),
-        Place::Status if get => status::status(api, &caller),
-        Place::Live
-        | Place::Ready
-        | Place::Make(_)
-        | Place::Denials
-        | Place::Batch
-        | Place::Export
-        | Place::Import
-        | Place::Denial(_)
-        | Place::Undo(_)
-        | Place::Explain
-        | Place::Audit
-        | Place::People
-        | Place::Status => Err(Refused::MethodNotAllowed { allow: place.allow() }),
+        Operation::ListDenials => list::list(api, &caller, query, now),
+        Operation::Batch => batch(api, caller, parts, body),
+        Operation::Export => export(api, caller, parts),
+        Operation::Import => import(api, &caller, parts, body).await,
+        Operation::ReadDenial => list::get(api, &caller, &id),
+        Operation::DeleteDenial => undo::undo(api, &caller, &id, None).await,
+        Operation::UndoDenial => undo::undo(api, &caller, &id, read(headers, body).await?).await,
+        Operation::Explain => explain(api, &caller, required(read(headers, body).await?)?, now),
+        Operation::Audit => audit(api, caller, parts, now),
+        Operation::People => status::people(api, &caller, query, now),
+        Operation::Status => status::status(api, &caller),
+        Operation::ListStreams => streams::list(api, &caller, query).await,
+        Operation::ReadStream => streams::get(api, &caller, &id).await,
+        Operation::CutStream => streams::cut(api, &caller, &id).await,
     }
 }
 

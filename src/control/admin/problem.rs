@@ -74,8 +74,13 @@ pub(super) enum Refused {
         id: String,
     },
     NoSuchRequest,
+    NoSuchStream {
+        id: String,
+    },
+    /// The data plane has not answered in time.
+    CoresBusy,
     MethodNotAllowed {
-        allow: &'static str,
+        allow: String,
     },
     BodyTooLarge {
         limit_bytes: usize,
@@ -149,6 +154,8 @@ impl Refused {
             Self::NoSuchPath => (S::NOT_FOUND, "no_such_path", "Nothing is here"),
             Self::NoSuchDenial { .. } => (S::NOT_FOUND, "no_such_denial", "No such denial"),
             Self::AmbiguousId { .. } => (S::CONFLICT, "ambiguous_id", "More than one denial"),
+            Self::NoSuchStream { .. } => (S::NOT_FOUND, "no_such_stream", "No such open stream"),
+            Self::CoresBusy => (S::SERVICE_UNAVAILABLE, "cores_busy", "The data plane is busy"),
             Self::NoSuchRequest => (S::NOT_FOUND, "no_such_request", "No such refused request"),
             Self::MethodNotAllowed { .. } => {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed")
@@ -234,6 +241,10 @@ impl Refused {
             Self::AmbiguousId { id } => {
                 format!("More than one denial's id begins with {id:?}: give more of it.")
             }
+            Self::NoSuchStream { id } => {
+                format!("No open stream's id is {id:?}; it may have ended.")
+            }
+            Self::CoresBusy => "A core of the data plane has not answered in time.".to_owned(),
             Self::NoSuchRequest => "No refused request with this id is remembered: the last 4,096 \
                  are, since this process started."
                 .to_owned(),
@@ -321,15 +332,21 @@ impl Refused {
             };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if let Self::MethodNotAllowed { allow } = self {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Self::MethodNotAllowed { allow } = self
+            && let Ok(allow) = HeaderValue::try_from(allow)
+        {
+            headers.insert(header::ALLOW, allow);
         }
         if let Self::TooManyFailures { retry_after_seconds } = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
         }
         if matches!(
             self,
-            Self::NotReady | Self::StoreFailed(_) | Self::StoreSlow | Self::TooManyStreams
+            Self::NotReady
+                | Self::CoresBusy
+                | Self::StoreFailed(_)
+                | Self::StoreSlow
+                | Self::TooManyStreams
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }

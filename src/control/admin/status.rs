@@ -1,6 +1,8 @@
 //! The state in one answer: a verdict in a sentence first, then the figures. And the recently seen
 //! people.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde::Serialize;
 
@@ -17,6 +19,7 @@ use super::list::sees;
 use super::problem::Refused;
 use super::query::Query;
 use super::record::issuer_name;
+use super::streams::{self, Open};
 use super::warnings::is_near;
 
 const PEOPLE_DEFAULT: usize = 20;
@@ -34,6 +37,14 @@ struct Status {
     denials: Denials,
     issuers: Vec<IssuerJson>,
     people: &'static str,
+    /// Open ones; absent for a caller who is bound to some issuers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams_by_kind: Option<BTreeMap<&'static str, u64>>,
+    /// Since the start, by cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams_cut: Option<BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Serialize)]
@@ -91,6 +102,7 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
             }
         })
         .collect();
+    let (whole, open) = (caller.issuers.is_none(), Open::of(api, caller));
     let status = Status {
         verdict: if problems.is_empty() { "ok" } else { "degraded" },
         problems,
@@ -101,6 +113,9 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
         denials: Denials { in_force: api.store.count(), limit: api.store_limit },
         issuers,
         people: if api.people.is_on() { "on" } else { "off" },
+        streams: whole.then_some(open.all),
+        streams_by_kind: whole.then_some(open.by_kind),
+        streams_cut: whole.then(|| streams::cut_by_cause(api)),
     };
     Answer::json(StatusCode::OK, &status)
 }

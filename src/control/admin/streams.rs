@@ -8,14 +8,15 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::config::Role;
-use crate::denylist::{IssuerId, Selector};
-use crate::telemetry::streams::{ByKind, OpenStream, StreamId, StreamKind, Wanted};
+use crate::denylist::{Fold, IssuerId, Selector};
+use crate::telemetry::streams::{ByKind, CutCause, OpenStream, StreamId, StreamKind, Wanted};
 use crate::verify::Verifier;
 
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::list::{cursor_of, cursor_text};
+use super::plan::Plan;
 use super::problem::Refused;
 use super::query::Query;
 use super::record::issuer_name;
@@ -167,10 +168,8 @@ fn wanted(text: &str, caller: &Caller, verifier: &Verifier, api: &Api) -> Result
         Some(one) if may_see.as_ref().is_none_or(|mine| mine.contains(&one)) => Some(vec![one]),
         Some(_) => Some(Vec::new()),
     };
-    let selector = session
-        .clone()
-        .map(Selector::Session)
-        .or_else(|| subject.clone().map(Selector::Subject));
+    let selector =
+        session.clone().map(Selector::Session).or_else(|| subject.clone().map(Selector::Subject));
     let by = api.denylist.fingerprinter();
     let marks = selector.map(|selector| {
         let all = verifier.issuers().iter().map(|issuer| &issuer.policy.id);
@@ -237,4 +236,33 @@ pub(super) fn by_kind(counts: ByKind) -> BTreeMap<&'static str, u64> {
     let mut map = BTreeMap::new();
     by_kind_into(&mut map, counts);
     map
+}
+
+/// Streams that the gateway ended since it started.
+pub(super) fn cut_by_cause(api: &Api) -> BTreeMap<&'static str, u64> {
+    let mut causes = BTreeMap::new();
+    for sum in api.counters.sums().streams.values() {
+        for (cause, count) in CutCause::ALL.into_iter().zip(sum.cut) {
+            *causes.entry(cause.as_str()).or_default() += count;
+        }
+    }
+    causes
+}
+
+/// Open streams that a planned denial would end; `None`: a core was too busy to say.
+pub(super) async fn would_end(api: &Api, plan: &Plan) -> Option<u64> {
+    let by = api.denylist.fingerprinter();
+    let issuer = &plan.issuer.policy.id;
+    let except = plan.except.as_ref().map(|except| by.except(issuer, except));
+    let mut fold = Fold::default();
+    fold.add_condition(plan.condition, except);
+    let counts = api.open_streams.count(by.selector(issuer, &plan.selector), &fold).await?;
+    Some(counts.iter().sum())
+}
+
+/// Streams that a denial has ended, which was asked for then.
+pub(super) async fn ended_by(api: &Api, plan: &Plan, since: Instant) -> Option<ByKind> {
+    let by = api.denylist.fingerprinter();
+    let mark = by.selector(&plan.issuer.policy.id, &plan.selector);
+    api.open_streams.ended_by(mark, since).await
 }

@@ -9,8 +9,8 @@ use crate::telemetry::streams::{CutCause, StreamKind};
 use super::Sources;
 use super::family::{Page, number};
 
-const VERDICTS: [Verdict; 4] =
-    [Verdict::Forwarded, Verdict::Refused, Verdict::Failed, Verdict::Cut];
+const VERDICTS: [Verdict; 5] =
+    [Verdict::Forwarded, Verdict::Answered, Verdict::Refused, Verdict::Failed, Verdict::Cut];
 /// With more routes, a reason is shown once it happened: a thousand routes times all reasons would
 /// be a scrape of its own.
 const ROUTES_WITH_ZEROS: usize = 100;
@@ -120,7 +120,8 @@ fn tokens(sums: &Sums, page: &mut Page<'_>) -> std::fmt::Result {
 fn streams(sums: &Sums, page: &mut Page<'_>) -> std::fmt::Result {
     let open = sums.streams.iter().flat_map(|(route, sum)| {
         let kinds = StreamKind::ALL.into_iter().zip(sum.open);
-        kinds.map(move |(kind, n)| ([("route", route.as_str()), ("kind", kind.as_str())], number(n)))
+        kinds
+            .map(move |(kind, n)| ([("route", route.as_str()), ("kind", kind.as_str())], number(n)))
     });
     page.gauges("portcullis_streams", "Streams that are open", open)?;
     let cut = sums.streams.iter().flat_map(|(route, sum)| {

@@ -26,6 +26,12 @@ impl Exchange {
         let token = Some(Arc::clone(permit.signed()?));
         let policy = &permit.route().streams;
         let stream = self.core.streams.open(token, policy, &self.connection, self.at);
+        self.selected_by = policy
+            .selecting
+            .iter()
+            .flat_map(|name| permit.headers().get_all(name).iter().map(move |value| (name, value)))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         self.stream = Some(Rc::clone(&stream));
         Some(stream)
     }
@@ -37,12 +43,8 @@ impl Exchange {
         }
     }
 
-    pub fn stream(&self) -> Option<&Rc<Stream>> {
-        self.stream.as_ref()
-    }
-
     /// The head of the answer is known, and so is what the stream is.
-    pub(super) fn answered(&self, headers: &HeaderMap, body: &Body) {
+    pub(super) fn became_stream(&self, headers: &HeaderMap, body: &Body) {
         let Some(stream) = &self.stream else { return };
         let kind = kind(headers);
         self.core.streams.became(stream, kind, &self.core.counters);
@@ -78,6 +80,7 @@ impl Exchange {
             method: self.method.clone(),
             host: self.host.clone(),
             target: self.target.clone(),
+            headers: self.selected_by.clone(),
         }
     }
 

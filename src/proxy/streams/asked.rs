@@ -28,9 +28,9 @@ impl Streams {
                 self.work.borrow_mut().push_back(Task::EndedBy(mark, since, answer));
             }
             Question::Cut(id, issuers, answer) => {
-                let found = self.find(id.0).filter(|stream| {
-                    issuers.as_ref().is_none_or(|issuers| is_of(stream, issuers))
-                });
+                let found = self
+                    .find(id.0)
+                    .filter(|stream| issuers.as_ref().is_none_or(|issuers| is_of(stream, issuers)));
                 answer.send(found.is_some_and(|stream| stream.cut(Cause::Operator))).ok();
             }
         }
@@ -92,8 +92,7 @@ impl Streams {
 
     pub(super) fn count_some(&self, mut counting: Counting) {
         let index = self.index.borrow();
-        let some: Vec<u64> =
-            index.marked(&counting.mark, counting.after).take(SLICE * 8).collect();
+        let some: Vec<u64> = index.marked(&counting.mark, counting.after).take(SLICE * 8).collect();
         for stream in some.iter().filter_map(|id| index.all.get(id)) {
             if stream.cause().is_none()
                 && stream.held.would_be_denied(&counting.mark, &counting.fold)

@@ -37,10 +37,6 @@ impl Held {
         self.last.borrow().as_ref().map(Arc::clone)
     }
 
-    pub fn renew(&self, token: Arc<Signed>) {
-        *self.last.borrow_mut() = Some(token);
-    }
-
     /// The same tokens as another configuration reads them.
     pub fn replace(&self, first: Option<Arc<Signed>>, last: Option<Arc<Signed>>) {
         *self.first.borrow_mut() = first;
@@ -71,12 +67,6 @@ impl Held {
 
     pub fn key_is_published(&self) -> bool {
         self.current().is_none_or(|token| token.key_is_published())
-    }
-
-    pub fn has(&self, mark: &Fingerprint) -> bool {
-        let mut found = false;
-        self.each_mark(|one| found |= one == mark);
-        found
     }
 
     /// Every mark of both; some come twice.

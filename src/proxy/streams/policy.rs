@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::config::{OnExpired, StreamRules};
 
 use super::Cause;
@@ -12,6 +14,8 @@ use super::Cause;
 pub struct StreamPolicy {
     /// The route's name.
     pub route: Arc<str>,
+    /// Headers by which any route selects.
+    pub selecting: Arc<[HeaderName]>,
     /// A denied stream goes on for so long; zero: cut at once.
     pub revoked_grace: Duration,
     /// The same for one whose token expired; `None`: it is kept.
@@ -33,9 +37,10 @@ pub struct StreamPolicy {
 const GOING_AWAY: u16 = 1001;
 
 impl StreamPolicy {
-    pub fn new(route: Arc<str>, rules: &StreamRules) -> Self {
+    pub fn new(route: Arc<str>, selecting: &Arc<[HeaderName]>, rules: &StreamRules) -> Self {
         Self {
             route,
+            selecting: Arc::clone(selecting),
             revoked_grace: rules.revoked_grace,
             expired_grace: match rules.on_expired {
                 OnExpired::End { grace } => Some(grace),

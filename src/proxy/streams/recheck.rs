@@ -9,7 +9,7 @@ use crate::telemetry::counters::CoreCounters;
 use crate::verify::{Signed, Verifier};
 
 use super::super::published::Published;
-use super::super::route::Route;
+use super::super::route::{Route, Wanted};
 use super::super::{canonical, credential, permit};
 use super::turns::{SLICE, Task};
 use super::{Cause, Stream, Streams};
@@ -124,11 +124,17 @@ fn same(one: &Option<Arc<Signed>>, other: &Option<Arc<Signed>>) -> bool {
 fn route_of<'p>(stream: &Stream, published: &'p Published) -> Result<Option<&'p Route>, Cause> {
     let Some(origin) = stream.origin.get() else { return Ok(None) };
     let host = origin.host.as_ref().and_then(|host| canonical::host_name(host.to_str().ok()?));
-    let path = origin.target.as_ref().map_or("/", http::uri::PathAndQuery::path);
-    let route = published
-        .routes
-        .select_path(&host.unwrap_or_default(), path)
-        .map_err(|_| Cause::RouteChanged)?;
+    let wanted = Wanted {
+        host: &host.unwrap_or_default(),
+        path: origin.target.as_ref().map_or("/", http::uri::PathAndQuery::path),
+        method: &origin.method,
+        headers: &origin.headers,
+    };
+    let route = published.routes.select_wanted(wanted).map(|route| &**route);
+    let route = route.map_err(|_| Cause::RouteChanged)?;
+    if route.upstream().is_none() {
+        return Err(Cause::RouteChanged);
+    }
     match stream.held.current() {
         None if route.access == Access::Required => Err(Cause::RouteChanged),
         // A route that looks at no token asks nothing of one.

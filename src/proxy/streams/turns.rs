@@ -275,11 +275,9 @@ fn still_holds(stream: &Stream, cause: Cause, published: &Published) -> Option<C
     match cause {
         Cause::Denied(_) => stream.held.denied_by(&published.denylist).map(Cause::Denied),
         Cause::KeyRemoved => (!stream.held.key_is_published()).then_some(cause),
-        Cause::RouteChanged
-        | Cause::Expired
-        | Cause::Operator
-        | Cause::Idle
-        | Cause::Draining => Some(cause),
+        Cause::RouteChanged | Cause::Expired | Cause::Operator | Cause::Idle | Cause::Draining => {
+            Some(cause)
+        }
     }
 }
 

@@ -145,6 +145,12 @@ impl Gateway {
         child.wait_with_output().unwrap()
     }
 
+    /// All JSON lines of standard output so far.
+    pub fn events_on_stdout(&self) -> Vec<Value> {
+        let lines = self.stdout.all();
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// Access log lines so far.
     pub fn access_log(&self) -> Vec<Value> {
         self.stdout

@@ -19,7 +19,9 @@ fn all() -> Vec<Refused> {
         Refused::NoSuchDenial { id: "dn_1".to_owned() },
         Refused::AmbiguousId { id: "dn_1".to_owned() },
         Refused::NoSuchRequest,
-        Refused::MethodNotAllowed { allow: "POST" },
+        Refused::NoSuchStream { id: "st_1".to_owned() },
+        Refused::CoresBusy,
+        Refused::MethodNotAllowed { allow: "POST".to_owned() },
         Refused::BodyTooLarge { limit_bytes: 65_536 },
         Refused::NotJson,
         Refused::NotNdjson,
@@ -55,6 +57,8 @@ fn all() -> Vec<Refused> {
             | Refused::NoSuchDenial { .. }
             | Refused::AmbiguousId { .. }
             | Refused::NoSuchRequest
+            | Refused::NoSuchStream { .. }
+            | Refused::CoresBusy
             | Refused::MethodNotAllowed { .. }
             | Refused::BodyTooLarge { .. }
             | Refused::NotJson

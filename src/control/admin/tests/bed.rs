@@ -21,11 +21,13 @@ use crate::control::admin::{
 };
 use crate::control::people::{People, Refusals};
 use crate::control::store::{Options, Store};
+use crate::control::streams::OpenStreams;
 use crate::denylist::{Denylist, Fingerprinter, IssuerId};
 use crate::keys::{Algorithm, KeySet, SigningKey};
 use crate::secret::Secret;
 use crate::sockets::bind;
 use crate::telemetry::Sighting;
+use crate::telemetry::counters::Counters;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
     Check, ClaimNames, Issuer, Missing, Policy, SignatureCache, Signed, VerifiedToken, Verifier,
@@ -196,6 +198,8 @@ impl Bed {
             store_limit,
             log_subject: true,
             ready: Arc::clone(&ready),
+            open_streams: Arc::new(OpenStreams::new(Vec::new())),
+            counters: Counters::default(),
         }));
         let socket = place.path().join("admin.sock");
         let tcp = bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();

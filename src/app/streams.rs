@@ -1,0 +1,40 @@
+//! Between the planes: changes reach the open streams of all cores, and questions about them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc::WeakUnboundedSender;
+
+use crate::control::streams::OpenStreams;
+use crate::denylist::{Denylist, Fingerprint};
+use crate::proxy::core::{Command, CoreHandle};
+use crate::telemetry::streams::{Ask, Question};
+
+/// A change of the table reaches the open streams: the store's thread calls this after the table
+/// and before it acknowledges.
+pub fn tell_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
+    let cores = weak(cores);
+    denylist.listen(Box::new(move |marks| {
+        let (marks, at): (Arc<[Fingerprint]>, _) = (marks.into(), Instant::now());
+        for core in &cores {
+            tell(core, Command::Changed(Arc::clone(&marks), at));
+        }
+    }));
+}
+
+/// Asks the cores about their streams.
+pub fn of(cores: &[CoreHandle]) -> Arc<OpenStreams> {
+    let ask =
+        |core| -> Ask { Box::new(move |question: Question| tell(&core, Command::Ask(question))) };
+    Arc::new(OpenStreams::new(weak(cores).into_iter().map(ask).collect()))
+}
+
+/// Whoever holds these does not keep a core alive: it ends when its handle is dropped.
+fn weak(cores: &[CoreHandle]) -> Vec<WeakUnboundedSender<Command>> {
+    cores.iter().map(|core| core.commands.downgrade()).collect()
+}
+
+/// `false`: the core has ended, and so have its streams.
+fn tell(core: &WeakUnboundedSender<Command>, command: Command) -> bool {
+    core.upgrade().is_some_and(|core| core.send(command).is_ok())
+}

@@ -1,0 +1,104 @@
+//! The desk between the planes: the few things that a request asks of the control plane and waits
+//! for. Bounded; a desk that does not answer in time is an answer too. Nothing on the straight line
+//! of an ordinary request comes here.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::UnixMs;
+use crate::denylist::{Except, IssuerId, TokenId};
+
+/// Asks that may wait for the control plane.
+const ASKS_MAX: usize = 1024;
+/// Longer than a disk should take to write a denial.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The data plane's side. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk(mpsc::Sender<Ask>);
+
+/// The control plane's side.
+pub type Asks = mpsc::Receiver<Ask>;
+
+/// What is asked, each with where its answer goes.
+pub enum Ask {
+    /// Deny; answered when the denials are on disk and in force.
+    End(Vec<End>, Reply<()>),
+}
+
+/// Where an answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T, DeskFault>>;
+
+/// People end their own access: what was proved by a genuine token of theirs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct End {
+    pub issuer: IssuerId,
+    pub what: Ending,
+    /// For the audit.
+    pub address: Option<IpAddr>,
+    pub reason: &'static str,
+}
+
+/// What is ended. Cutoffs end what exists now; a new login passes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// This token, until it has expired.
+    Token { id: TokenId, expires_at: UnixMs },
+    /// The session's tokens issued until now.
+    Session(String),
+    /// All of the person's tokens issued until now, but for those that are spared.
+    Subject(String, Option<Except>),
+}
+
+/// Why nothing came of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeskFault {
+    /// Too many ask at once, or no answer came in time.
+    Busy,
+    /// The record could not be written; the log says why.
+    Store,
+    /// The configured limit of denials is reached.
+    Full,
+    /// The gateway ends.
+    Closed,
+}
+
+/// Both sides.
+pub fn desk() -> (Desk, Asks) {
+    let (sender, asks) = mpsc::channel(ASKS_MAX);
+    (Desk(sender), asks)
+}
+
+impl Desk {
+    /// Ends all of these; nothing is denied in part only because one of them stood already.
+    pub async fn end(&self, ends: Vec<End>) -> Result<(), DeskFault> {
+        self.ask(|reply| Ask::End(ends, reply)).await
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, DeskFault> {
+        let (reply, answer) = oneshot::channel();
+        self.0.try_send(ask(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => DeskFault::Busy,
+            mpsc::error::TrySendError::Closed(_) => DeskFault::Closed,
+        })?;
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(DeskFault::Closed),
+            Err(_) => Err(DeskFault::Busy),
+        }
+    }
+}
+
+impl DeskFault {
+    /// For the log.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Busy => "the control plane did not answer in time",
+            Self::Store => "the store could not write the denial",
+            Self::Full => "the denylist is full",
+            Self::Closed => "the gateway ends",
+        }
+    }
+}

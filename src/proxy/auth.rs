@@ -1,0 +1,232 @@
+//! `/.auth/…`: what the gateway answers itself about the person behind a request. It is decided
+//! before any route, so that no route can shadow it, and is there as soon as an issuer is.
+
+mod log_out;
+mod me;
+mod page;
+pub mod return_path;
+mod verify;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use crate::config::{Carrier, Config};
+use crate::token::Credential;
+use crate::verify::Signed;
+
+use super::answer::{BadRequest, Rejection};
+use super::body::Body;
+use super::canonical::Canonical;
+use super::connection::Connection;
+use super::core::Core;
+use super::credential::{self, Presented};
+use super::cross_site::Asked;
+use super::exchange::{self, Exchange};
+use super::path;
+use super::published::{Carriers, Published};
+
+/// What of the configuration these answers need.
+pub struct Auth {
+    /// `/.auth`, without a slash at its end.
+    prefix: String,
+    /// For the log.
+    pub(super) name: Arc<str>,
+    /// Every carrier that any route takes: whatever the person holds is known here.
+    carriers: Vec<Carrier>,
+    /// Where a browser goes after a log-out that says no other place.
+    after_logout: String,
+}
+
+/// What a path below the prefix means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    Me,
+    LogOut,
+    LogOutAll,
+    Verify {
+        /// The path that is asked about, where it follows that of the endpoint (Envoy).
+        rest: Option<String>,
+    },
+    Unknown,
+}
+
+impl Auth {
+    /// `None`: nothing of it is there.
+    pub fn compile(config: &Config, carriers: &Carriers) -> Option<Self> {
+        let prefix = config.session.prefix.clone().filter(|_| !config.issuers.is_empty())?;
+        let cookies = carriers.cookies.iter().cloned().map(Carrier::Cookie);
+        Some(Self {
+            name: Arc::from(prefix.as_str()),
+            prefix,
+            carriers: std::iter::once(Carrier::Bearer).chain(cookies).collect(),
+            after_logout: config.session.after_logout.clone(),
+        })
+    }
+
+    /// Which of them a path means. A path that can be read as below the prefix and is not written
+    /// so is refused: what this gateway takes for a page of the backend, another could take for one
+    /// of these.
+    pub fn place(&self, path: &str) -> Result<Option<Place>, Rejection> {
+        let Some(rest) = self.below(path) else {
+            if path::readings(path).iter().any(|reading| self.below(reading).is_some()) {
+                return Err(BadRequest::PathRoutes.into());
+            }
+            return Ok(None);
+        };
+        Ok(Some(match rest {
+            "/me" => Place::Me,
+            "/logout" => Place::LogOut,
+            "/logout-all" => Place::LogOutAll,
+            "/verify" => Place::Verify { rest: None },
+            rest => match rest.strip_prefix("/verify") {
+                Some(asked) if asked.starts_with('/') => {
+                    Place::Verify { rest: Some(asked.to_owned()) }
+                }
+                Some(_) | None => Place::Unknown,
+            },
+        }))
+    }
+
+    fn below<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let rest = path.strip_prefix(&self.prefix)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+}
+
+/// One of these requests, and what answering it needs.
+pub(super) struct Visit<'v> {
+    core: &'v Rc<Core>,
+    connection: &'v Connection,
+    exchange: &'v mut Exchange,
+    request: Canonical,
+    auth: &'v Auth,
+    published: &'v Published,
+}
+
+/// Answers a request below the prefix.
+pub(super) async fn answer(
+    core: &Rc<Core>,
+    connection: &Connection,
+    exchange: &mut Exchange,
+    request: Canonical,
+    (auth, place): (&Auth, Place),
+    published: &Published,
+) -> Result<Response<Body>, Rejection> {
+    exchange.answered_by(&auth.name);
+    let mut visit = Visit { core, connection, exchange, request, auth, published };
+    let reads = matches!(*visit.method(), Method::GET | Method::HEAD);
+    let posts = *visit.method() == Method::POST;
+    let mut response = match place {
+        Place::Me if reads => me::me(&mut visit)?,
+        Place::Me => return Err(Rejection::Method("GET, HEAD")),
+        Place::LogOut if reads => page::confirm(&visit)?,
+        Place::LogOut if posts => log_out::this(&mut visit).await?,
+        Place::LogOut => return Err(Rejection::Method("GET, HEAD, POST")),
+        Place::LogOutAll if posts => log_out::all(&mut visit).await?,
+        Place::LogOutAll => return Err(Rejection::Method("POST")),
+        Place::Verify { rest } => verify::verify(&mut visit, rest.as_deref()),
+        Place::Unknown => return Err(Rejection::NoRoute),
+    };
+    let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    exchange::stamp(headers, visit.exchange.request_id());
+    Ok(response)
+}
+
+const X_CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// A token that the request brought, whose signature holds.
+pub(super) struct Held {
+    pub signed: Arc<Signed>,
+    /// It passes at this moment: every rule and the denylist.
+    pub fault: Option<Rejection>,
+}
+
+impl Visit<'_> {
+    fn method(&self) -> &Method {
+        &self.request.parts.method
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.request.parts.headers
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.request.parts.uri.query()
+    }
+
+    /// Another site may not act here, nor look.
+    fn same_site(&self) -> Result<(), Rejection> {
+        let parts = &self.request.parts;
+        Asked::of(&parts.method, &parts.headers, self.request.websocket, self.connection)
+            .check(&self.published.external_origins)
+            .map_err(Rejection::CrossSite)
+    }
+
+    /// What the request brought, whichever carrier has it.
+    fn presented(&self) -> Result<Option<Presented<'_>>, Rejection> {
+        credential::present_by(self.headers(), &self.auth.carriers, self.published)
+    }
+
+    /// Verified, whether or not it still passes. A token whose signature does not hold is nobody's.
+    fn held(&self, credential: &Credential) -> Result<Held, Rejection> {
+        let (verifier, now) = (&self.published.verifier, self.exchange.now());
+        match verifier.verify(credential, now) {
+            Ok(token) => {
+                let hit = self.published.denylist.check(token.signed().marks());
+                let signed = Arc::clone(token.signed());
+                Ok(Held { signed, fault: hit.map(Rejection::Denied) })
+            }
+            Err(fault) => match verifier.explain(credential, now).1 {
+                Some(signed) => Ok(Held { signed, fault: Some(Rejection::Token(fault)) }),
+                None => Err(Rejection::Token(fault)),
+            },
+        }
+    }
+}
+
+/// An answer as JSON.
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::full(Bytes::from(format!("{value}\n"))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_one_spelling() {
+        let auth = Auth {
+            prefix: "/.auth".to_owned(),
+            name: Arc::from("/.auth"),
+            carriers: Vec::new(),
+            after_logout: "/".to_owned(),
+        };
+        let place = |path: &str| auth.place(path);
+        assert_eq!(place("/.auth/me"), Ok(Some(Place::Me)));
+        assert_eq!(
+            place("/.auth/verify/a%20b"),
+            Ok(Some(Place::Verify { rest: Some("/a%20b".into()) }))
+        );
+        for unknown in
+            ["/.auth", "/.auth/", "/.auth/me/", "/.auth/ME", "/.auth/m%65", "/.auth/verifyx"]
+        {
+            assert_eq!(place(unknown), Ok(Some(Place::Unknown)), "{unknown}");
+        }
+        for other in ["/", "/auth/me", "/.authx", "/x/.auth/me", "/.Auth/me"] {
+            assert_eq!(place(other), Ok(None), "{other}");
+        }
+        for odd in ["/.auth%2Fme", "//.auth/me", "/%2eauth/me", "/.auth;x/me", "/%2Fauth/../me"] {
+            let found = place(odd);
+            assert!(found.is_err() || odd.contains(".."), "{odd}: {found:?}");
+        }
+    }
+}

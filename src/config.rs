@@ -4,6 +4,8 @@
 mod admin;
 mod cursor;
 mod diagnostic;
+mod effective;
+mod entrance;
 mod environment;
 mod files;
 mod flags;
@@ -13,6 +15,8 @@ mod init;
 mod issuer;
 mod item;
 mod keys;
+mod listen;
+mod listener;
 mod load;
 mod log;
 mod mask;
@@ -31,22 +35,29 @@ mod streams;
 mod suggest;
 #[cfg(test)]
 mod tests;
+pub mod tls;
+mod traces;
 mod upstream;
 mod value;
 mod whole;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use effective::effective;
+pub use entrance::Entrance;
 pub use flags::{Flags, from_flags};
 pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
 pub use init::{InitFault, Initial, init};
+pub use listen::{IpNet, Listen};
 pub use load::{load, parse};
+pub use log::{AccessFormat, AccessLog, Log, LogFormat};
+pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
 pub use route_match::{Conditions, HeaderCondition};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 pub use streams::{OnExpired, StreamRules};
+pub use traces::Tracing;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,10 +81,15 @@ pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
     pub server: Server,
+    /// How connections begin: to `[server] listen`, to what only redirects, to each `[[listener]]`.
+    pub entrances: Vec<Entrance>,
+    /// `[server] listen`, `redirect_from`, and each `[[listener]]`.
+    pub listeners: Vec<Listener>,
     pub admin: Admin,
     pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
+    pub tracing: Option<Tracing>,
     pub session: Session,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
@@ -81,27 +97,45 @@ pub struct Config {
     pub routes: Vec<Route>,
 }
 
-/// Where metrics are scraped; nowhere by default.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Metrics {
-    pub listen: Vec<Listen>,
+/// One address with what its socket is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// By which a service manager may pass its socket.
+    pub name: Option<String>,
+    pub listen: Listen,
+    /// Which of the entrances its connections take.
+    pub entrance: usize,
+    /// An IPv6 address takes no IPv4 clients, so that `[::]` and `0.0.0.0` can both be listened on.
+    pub ipv6_only: bool,
+    pub rights: SocketRights,
 }
 
+/// Who may connect to a unix socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Listen {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
+pub struct SocketRights {
+    pub mode: u32,
+    /// `None`: the process's own.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Server {
     pub listen: Vec<Listen>,
+    /// How connections to `listen` begin.
+    pub entrance: Entrance,
+    /// Plain addresses that only send people to the encrypted ones.
+    pub redirect_from: Vec<Listen>,
+    /// The port in that redirect; `None`: that of the first address of `listen`.
+    pub redirect_port: Option<u16>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
     /// Origins of our own pages, besides the one that a request was sent to.
     pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
+    /// The config file and those that it names are read again when they change.
+    pub watch: bool,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
     /// Which headers tell the upstream about the client.
@@ -132,29 +166,6 @@ pub struct Limits {
     pub idle_timeout: Duration,
     pub connections_max: usize,
     pub token_bytes_max: usize,
-}
-
-/// An address block: `10.0.0.0/8`, `::1`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct IpNet {
-    pub address: std::net::IpAddr,
-    pub prefix: u8,
-}
-
-impl IpNet {
-    pub fn contains(&self, address: std::net::IpAddr) -> bool {
-        use std::net::IpAddr::{V4, V6};
-        let (ours, theirs, width) = match (self.address, address) {
-            (V4(ours), V4(theirs)) => {
-                (u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
-            }
-            (V6(ours), V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
-            (V4(_), V6(_)) | (V6(_), V4(_)) => return false,
-        };
-        let host_bits = width - u32::from(self.prefix).min(width);
-        let differ = ours ^ theirs;
-        differ.checked_shr(host_bits).unwrap_or(0) == 0
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -200,49 +211,6 @@ pub struct Session {
     pub prefix: Option<String>,
     /// Where a browser goes after a log-out that says no other place.
     pub after_logout: String,
-}
-
-#[derive(Clone, Debug)]
-pub struct Log {
-    pub access: AccessLog,
-    /// Where the lines of requests go; `None`: to standard output.
-    pub access_file: Option<PathBuf>,
-    pub access_format: AccessFormat,
-    /// Of so many forwarded requests one has its line. Refused ones all have.
-    pub sample: u32,
-    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
-    pub repeats_max: u32,
-    /// People are named: the subject in the access log, who was denied and why in events.
-    pub subject: bool,
-    /// Events: `error`, `warn`, `info`, `debug`.
-    pub level: tracing::Level,
-    pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessLog {
-    Off,
-    On,
-    /// Refused requests only.
-    Refused,
-}
-
-/// How the lines of requests are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessFormat {
-    /// As events are; in a file, JSON.
-    AsEvents,
-    Text,
-    Json,
-    Combined,
-}
-
-/// Text on a terminal, JSON elsewhere, unless said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    Auto,
-    Text,
-    Json,
 }
 
 pub struct Issuer {
@@ -323,24 +291,6 @@ pub enum PathPattern {
     Exact(String),
     /// By whole segments: `/api/` and `/api` match `/api` and everything below `/api/`.
     Prefix(String),
-}
-
-impl Listen {
-    /// As it is written in the file.
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Tcp(address) => address.to_string(),
-            Self::Unix(path) => format!("unix:{}", path.display()),
-        }
-    }
-
-    /// As people type it: `http://127.0.0.1:8080`, `unix:/run/p.sock`.
-    pub fn url(&self) -> String {
-        match self {
-            Self::Tcp(address) => format!("http://{address}"),
-            Self::Unix(_) => self.shown(),
-        }
-    }
 }
 
 impl HostPattern {

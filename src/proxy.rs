@@ -18,6 +18,7 @@ mod cookie;
 pub mod core;
 mod credential;
 mod cross_site;
+mod entrance;
 mod exchange;
 mod forward;
 mod headers;
@@ -26,18 +27,24 @@ mod path;
 mod permit;
 mod pool;
 mod published;
+mod redirect;
 pub mod route;
 mod route_index;
+mod serve;
 mod static_answer;
 mod streams;
+pub mod tls;
 mod tunnel;
+mod turnstile;
 mod upstream;
 
 use std::rc::Rc;
 
+use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub use entrance::Entrance;
 pub use published::{Published, compile};
 pub use upstream::{Addresses, Upstream};
 
@@ -72,6 +79,9 @@ pub async fn handle(
             exchange.attach(response)
         }
     };
+    if let Some(hsts) = &connection.hsts {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+    }
     if close {
         // RFC 9112 section 6.1: hyper drops a Content-Length beside Transfer-Encoding before we
         // see it, so a connection that used Transfer-Encoding carries no further request.
@@ -89,6 +99,9 @@ async fn pass(
 ) -> Result<Answer, Rejection> {
     let now = exchange.now();
     let published = core.published();
+    if let Some(one_in) = published.trace_sample {
+        exchange.trace(one_in, request.headers());
+    }
     let request = canonical::Canonical::from_request(request)?;
     if let Some(auth) = &published.auth
         && let Some(place) = auth.place(request.path())?

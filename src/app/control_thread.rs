@@ -5,26 +5,32 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
-use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
+use crate::control::admin::{
+    self, AdminListener, Api, FirstCredentialSource, Settings, first_credential,
+};
+use crate::control::config::Desk;
 use crate::control::metrics::{self, Metrics};
+use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
 use crate::control::sessions::Sessions;
 use crate::control::store::Store;
 use crate::control::streams::OpenStreams;
+use crate::control::traces::{self, Exported};
 use crate::denylist::Denylist;
 use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::trace::Span;
 
-use super::StartError;
 use super::explain::route_explainer;
+use super::{StartError, certificates};
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -37,9 +43,12 @@ pub struct Parts<'c> {
     pub observations: mpsc::Receiver<Observations>,
     pub asks: Asks,
     pub ready: Arc<AtomicBool>,
+    pub desk: Arc<Desk>,
     pub metrics: Metrics,
-    pub open_streams: Arc<OpenStreams>,
-    pub counters: Counters,
+    /// Whom to ask about open streams, and who counts them.
+    pub streams: (Arc<OpenStreams>, Counters),
+    pub spans: mpsc::Receiver<Vec<Span>>,
+    pub exported: Arc<Exported>,
 }
 
 /// The running control plane.
@@ -47,6 +56,8 @@ pub struct ControlThread {
     admin: Vec<Listen>,
     metrics: Vec<Listen>,
     credential: Option<FirstCredentialSource>,
+    api: Arc<Api>,
+    runtime: Handle,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
 }
@@ -58,7 +69,7 @@ impl ControlThread {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let (tokens, credential) = credentials(&parts)?;
+        let (tokens, credential) = credentials(parts.config, parts.admin_token)?;
         let (listeners, admin) = bind(&runtime, &parts.config.admin.listen)?;
         let (scraped, metrics_at) = bind(&runtime, &parts.config.metrics.listen)?;
         let people = Arc::new(People::new(
@@ -68,6 +79,7 @@ impl ControlThread {
         ));
         let refusals = Arc::new(Refusals::default());
         let published = Arc::clone(&parts.published);
+        let certificates = certificates::watch(Arc::clone(&parts.published));
         let sessions = Sessions::new(parts.store.clone(), {
             let published = Arc::clone(&published);
             Arc::new(move || Arc::clone(&published.load().verifier))
@@ -79,19 +91,31 @@ impl ControlThread {
             routes: route_explainer(parts.published),
             people: Arc::clone(&people),
             refusals: Arc::clone(&refusals),
-            tokens,
-            hosts: parts.config.admin.hosts.clone(),
+            settings: Settings::new(tokens, &parts.config.admin.hosts, parts.config.log.subject),
+            config: parts.desk,
             store_limit: parts.config.store.limit,
-            log_subject: parts.config.log.subject,
             ready: parts.ready,
-            open_streams: parts.open_streams,
-            counters: parts.counters,
+            open_streams: parts.streams.0,
+            counters: parts.streams.1,
         }));
+        let export = match &parts.config.tracing {
+            None => None,
+            Some(tracing) => {
+                let client = outbound::client(tracing.ca.as_deref()).map_err(StartError::Trust)?;
+                Some(traces::export(tracing.clone(), client, parts.spans, parts.exported))
+            }
+        };
         let (stop, stopped) = watch::channel(false);
         let (observations, asks) = (parts.observations, parts.asks);
+        let handle = runtime.handle().clone();
+        let served = Arc::clone(&api);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                if let Some(export) = export {
+                    runtime.spawn(export);
+                }
+                runtime.spawn(certificates);
                 runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));
                 let metrics = Arc::new(parts.metrics);
@@ -99,15 +123,24 @@ impl ControlThread {
                     let metrics = Arc::clone(&metrics);
                     runtime.spawn(metrics::serve(listener, metrics, stopped.clone()));
                 }
-                runtime.block_on(admin::serve(listeners, api, until(stopped)));
+                runtime.block_on(admin::serve(listeners, served, until(stopped)));
             })
             .map_err(StartError::Thread)?;
-        Ok(Self { admin, metrics: metrics_at, credential, stop, thread })
+        Ok(Self { admin, metrics: metrics_at, credential, api, runtime: handle, stop, thread })
     }
 
     /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         &self.admin
+    }
+
+    pub fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// Where background work of the control plane runs.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Where metrics are scraped, ports resolved.
@@ -130,12 +163,12 @@ impl ControlThread {
 type Credentials = (Vec<AdminToken>, Option<FirstCredentialSource>);
 
 /// The configured credentials, and where the first one comes from when none is configured.
-fn credentials(parts: &Parts<'_>) -> Result<Credentials, StartError> {
-    let mut tokens = parts.config.admin.tokens.clone();
-    if !tokens.is_empty() && parts.admin_token.is_none() {
+pub fn credentials(config: &Config, admin_token: Option<&str>) -> Result<Credentials, StartError> {
+    let mut tokens = config.admin.tokens.clone();
+    if !tokens.is_empty() && admin_token.is_none() {
         return Ok((tokens, None));
     }
-    let (token, source) = first_credential(&parts.config.admin.first_token, parts.admin_token)
+    let (token, source) = first_credential(&config.admin.first_token, admin_token)
         .map_err(|fault| StartError::AdminToken(fault.to_string()))?;
     tokens.push(token);
     Ok((tokens, Some(source)))

@@ -18,8 +18,14 @@ use super::{
 pub fn report(loaded: &Loaded) -> String {
     let Loaded { config, notes } = loaded;
     let mut out = format!("{} is valid.\n\n", config.path.display());
-    let listen: Vec<String> = config.server.listen.iter().map(Listen::url).collect();
-    let _ = writeln!(out, "  listen    {}", all(&listen));
+    let _ = writeln!(out, "  listen    {}", all(&addresses(config, false)));
+    let redirect = addresses(config, true);
+    if !redirect.is_empty() {
+        let _ = writeln!(out, "  redirect  {} to https", all(&redirect));
+    }
+    for line in aligned(&certificates(config)) {
+        let _ = writeln!(out, "  tls       {line}");
+    }
     let admin: Vec<String> = config.admin.listen.iter().map(Listen::url).collect();
     let _ = writeln!(out, "  admin     {}", all(&admin));
     let store = here(&config.store.path);
@@ -102,7 +108,9 @@ pub fn report_json(loaded: &Loaded) -> Value {
     json!({
         "valid": true,
         "file": config.path.display().to_string(),
-        "listen": listen(&config.server.listen),
+        "listen": addresses(config, false),
+        "redirect_from": addresses(config, true),
+        "certificates": certificates(config),
         "admin": listen(&config.admin.listen),
         "store": { "path": config.store.path.display().to_string(), "limit": config.store.limit },
         "issuers": issuers,
@@ -119,6 +127,23 @@ fn note(item: &Diagnostic, out: &mut String) {
     for more in item.detail.iter().chain(&item.help) {
         let _ = writeln!(out, "{indent}{more}");
     }
+}
+
+fn addresses(config: &Config, redirecting: bool) -> Vec<String> {
+    let listeners = config.listeners.iter().filter_map(|listener| {
+        let entrance = config.entrances.get(listener.entrance)?;
+        let wanted = entrance.redirect == redirecting;
+        wanted.then(|| listener.listen.url_of(entrance.scheme()))
+    });
+    listeners.collect()
+}
+
+/// For whom each certificate is, and until when.
+fn certificates(config: &Config) -> Vec<Vec<String>> {
+    let tls = config.entrances.iter().filter_map(|entrance| entrance.tls.as_ref());
+    let all = tls.flat_map(|tls| &tls.certificates);
+    all.map(|one| vec![show(&one.shown()), format!("until {}", one.facts.not_after.rfc3339())])
+        .collect()
 }
 
 fn all(list: &[String]) -> String {

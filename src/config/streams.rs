@@ -87,7 +87,7 @@ fn end(item: &Item<'_>, grace_max: Duration, may_keep: bool) -> Option<OnExpired
     if text.value == "keep" && may_keep {
         return Some(OnExpired::Keep);
     }
-    let grace = text.value.strip_prefix("grace:").and_then(|span| value::duration(span));
+    let grace = text.value.strip_prefix("grace:").and_then(value::duration);
     if let Some(grace) = grace.filter(|grace| *grace <= grace_max) {
         return Some(OnExpired::End { grace });
     }

@@ -146,7 +146,7 @@ impl Whole<'_, '_> {
             if seen.contains(&listen) && !is_any_port {
                 let message = format!("{} is listened on twice", listen.shown());
                 let diagnostic = Diagnostic::error(Code::Duplicate, message)
-                    .help("[server], [admin] and [metrics] need addresses of their own");
+                    .help("each [[listener]], [server], [admin] and [metrics] need addresses of their own");
                 let written = tables.iter().find_map(|(key, _)| {
                     self.root.table(key, key).get("listen").map(|item| item.span)
                 });
@@ -169,10 +169,11 @@ impl Whole<'_, '_> {
             Listen::Tcp(address) => !address.ip().is_loopback(),
             Listen::Unix(_) => false,
         });
-        if server.trusted_proxies.is_empty() && (uses_cookies || is_public) {
+        let is_plain = server.entrance.tls.is_none() && server.trusted_proxies.is_empty();
+        if is_plain && (uses_cookies || is_public) {
             let message = "listen is plain HTTP; cookies with Secure work only behind something \
                            that ends TLS";
-            let help = "list the proxy in front in `trusted_proxies`";
+            let help = "set `tls.certificates`, or list the proxy in front in `trusted_proxies`";
             let diagnostic = Diagnostic::note(Code::PlainHttp, message).help(help);
             self.root.reader.report_whole(diagnostic);
         }

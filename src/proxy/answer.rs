@@ -172,7 +172,7 @@ impl Rejection {
             }
             Self::ClaimUnfit(claim) => format!("claim {claim} cannot be a header"),
             Self::Upstream(fault) => fault.text().to_owned(),
-            Self::Cut(cause) => cause_text(*cause),
+            Self::Cut(cause) => cause.text(),
         }
     }
 
@@ -273,18 +273,6 @@ impl Shape {
     fn retry(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
-    }
-}
-
-fn cause_text(cause: Cause) -> String {
-    match cause {
-        Cause::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
-        Cause::KeyRemoved => "its key was removed while it was open".to_owned(),
-        Cause::Expired => "its token expired while it was open".to_owned(),
-        Cause::RouteChanged => "what is published now would not let it begin".to_owned(),
-        Cause::Operator => "an operator cut it".to_owned(),
-        Cause::Idle => "nothing moved for as long as the route allows".to_owned(),
-        Cause::Draining => "the gateway drains".to_owned(),
     }
 }
 

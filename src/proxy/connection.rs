@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+use base64::Engine as _;
 use http::HeaderValue;
 
-use crate::config::Limits;
+use crate::config::{IpNet, Limits};
 
 use super::io::Activity;
 
@@ -17,8 +18,13 @@ use super::io::Activity;
 pub struct Connection {
     pub peer: Option<IpAddr>,
     pub peer_text: HeaderValue,
-    /// The peer is a listed proxy: what it says of the client is believed.
-    pub trusted: bool,
+    trusted: Cell<bool>,
+    /// `https` where the connection has TLS, else `http`.
+    pub scheme: &'static str,
+    /// `Strict-Transport-Security` for its answers.
+    pub hsts: Option<HeaderValue>,
+    /// `Client-Cert` for the backend (RFC 9440).
+    pub client_cert: Option<HeaderValue>,
     activity: Arc<Activity>,
     busy: Cell<u32>,
     /// When it last became idle, and how many reads there had been.
@@ -32,16 +38,21 @@ pub struct Connection {
     close: Cell<bool>,
     /// Streams on it that were cut and have not seen it.
     cuts_unseen: Cell<u32>,
+    /// One answer after the other: a cut of one is the end of all.
+    in_turn: Cell<bool>,
     ended: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Connection {
-    pub(super) fn new(peer: Option<IpAddr>, trusted: bool, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(peer: Option<IpAddr>, activity: Arc<Activity>) -> Self {
         Self {
             peer,
             peer_text: peer_text(peer),
-            trusted,
+            trusted: Cell::new(false),
+            scheme: "http",
+            hsts: None,
+            client_cert: None,
             activity,
             busy: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
@@ -51,9 +62,30 @@ impl Connection {
             served: Cell::new(false),
             close: Cell::new(false),
             cuts_unseen: Cell::new(0),
+            in_turn: Cell::new(false),
             ended: Cell::new(false),
             waker: RefCell::new(None),
         }
+    }
+
+    /// The peer is a listed proxy: what it says of the client is believed.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted.get()
+    }
+
+    pub(super) fn trust(&self, proxies: &[IpNet]) {
+        let listed = |peer| proxies.iter().any(|net| net.contains(peer));
+        self.trusted.set(self.peer.is_some_and(listed));
+    }
+
+    /// The connection has TLS; `client` is the certificate that the client showed, in DER.
+    pub(super) fn secure(&mut self, hsts: Option<HeaderValue>, client: Option<&[u8]>) {
+        self.scheme = "https";
+        self.hsts = hsts;
+        self.client_cert = client.and_then(|der| {
+            let base64 = base64::engine::general_purpose::STANDARD.encode(der);
+            HeaderValue::try_from(format!(":{base64}:")).ok()
+        });
     }
 
     pub(super) fn begin_request(&self) {
@@ -84,7 +116,11 @@ impl Connection {
 
     /// A stream was cut, and the answer's body is not asked for because the client takes nothing.
     pub(super) fn has_unseen_cut(&self) -> bool {
-        self.cuts_unseen.get() > 0
+        self.in_turn.get() && self.cuts_unseen.get() > 0
+    }
+
+    pub(super) fn answer_in_turn(&self) {
+        self.in_turn.set(true);
     }
 
     /// The sweeper wants it closed.

@@ -3,20 +3,14 @@
 //! way is shared with another but the published state.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -25,19 +19,24 @@ use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
 use crate::telemetry::counters::{CoreCounters, Counters};
 use crate::telemetry::streams::Question;
+use crate::telemetry::trace::{CoreTracer, Tracer};
 use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
 use super::connection::Connection;
-use super::io::{ClientStream, Stream};
+use super::entrance::Entrance;
 use super::pool::Pool;
 use super::published::Published;
+use super::serve::serve;
 use super::streams::{self, Streams, Turn};
+use super::turnstile::Turnstile;
 use crate::desk::Desk;
 
 /// How often log lines are handed on and old connections looked for.
 const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SWEEP: u32 = 10;
+/// An RSA signature takes about a millisecond.
+const HANDSHAKES_PER_TURN: usize = 4;
 
 /// A connection that counts against the limit, for as long as this lives.
 pub struct Place(Arc<AtomicUsize>);
@@ -57,11 +56,15 @@ pub struct Core {
     pub(super) observer: CoreObserver,
     pub(super) desk: Desk,
     pub(super) counters: CoreCounters,
+    pub(super) tracer: CoreTracer,
     ids: RequestIds,
     pub(super) streams: Streams,
     draining: Cell<bool>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
+    /// TLS handshakes wait here for their turn.
+    pub(super) handshakes: Rc<Turnstile>,
+    pub(super) handshakes_failed: Cell<u64>,
 }
 
 /// The published state as one core holds it: counted without touching a line that other cores
@@ -77,7 +80,14 @@ impl std::ops::Deref for Snapshot {
 }
 
 /// A client that was accepted, on its way to a core.
-pub enum Accepted {
+pub struct Accepted {
+    pub socket: Socket,
+    /// That of its listener, as it was when the client came.
+    pub entrance: Arc<Entrance>,
+}
+
+/// Its socket.
+pub enum Socket {
     Tcp(std::net::TcpStream, IpAddr),
     Unix(std::os::unix::net::UnixStream),
 }
@@ -116,6 +126,7 @@ pub struct Shared {
     pub published: Arc<ArcSwap<Published>>,
     pub observer: Observer,
     pub counters: Counters,
+    pub tracer: Tracer,
     pub log: crate::telemetry::access::AccessLogWriter,
     /// For what a request must ask of the control plane.
     pub desk: Desk,
@@ -153,11 +164,14 @@ async fn run(
         observer: shared.observer.core_observer(),
         desk: shared.desk,
         counters: shared.counters.core_counters(),
+        tracer: shared.tracer.core_tracer(),
         ids: RequestIds::new(index),
         streams: Streams::new(index),
         draining: Cell::new(false),
         connections: RefCell::default(),
         open,
+        handshakes: Turnstile::new(HANDSHAKES_PER_TURN),
+        handshakes_failed: Cell::new(0),
     });
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -186,6 +200,7 @@ async fn run(
                 core.log.flush();
                 core.observer.report();
                 core.look_at_streams();
+                core.tracer.flush();
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
                     core.log.summarise(UnixMs::now());
                     core.sweep();
@@ -217,6 +232,21 @@ impl Core {
         self.ids.next()
     }
 
+    /// The place of a connection that the acceptor has counted already.
+    pub(super) fn placed(&self) -> Place {
+        Place(Arc::clone(&self.open))
+    }
+
+    /// From here the sweeper looks after it.
+    pub(super) fn watch(&self, connection: &Rc<Connection>) {
+        connection.trust(&self.published().trusted_proxies);
+        self.connections.borrow_mut().push(Rc::clone(connection));
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     /// A place for a connection that outlives its serving task, as a tunnel does.
     pub(super) fn place(&self) -> Place {
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -227,7 +257,7 @@ impl Core {
         match command {
             Command::Serve(accepted) => serve(self, accepted),
             Command::Changed(marks, at) => self.streams.changed(&marks, at),
-            Command::Republished => self.streams.republished(),
+            Command::Republished => self.republished(),
             Command::Ask(question) => self.streams.answer(question),
             Command::Drain => self.drain(),
         }
@@ -245,6 +275,15 @@ impl Core {
         self.streams.drain();
         for connection in self.connections.borrow().iter() {
             connection.wake();
+        }
+    }
+
+    /// Requests take what is published by themselves; what lasts longer than one is looked at here.
+    fn republished(&self) {
+        let published = self.published();
+        self.streams.republished();
+        for connection in self.connections.borrow().iter() {
+            connection.trust(&published.trusted_proxies);
         }
     }
 
@@ -271,74 +310,6 @@ impl Core {
             found.map_or(Duration::ZERO, |(_, timeout)| *timeout)
         });
     }
-}
-
-fn serve(core: &Rc<Core>, accepted: Accepted) {
-    let published = core.published();
-    let (stream, peer) = match accepted {
-        Accepted::Tcp(stream, peer) => {
-            (tokio::net::TcpStream::from_std(stream).map(Stream::Tcp), Some(peer.to_canonical()))
-        }
-        Accepted::Unix(stream) => {
-            (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None)
-        }
-    };
-    let Ok(stream) = stream else {
-        core.open.fetch_sub(1, Ordering::Relaxed);
-        return;
-    };
-    let (stream, activity) = ClientStream::new(stream);
-    let trusted =
-        peer.is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer)));
-    let connection = Rc::new(Connection::new(peer, trusted, activity));
-    core.connections.borrow_mut().push(Rc::clone(&connection));
-    tokio::task::spawn_local(drive(Rc::clone(core), connection, stream, published));
-}
-
-/// Serves the connection until it ends, is told to drain, or is closed by the sweeper.
-async fn drive(
-    core: Rc<Core>,
-    connection: Rc<Connection>,
-    stream: ClientStream,
-    published: Rc<Snapshot>,
-) {
-    let service = {
-        let (core, connection) = (Rc::clone(&core), Rc::clone(&connection));
-        service_fn(move |request| {
-            let answering = super::handle(Rc::clone(&core), Rc::clone(&connection), request);
-            async move { Ok::<_, std::convert::Infallible>(answering.await) }
-        })
-    };
-    let limits = &published.limits;
-    let mut serving = http1::Builder::new()
-        .max_headers(limits.header_count_max)
-        .max_header_size(limits.header_bytes_max)
-        .max_buf_size(limits.header_bytes_max.max(64 * 1024))
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    drop(published);
-    let mut told = false;
-    std::future::poll_fn(|context: &mut Context<'_>| {
-        if connection.is_to_close() {
-            return Poll::Ready(());
-        }
-        if core.draining.get() && !told {
-            told = true;
-            Pin::new(&mut serving).graceful_shutdown();
-        }
-        connection.watch(context);
-        // A connection that fails has nobody left to be told; its exchange has written its line.
-        let polled = Pin::new(&mut serving).poll(context).map(|_| ());
-        if polled.is_pending() && connection.has_unseen_cut() {
-            // The client takes nothing, so that nobody asked the body: it gets no more of it.
-            connection.abort();
-            return Poll::Ready(());
-        }
-        polled
-    })
-    .await;
-    connection.set_ended();
-    core.open.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Request ids: unique, short, without meaning. A random prefix per core and a counter.

@@ -66,14 +66,14 @@ impl<'r> Asked<'r> {
         connection: &Connection,
     ) -> Self {
         let forwarded = |name: &HeaderName| {
-            let value = headers.get(name).filter(|_| connection.trusted)?.as_bytes();
+            let value = headers.get(name).filter(|_| connection.is_trusted())?.as_bytes();
             value.split(|&byte| byte == b',').next().map(<[u8]>::trim_ascii)
         };
         let own = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
         let scheme = match forwarded(&X_FORWARDED_PROTO) {
             Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => "https",
             Some(_) => "http",
-            None => "http",
+            None => connection.scheme,
         };
         Self {
             method,

@@ -74,6 +74,9 @@ fn rewrite(
     let request = permit.request_mut();
     request.parts = parts;
     result?;
+    if let Some(value) = exchange.traceparent() {
+        request.parts.headers.insert(exchange::TRACEPARENT, value);
+    }
     frame(&mut request.parts.headers, &request.parts.method, &request.body);
     request.parts.version = Version::HTTP_11;
     if request.parts.uri.authority().is_some() {

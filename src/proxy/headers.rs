@@ -25,7 +25,8 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const HTTP: HeaderValue = HeaderValue::from_static("http");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
 /// Names that the backend trusts because we set them. A client's header that could be mistaken for
 /// one (`_` or `.` for `-`, any case) never gets through.
@@ -45,6 +46,9 @@ impl GuardedNames {
         self.0.iter().any(|guarded| looks_like(name, guarded))
     }
 }
+
+/// What tells the backend of the client's certificate (RFC 9440).
+pub const OF_CLIENT_CERT: [HeaderName; 2] = [CLIENT_CERT, CLIENT_CERT_CHAIN];
 
 /// `name` equals the normal form `guarded` when `_` and `.` are read as `-`.
 fn looks_like(name: &str, guarded: &str) -> bool {
@@ -101,7 +105,7 @@ pub fn prepare(
 ) -> Result<(), Rejection> {
     let headers = &mut parts.headers;
     let trailers_accepted = headers.contains_key(TE) && nominated_te_trailers(headers);
-    drop_foreign(headers, connection.trusted, &published.guarded);
+    drop_foreign(headers, connection.is_trusted(), &published.guarded);
     drop_credentials(headers, permit, published);
     if trailers_accepted {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -114,6 +118,9 @@ pub fn prepare(
     add_forwarded(headers, connection, published.forwarded);
     // The one that the log has: what a trusted proxy offered, if it was fit.
     headers.insert(X_REQUEST_ID, request_id.clone());
+    if let Some(certificate) = &connection.client_cert {
+        headers.insert(CLIENT_CERT, certificate.clone());
+    }
     if let Some(signed) = permit.signed() {
         add_identity(headers, permit.route(), signed)?;
     }
@@ -219,7 +226,7 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
         // Several lines are one list (RFC 9110 section 5.3): a proxy may add a line of its own below
         // that of its client.
         let mut chain = Vec::new();
-        for before in headers.get_all(&X_FORWARDED_FOR).iter().filter(|_| connection.trusted) {
+        for before in headers.get_all(&X_FORWARDED_FOR).iter().filter(|_| connection.is_trusted()) {
             chain.extend_from_slice(before.as_bytes());
             chain.extend_from_slice(b", ");
         }
@@ -228,7 +235,7 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
             HeaderValue::from_bytes(&chain).unwrap_or_else(|_| connection.peer_text.clone());
         headers.insert(X_FORWARDED_FOR, chain);
         if !headers.contains_key(&X_FORWARDED_PROTO) {
-            headers.insert(X_FORWARDED_PROTO, HTTP);
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(connection.scheme));
         }
         if let Some(host) = host.clone().filter(|_| !headers.contains_key(&X_FORWARDED_HOST)) {
             headers.insert(X_FORWARDED_HOST, host);
@@ -239,7 +246,7 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
         let peer = if peer.contains(':') { format!("\"[{peer}]\"") } else { peer.to_owned() };
         let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("");
         // The canonical request's Host holds no quote and no backslash (RFC 7239 section 4).
-        let element = format!("for={peer};host=\"{host}\";proto=http");
+        let element = format!("for={peer};host=\"{host}\";proto={}", connection.scheme);
         if let Ok(value) = HeaderValue::try_from(element) {
             headers.append(FORWARDED, value);
         }

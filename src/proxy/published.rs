@@ -10,7 +10,8 @@ use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
 use super::auth::Auth;
-use super::headers::GuardedNames;
+use super::entrance::Entrance;
+use super::headers::{self, GuardedNames};
 use super::route::{Route, RouteTable, Target};
 use super::streams::StreamPolicy;
 use super::upstream::{Addresses, Upstream};
@@ -18,6 +19,8 @@ use super::upstream::{Addresses, Upstream};
 /// See the module.
 pub struct Published {
     pub routes: RouteTable,
+    /// How connections begin, by listener.
+    pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
@@ -32,6 +35,8 @@ pub struct Published {
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
+    /// Of so many requests one has a span; 0: only where a trusted proxy wants it. `None`: none.
+    pub trace_sample: Option<u32>,
     pub log_sample: u32,
     pub log_repeats_max: u32,
     pub log_subject: bool,
@@ -86,15 +91,21 @@ pub fn compile(
             target,
         }))
     });
+    let entrances = Entrance::compile(config);
     let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
+    let asks_client = entrances.iter().any(|entrance| entrance.asks_client());
+    let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),
+        entrances,
         verifier,
         denylist,
         auth: Auth::compile(config, &carriers),
         carriers,
-        guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
+        guarded: Arc::new(GuardedNames::new(
+            identity.map(|(name, _)| name.clone()).chain(of_client),
+        )),
         trusted_proxies: config.server.trusted_proxies.clone(),
         external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,
@@ -102,6 +113,7 @@ pub fn compile(
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
+        trace_sample: config.tracing.as_ref().map(|tracing| tracing.sample),
         log_sample: config.log.sample,
         log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,

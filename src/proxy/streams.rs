@@ -76,6 +76,21 @@ impl Cause {
     }
 }
 
+impl Cause {
+    /// For operators.
+    pub fn text(self) -> String {
+        match self {
+            Self::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
+            Self::KeyRemoved => "its issuer takes it no more, or its key is gone".to_owned(),
+            Self::Expired => "its token expired while it was open".to_owned(),
+            Self::RouteChanged => "what is published now would not let it begin".to_owned(),
+            Self::Operator => "an operator cut it".to_owned(),
+            Self::Idle => "nothing moved for as long as the route allows".to_owned(),
+            Self::Draining => "the gateway drains".to_owned(),
+        }
+    }
+}
+
 /// What was asked for, so that new routes can be asked about it.
 #[derive(Clone, Debug)]
 pub struct Origin {

@@ -29,8 +29,6 @@ pub struct Signed {
     names: Names,
     token_id: TokenId,
     marks: Marks,
-    /// The verifier that made it; no other may take it from the cache.
-    pub(super) verifier: u64,
     /// The last key set in which its key was found.
     keys: AtomicU64,
     /// When a request last carried it, for the list of people. Milliseconds; a hint, not exact.
@@ -42,7 +40,6 @@ impl Signed {
     pub(super) fn new(
         token: Compact<'_>,
         signer: &Signer<'_>,
-        verifier: u64,
         by: &Fingerprinter,
     ) -> Result<Self, TokenFault> {
         let policy = &signer.issuer.policy;
@@ -83,7 +80,6 @@ impl Signed {
             names,
             token_id,
             marks,
-            verifier,
             keys: AtomicU64::new(signer.keys.id()),
             last_seen: AtomicI64::new(0),
         })

@@ -33,6 +33,8 @@ mod durability;
 
 // HTTP/1.1 in both directions: connections, bodies, trailers.
 mod proxying;
+// TLS towards clients.
+mod tls;
 // WebSocket handshakes.
 mod upgrades;
 // What is open when a token stops to count.
@@ -54,8 +56,12 @@ mod admin;
 mod logs;
 // What Prometheus scrapes.
 mod metrics;
+// Spans for a collector.
+mod traces;
 // SIGTERM.
 mod drain;
+// Another config while it runs.
+mod reload;
 // The config file, by way of the running program.
 mod config;
 // The command line.

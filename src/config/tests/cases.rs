@@ -38,6 +38,30 @@ const GENERAL: &[Case] = &[
     case(Code::WrongType, LISTEN, "listen = 8080", LISTEN),
     case(Code::WrongType, LISTEN, "reveal_reason = \"no\"", "reveal_reason = false"),
     case(Code::WrongType, LISTEN, "limits = 7", "limits = {}"),
+    case(
+        Code::NotOfThisListener,
+        "[[upstream]]",
+        "[[listener]]\nlisten = \"127.0.0.1:0\"\nmode = \"0660\"\n[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\nmode = \"0660\"\n[[upstream]]",
+    ),
+    case(
+        Code::NotOfThisListener,
+        "[[upstream]]",
+        "[[listener]]\nlisten = \"127.0.0.1:0\"\nipv6_only = false\n[[upstream]]",
+        "[[listener]]\nlisten = \"[::1]:0\"\nipv6_only = false\n[[upstream]]",
+    ),
+    case(
+        Code::BadSocketRights,
+        "[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\nmode = \"u+rw\"\n[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\nmode = \"0660\"\n[[upstream]]",
+    ),
+    case(
+        Code::BadSocketRights,
+        "[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\ngroup = \"no such group\"\n[[upstream]]",
+        "[[listener]]\nlisten = \"unix:p.sock\"\ngroup = \"0\"\n[[upstream]]",
+    ),
     case(Code::WrongType, LISTEN, "threads = \"two\"", "threads = 2"),
     case(Code::WrongType, AUDIENCES, "audiences = \"a\"", "audiences = [\"a\"]"),
     case(Code::WrongType, AUDIENCES, "audiences = [\"a\", 7]", "audiences = [\"a\", \"7\"]"),
@@ -58,7 +82,7 @@ const GENERAL: &[Case] = &[
     case(Code::UnknownKey, "[[upstream]]", "[admn]\n[[upstream]]", "[admin]\n[[upstream]]"),
     case(Code::Unsupported, KEYS, "keys = { jwks_url = \"https://id.example.com/keys\" }", KEYS),
     case(Code::Unsupported, KEYS, "keys = { discovery = true }", KEYS),
-    case(Code::Unsupported, LISTEN, "tls.certificates = []", LISTEN),
+    case(Code::MissingKey, LISTEN, "tls.certificates = []", LISTEN),
     case(Code::Unsupported, SERVERS, "servers = [\"https://a\"]", "servers = [\"http://a\"]"),
     case(
         Code::Unsupported,
@@ -483,8 +507,14 @@ fn each_notice_is_given_once_and_not_without_its_cause() {
 #[test]
 fn every_code_has_a_case() {
     let cases = [GENERAL, ISSUERS_AND_ROUTES, NOTICES].concat();
-    // The file itself, and the pod: they are no matter of a text.
-    let elsewhere = [Code::Unreadable, Code::OnePerPod];
+    // The file itself, the pod, and what is in certificates: they are no matter of a text.
+    let elsewhere = [
+        Code::Unreadable,
+        Code::OnePerPod,
+        Code::BadCertificate,
+        Code::CertificateDates,
+        Code::OpenPrivateKey,
+    ];
     for code in Code::ALL {
         assert!(
             elsewhere.contains(code) || cases.iter().any(|case| case.code == *code),

@@ -28,6 +28,8 @@ pub(super) enum Operation {
     ListStreams,
     ReadStream,
     CutStream,
+    Config,
+    Reload,
 }
 
 /// A row: method, path with at most one `{parameter}`, operation.
@@ -56,6 +58,8 @@ pub(super) const TABLE: &[Row] = &[
     (Method::GET, "/v1/streams/{id}", Operation::ReadStream),
     (Method::DELETE, "/v1/streams/{id}", Operation::CutStream),
     (Method::POST, "/v1/streams/{id}/cut", Operation::CutStream),
+    (Method::GET, "/v1/config", Operation::Config),
+    (Method::POST, "/v1/config/reload", Operation::Reload),
 ];
 
 /// Where a path and a method lead.

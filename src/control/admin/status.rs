@@ -14,6 +14,7 @@ use crate::denylist::Selector;
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
+use super::config;
 use super::create::{in_units, store_refused};
 use super::list::sees;
 use super::problem::Refused;
@@ -45,6 +46,7 @@ struct Status {
     /// Since the start, by cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     streams_cut: Option<BTreeMap<&'static str, u64>>,
+    config: serde_json::Value,
 }
 
 #[derive(Serialize)]
@@ -116,6 +118,7 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
         streams: whole.then_some(open.all),
         streams_by_kind: whole.then_some(open.by_kind),
         streams_cut: whole.then(|| streams::cut_by_cause(api)),
+        config: config::summary(&api.config.standing()),
     };
     Answer::json(StatusCode::OK, &status)
 }
@@ -125,6 +128,11 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
     if !api.is_ready() {
         let detail = "The gateway is not ready: it starts, or it drains.".to_owned();
         problems.push(Problem { code: "not_ready", severity: "page", detail });
+    }
+    let standing = api.config.standing();
+    if let Some(fault) = standing.last.as_ref().and_then(|last| last.fault.as_ref()) {
+        let detail = format!("The config was not reloaded: {fault}.");
+        problems.push(Problem { code: "config_reload_failed", severity: "ticket", detail });
     }
     let (count, limit) = (api.store.count(), api.store_limit);
     if is_near(count, limit) {

@@ -60,7 +60,7 @@ impl Streams {
         now: UnixMs,
     ) {
         stream.generation.set(self.generation.get());
-        let cause = match self.read_again(stream, published) {
+        let cause = match self.read_again(stream, published, now) {
             Ok(()) => match route_of(stream, published) {
                 Ok(route) => {
                     self.follow(stream, route, counters);
@@ -81,14 +81,14 @@ impl Streams {
 
     /// Its tokens as the issuers in force read them: other claims may be indexed, and the marks by
     /// which denials find it are others then.
-    fn read_again(&self, stream: &Stream, published: &Published) -> Result<(), Cause> {
+    fn read_again(&self, stream: &Stream, published: &Published, now: UnixMs) -> Result<(), Cause> {
         let verifier = &published.verifier;
         let (first, last) = (stream.held.first(), stream.held.last());
         let read = |token: &Option<Arc<Signed>>| {
-            token.as_ref().map(|token| verifier.read_again(token)).transpose()
+            token.as_ref().map(|token| verifier.read_again(token, now)).transpose()
         };
         let (Ok(new_first), Ok(new_last)) = (read(&first), read(&last)) else {
-            return Err(Cause::RouteChanged);
+            return Err(Cause::KeyRemoved);
         };
         if same(&first, &new_first) && same(&last, &new_last) {
             return Ok(());

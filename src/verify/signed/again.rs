@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use super::super::facts::{self, Names};
 use super::super::{Issuer, TokenFault, Verifier, policy};
 use super::{Identity, Marks, Signed};
+use crate::clock::UnixMs;
 
 impl Verifier {
     /// What is known of a token whose signature was verified under whatever was published then, by
-    /// the issuers, claims and keys in force. All rules are asked but those of time passing, which
+    /// the issuers and claims in force. All rules are asked but for its expiry and its key, which
     /// its holder asks for itself. The same token where nothing of its issuer has changed.
-    pub fn read_again(&self, signed: &Arc<Signed>) -> Result<Arc<Signed>, TokenFault> {
+    pub fn read_again(&self, signed: &Arc<Signed>, now: UnixMs) -> Result<Arc<Signed>, TokenFault> {
         let id = &signed.issuer.policy.id;
         let found = self.issuers().iter().find(|issuer| issuer.policy.id == *id);
         let issuer = found.ok_or_else(|| TokenFault::UnknownIssuer { iss: id.as_str().into() })?;
@@ -19,7 +20,7 @@ impl Verifier {
             return Ok(Arc::clone(signed));
         }
         let again = Arc::new(signed.under(issuer, self)?);
-        policy::check_but_for_time(&again)?;
+        policy::still(&again, now)?;
         Ok(again)
     }
 }
@@ -58,7 +59,6 @@ impl Signed {
             names,
             token_id: self.token_id.clone(),
             marks,
-            verifier: verifier.id(),
             // No set: whether its key is there is asked anew.
             keys: AtomicU64::new(u64::MAX),
             last_seen: AtomicI64::new(self.last_seen.load(Ordering::Relaxed)),

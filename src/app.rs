@@ -108,8 +108,8 @@ impl Gateway {
         let config = &loaded.config;
         let sockets = Sockets::default().after(&config.listeners).map_err(StartError::Bind)?;
         let (denylist, writer) = Denylist::new(Fingerprinter::random());
-        let store_options = store::Options { limit: config.store.limit };
-        let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
+        let limit = store::Options { limit: config.store.limit };
+        let store = Store::open(&config.store.path, &limit, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
         let mut addresses = proxy::Addresses::default();
         let published =

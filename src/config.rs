@@ -25,6 +25,8 @@ mod order;
 mod report;
 mod route;
 mod route_match;
+mod route_pattern;
+mod route_require;
 mod route_table;
 mod route_target;
 mod secrets;
@@ -54,6 +56,8 @@ pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
 pub use route_match::{Conditions, HeaderCondition};
+pub use route_pattern::{HostPattern, PathPattern};
+pub use route_require::{ClaimRule, ClaimTest, Requirements};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 pub use streams::{OnExpired, StreamRules};
 pub use traces::Tracing;
@@ -166,6 +170,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     pub connections_max: usize,
     pub token_bytes_max: usize,
+    /// Streams of one HTTP/2 connection at a time.
+    pub http2_streams_max: u32,
+    /// Requests that one HTTP/2 connection may give up in a second.
+    pub http2_resets_max: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -277,51 +285,6 @@ pub struct Route {
     pub line: usize,
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum HostPattern {
-    /// Lower case, without port.
-    Exact(String),
-    /// `*.example.com`: exactly one or more labels before `.example.com`; holds `.example.com`.
-    Suffix(String),
-    Any,
-}
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum PathPattern {
-    Exact(String),
-    /// By whole segments: `/api/` and `/api` match `/api` and everything below `/api/`.
-    Prefix(String),
-}
-
-impl HostPattern {
-    /// As it is written in the file.
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Exact(host) => host.clone(),
-            Self::Suffix(suffix) => format!("*{suffix}"),
-            Self::Any => "*".to_owned(),
-        }
-    }
-}
-
-impl PathPattern {
-    /// The path; an exact one begins with `=`.
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Exact(path) => format!("={path}"),
-            Self::Prefix(path) => path.clone(),
-        }
-    }
-
-    /// `/api` for `/api/`: patterns that match the same paths are equal.
-    pub fn normal(&self) -> Self {
-        match self {
-            Self::Exact(path) => Self::Exact(path.clone()),
-            Self::Prefix(path) => Self::Prefix(path.trim_end_matches('/').to_owned()),
-        }
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
     Required,
@@ -353,12 +316,4 @@ pub enum Forward {
     Pass,
     /// Whatever carried it, it goes on as `Authorization: Bearer`.
     Bearer,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Requirements {
-    /// All of these.
-    pub scopes: Vec<String>,
-    /// Since `auth_time`.
-    pub max_age: Option<Duration>,
 }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::cursor::show;
 use super::value::show_duration;
 use super::{
-    Access, Carrier, Config, Diagnostic, Forward, HeaderCondition, Issuer, Listen, Loaded, ORDER,
-    Route, ServerAddress, Target, ordered,
+    Access, Carrier, ClaimRule, Config, Diagnostic, Forward, HeaderCondition, Issuer, Listen,
+    Loaded, ORDER, Route, ServerAddress, Target, ordered,
 };
 
 /// For people.
@@ -96,6 +96,11 @@ pub fn report_json(loaded: &Loaded) -> Value {
                 "credentials": route.credentials.iter().map(carrier).collect::<Vec<_>>(),
                 "forward": forward(route.forward),
                 "scopes": route.require.scopes,
+                "scopes_any": route.require.scopes_any,
+                "audiences": route.require.audiences,
+                "type": route.require.typ,
+                "claims": route.require.claims.iter().map(ClaimRule::shown).collect::<Vec<_>>(),
+                "max_lifetime": route.require.max_lifetime.map(show_duration),
                 "max_age": route.require.max_age.map(show_duration),
                 "issuers": route.issuers,
                 "upstream": route.target.upstream(),
@@ -201,13 +206,7 @@ fn servers(config: &Config, route: &Route) -> Vec<String> {
 }
 
 fn needs(route: &Route) -> String {
-    let mut needs = Vec::new();
-    match route.require.scopes.as_slice() {
-        [] => {}
-        [one] => needs.push(format!("scope {one}")),
-        several => needs.push(format!("scopes {}", several.join(" "))),
-    }
-    needs.extend(route.require.max_age.map(|age| format!("login in {}", show_duration(age))));
+    let mut needs = route.require.shown();
     needs.extend(route.issuers.as_ref().map(|names| format!("issuer {}", names.join(" or "))));
     let cookies: Vec<String> = route.credentials.iter().map(carrier).collect();
     if route.access != Access::Public && route.credentials != [Carrier::Bearer] {

@@ -66,6 +66,9 @@ fn limits(table: &Table<'_>) -> Limits {
             TOKEN_BYTES_MAX as u64,
             256..=TOKEN_BYTES_MAX as u64,
         ),
+        http2_streams_max: u32::try_from(table.integer("http2_streams_max", 100, 1..=10_000))
+            .unwrap_or(1),
+        http2_resets_max: count("http2_resets_max", 200, 10..=100_000),
     };
     let smaller = limits.token_bytes_max.saturating_add(1024) > limits.header_bytes_max;
     if let (true, Some(item)) = (smaller, table.get("token_bytes_max")) {

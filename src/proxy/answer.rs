@@ -1,6 +1,8 @@
 //! Every answer of our own. One enum says why; one `match` turns it into status, code, challenge
 //! and text. The client learns no more than it may; the log line has the precise reason.
 
+mod fault;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -9,6 +11,8 @@ use http::{Response, StatusCode};
 
 use crate::denylist::Hit;
 use crate::verify::TokenFault;
+
+pub use fault::{BadRequest, UpstreamFault};
 
 use super::body::Body;
 use super::cross_site::CrossSite;
@@ -30,7 +34,16 @@ pub enum Rejection {
     Denied(Hit),
     /// A cookie, and another site made the browser send it.
     CrossSite(CrossSite),
-    ScopeMissing(Vec<String>),
+    ScopeMissing {
+        /// All that the route asks for: what a client has to request (RFC 6750 section 3).
+        needed: Vec<String>,
+        /// In words.
+        missing: String,
+    },
+    /// Genuine, and not for this route: of another audience, type or lifetime.
+    TokenNotTaken(String),
+    /// A claim that the route asks for is not there, or is something else.
+    ClaimUnmet(String),
     /// The login is older than the route's `max_age`, or the token does not say how old it is.
     TooOldLogin {
         max_age_s: u64,
@@ -44,45 +57,6 @@ pub enum Rejection {
     NotTrusted,
     /// Its token stopped to count while it waited for the answer.
     Cut(Cause),
-}
-
-/// What is wrong with the request itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BadRequest {
-    Connect,
-    Trace,
-    TargetForm,
-    HostMissing,
-    HostRepeated,
-    HostInvalid,
-    HostDisagrees,
-    PathBytes,
-    PathEscape,
-    PathDots,
-    /// Its readings select different routes.
-    PathRoutes,
-    /// The route rewrites it, and its readings would be rewritten differently.
-    PathRewrite,
-    Upgrade,
-    /// Another than exactly `chunked`.
-    TransferCoding,
-    /// More than one credential, or one that can be read as two (RFC 6750 section 2).
-    TwoCredentials,
-    AuthorizationForm,
-    /// The proxy in front does not tell which request it asks about.
-    ForwardedRequest,
-}
-
-/// What went wrong behind us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UpstreamFault {
-    Unreachable,
-    ConnectTimeout,
-    ResponseTimeout,
-    /// It closed or broke the protocol before an answer.
-    Broken,
-    /// It switched protocols without being asked, or to another one.
-    UnexpectedSwitch,
 }
 
 impl From<BadRequest> for Rejection {
@@ -119,6 +93,7 @@ struct Shape {
 /// begin each at zero.
 pub const CODES: &[&str] = &[
     "bad_request",
+    "claim_unmet",
     "draining",
     "no_route",
     "not_ready",
@@ -166,7 +141,9 @@ impl Rejection {
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
             Self::CrossSite(fault) => fault.reason().to_owned(),
-            Self::ScopeMissing(missing) => format!("scope missing: {}", missing.join(" ")),
+            Self::ScopeMissing { missing, .. } => format!("scope missing: {missing}"),
+            Self::TokenNotTaken(why) => format!("not a token for this route: {why}"),
+            Self::ClaimUnmet(rule) => format!("the route needs claim {rule}"),
             Self::TooOldLogin { max_age_s } => {
                 format!("login older than {max_age_s} s, or unknown")
             }
@@ -176,14 +153,19 @@ impl Rejection {
         }
     }
 
+    /// What the client may know, for those who say it in another form.
+    pub fn told(&self, policy: AnswerPolicy) -> (StatusCode, String) {
+        let shape = self.shape(policy);
+        (shape.status, shape.detail)
+    }
+
     fn shape(&self, policy: AnswerPolicy) -> Shape {
         match self {
             Self::BadRequest(fault) => {
                 let two =
                     matches!(fault, BadRequest::TwoCredentials | BadRequest::AuthorizationForm);
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
-                Shape::new(StatusCode::BAD_REQUEST, "bad_request", fault.text())
-                    .challenged(challenge)
+                Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
             Self::Method(allow) => {
@@ -216,8 +198,14 @@ impl Rejection {
                 let text = "Another site asked for this with your cookie";
                 Shape::new(StatusCode::FORBIDDEN, "cross_site", text)
             }
-            Self::ScopeMissing(missing) => {
-                let scopes = missing.join(" ");
+            Self::TokenNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::ClaimUnmet(_) => {
+                let text = "The token lacks a claim that is needed here";
+                Shape::new(StatusCode::FORBIDDEN, "claim_unmet", text)
+                    .challenged(Some(bearer("insufficient_scope", text)))
+            }
+            Self::ScopeMissing { needed, .. } => {
+                let scopes = needed.join(" ");
                 let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");
                 Shape::new(StatusCode::FORBIDDEN, "scope_missing", "The token lacks a scope")
                     .challenged(Some(challenge))
@@ -285,57 +273,6 @@ fn token_text(code: &str) -> &'static str {
         "token_expired" => "The token has expired",
         "token_not_yet_valid" => "The token is not valid yet",
         _ => INVALID,
-    }
-}
-
-impl BadRequest {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Connect => "CONNECT is not served here",
-            Self::Trace => "TRACE is not served here",
-            Self::TargetForm => "The request target must begin with a slash",
-            Self::HostMissing => "The Host header is missing",
-            Self::HostRepeated => "There is more than one Host header",
-            Self::HostInvalid => "The Host header is not a host",
-            Self::HostDisagrees => "The Host header and the request target disagree",
-            Self::PathBytes => "The request target holds bytes that must be escaped",
-            Self::PathEscape => "The path holds an escape that is malformed or ambiguous",
-            Self::PathDots => "The path holds a dot segment",
-            Self::PathRewrite => "The path can be read in more than one way to rewrite it",
-            Self::PathRoutes => "The path can be read in more than one way",
-            Self::Upgrade => "The WebSocket handshake is malformed",
-            Self::TransferCoding => "The only transfer coding served here is chunked",
-            Self::TwoCredentials => "There is more than one credential",
-            Self::AuthorizationForm => "The Authorization header is malformed",
-            Self::ForwardedRequest => "X-Forwarded-Method, -Host and -Uri must tell one request",
-        }
-    }
-}
-
-impl UpstreamFault {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Unreachable => "The backend cannot be reached",
-            Self::ConnectTimeout => "The backend did not accept a connection in time",
-            Self::ResponseTimeout => "The backend did not answer in time",
-            Self::Broken => "The backend closed the connection before it answered",
-            Self::UnexpectedSwitch => "The backend switched protocols without being asked",
-        }
-    }
-
-    fn code(self) -> &'static str {
-        match self {
-            Self::Unreachable => "upstream_unreachable",
-            Self::ConnectTimeout | Self::ResponseTimeout => "upstream_timeout",
-            Self::Broken | Self::UnexpectedSwitch => "upstream_broken",
-        }
-    }
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::Unreachable | Self::Broken | Self::UnexpectedSwitch => StatusCode::BAD_GATEWAY,
-            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
@@ -12,6 +13,7 @@ use http::HeaderValue;
 
 use crate::config::{IpNet, Limits};
 
+use super::h2::Guard;
 use super::io::Activity;
 
 /// See the module.
@@ -42,6 +44,13 @@ pub struct Connection {
     in_turn: Cell<bool>,
     ended: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// It speaks HTTP/2: each exchange is a stream of it.
+    multiplexed: Cell<bool>,
+    /// Streams whose client takes nothing.
+    stalled: RefCell<Vec<Rc<Guard>>>,
+    /// Exchanges that the client gave up since the last sweep.
+    resets: Cell<usize>,
+    resets_max: Cell<usize>,
 }
 
 impl Connection {
@@ -65,6 +74,10 @@ impl Connection {
             in_turn: Cell::new(false),
             ended: Cell::new(false),
             waker: RefCell::new(None),
+            multiplexed: Cell::new(false),
+            stalled: RefCell::default(),
+            resets: Cell::new(0),
+            resets_max: Cell::new(usize::MAX),
         }
     }
 
@@ -151,7 +164,35 @@ impl Connection {
         }
     }
 
+    /// From here it speaks HTTP/2.
+    pub(super) fn multiplex(&self, resets_max: usize) {
+        self.resets_max.set(resets_max);
+        self.multiplexed.set(true);
+        self.served.set(true);
+    }
+
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
+    }
+
+    /// The sweeper will ask it.
+    pub(super) fn list_stalled(&self, stream: &Rc<Guard>) {
+        self.stalled.borrow_mut().push(Rc::clone(stream));
+    }
+
+    /// An exchange was given up by the client before its answer was whole. Who does that all the
+    /// time makes us work for nothing (CVE-2023-44487).
+    pub(super) fn count_reset(&self) {
+        self.resets.set(self.resets.get() + 1);
+        if self.resets.get() > self.resets_max.get() && !self.ended.get() {
+            self.close.set(true);
+            self.wake();
+        }
+    }
+
     pub(super) fn examine(&self, now: Instant, limits: &Limits) {
+        self.resets.set(0);
+        self.stalled.borrow_mut().retain(|stream| stream.examine(now, limits.idle_timeout));
         if self.has_stalled(now, limits) {
             // What it has of the answer must not look whole.
             self.abort();
@@ -162,7 +203,8 @@ impl Connection {
             return;
         }
         let reading = self.activity.reads.load(Ordering::Relaxed) != self.idle_reads.get();
-        let too_slow = reading && {
+        // What an idle connection of HTTP/2 reads is pings and the like.
+        let too_slow = reading && !self.multiplexed.get() && {
             let since = self.head_since.get().unwrap_or(now);
             self.head_since.set(Some(since));
             now.duration_since(since) >= limits.header_timeout

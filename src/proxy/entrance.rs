@@ -14,6 +14,7 @@ use super::tls::{H2, Tls};
 /// See the module.
 pub struct Entrance {
     pub tls: Option<Tls>,
+    pub http2: bool,
     /// Every request is answered with its `https://` address, at this port.
     pub redirect: Option<u16>,
 }
@@ -24,6 +25,17 @@ pub struct Begun {
     pub activity: Arc<super::io::Activity>,
     pub peer: Option<IpAddr>,
     pub secure: Option<Secure>,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    Http1,
+    Http2,
+    /// The client's first bytes will say.
+    Either,
+    /// HTTP/1.1, and every answer leads to the encrypted listener at this port.
+    Redirect(u16),
 }
 
 /// What the handshake agreed on.
@@ -49,7 +61,8 @@ impl Entrance {
         });
         let port = config.server.redirect_port.or(port).unwrap_or(443);
         let entrances = config.entrances.iter().map(|entrance| Self {
-            tls: entrance.tls.as_ref().and_then(Tls::new),
+            tls: entrance.tls.as_ref().and_then(|tls| Tls::new(tls, entrance.http2)),
+            http2: entrance.http2,
             redirect: entrance.redirect.then_some(port),
         });
         entrances.map(Arc::new).collect()
@@ -58,6 +71,17 @@ impl Entrance {
     /// Whether a connection needs [`Self::begin`].
     pub fn is_plain(&self) -> bool {
         self.tls.is_none()
+    }
+
+    /// What a connection speaks after this handshake, or without any.
+    pub fn protocol(&self, secure: Option<&Secure>) -> Protocol {
+        match (self.redirect, secure) {
+            (Some(port), _) => Protocol::Redirect(port),
+            (None, Some(secure)) if secure.http2 => Protocol::Http2,
+            (None, Some(_)) => Protocol::Http1,
+            (None, None) if self.http2 => Protocol::Either,
+            (None, None) => Protocol::Http1,
+        }
     }
 
     /// Clients may show a certificate.

@@ -2,6 +2,7 @@
 //! is begun before anything can fail and ends, with its line, when the answer's body has ended or
 //! the client is gone, whichever way the request went.
 
+mod http2;
 mod lasting;
 mod telling;
 
@@ -27,6 +28,7 @@ use super::body::Body;
 use super::connection::Connection;
 use super::core::{Core, Place};
 use super::credential::Verified;
+use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::route::Route;
 use super::streams::{Cause, Stream};
@@ -63,6 +65,10 @@ pub struct Exchange {
     /// Headers of the request by which routes select, for as long as it is a stream.
     selected_by: HeaderMap,
     place: Option<Place>,
+    /// Of its HTTP/2 stream.
+    guard: Option<Rc<Guard>>,
+    /// The answer's last byte was handed on.
+    ended: bool,
 }
 
 impl Exchange {
@@ -103,6 +109,8 @@ impl Exchange {
             stream: None,
             selected_by: HeaderMap::new(),
             place: None,
+            guard: connection.is_multiplexed().then(Guard::current).flatten(),
+            ended: false,
         })
     }
 
@@ -184,7 +192,9 @@ impl Exchange {
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)
-            | Rejection::ScopeMissing(_)
+            | Rejection::ScopeMissing { .. }
+            | Rejection::TokenNotTaken(_)
+            | Rejection::ClaimUnmet(_)
             | Rejection::TooOldLogin { .. }
             | Rejection::Cut(_)
             | Rejection::ClaimUnfit(_) => Verdict::Refused,
@@ -202,7 +212,10 @@ impl Exchange {
     }
 
     /// Hands itself to the answer, whose end is the exchange's end.
-    pub fn attach(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
+    pub fn attach(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
+        if self.guard.is_some() {
+            self.adapt(&mut response);
+        }
         self.status = response.status().as_u16();
         let (parts, body) = response.into_parts();
         self.became_stream(&parts.headers, &body);
@@ -217,6 +230,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.guard.is_some() {
+            self.leave_http2();
+        }
         self.end_stream();
         self.connection.end_request();
         let duration = self.started.elapsed();

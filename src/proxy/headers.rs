@@ -194,17 +194,11 @@ fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Pu
             Some(Carrier::Cookie(name)) if forward == Forward::Pass => Some(name),
             _ => None,
         };
-        let ours: Vec<String> = published
-            .carriers
-            .cookies
-            .iter()
-            .filter(|name| Some(*name) != kept_cookie)
-            .cloned()
-            .collect();
+        let ours = &published.carriers.cookies;
         let kept: Vec<HeaderValue> = headers
             .get_all(COOKIE)
             .iter()
-            .filter_map(|value| cookie::without(value, &ours))
+            .filter_map(|value| cookie::without(value, ours, kept_cookie.map(String::as_str)))
             .collect();
         headers.remove(COOKIE);
         for value in kept {

@@ -82,7 +82,7 @@ pub fn compile(
             forward: route.forward,
             identity: route.identity.clone(),
             require: route.require.clone(),
-            issuers: route.issuers.clone(),
+            issuers: route.issuers.clone().map(|names| names.into_iter().collect()),
             streams: Arc::new(StreamPolicy::new(
                 Arc::from(route.name.as_str()),
                 &selecting,

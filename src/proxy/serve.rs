@@ -15,8 +15,10 @@ use hyper_util::rt::TokioIo;
 
 use super::connection::Connection;
 use super::core::{Accepted, Core, Place, Snapshot, Socket};
-use super::entrance::{Begun, Entrance};
+use super::entrance::{Begun, Entrance, Protocol};
+use super::h2;
 use super::io::{ClientStream, Rewound, Stream};
+use super::sniff;
 
 /// Serves what the acceptor handed over, in a task of its own.
 pub fn serve(core: &Rc<Core>, accepted: Accepted) {
@@ -34,8 +36,8 @@ pub fn serve(core: &Rc<Core>, accepted: Accepted) {
     if entrance.is_plain() {
         let (stream, activity) = ClientStream::plain(Rewound::new(stream));
         let connection = Connection::new(peer, activity);
-        let redirect = entrance.redirect;
-        tokio::task::spawn_local(drive(core, connection, stream, published, redirect, place));
+        let protocol = entrance.protocol(None);
+        tokio::task::spawn_local(drive(core, connection, stream, published, protocol, place));
     } else {
         tokio::task::spawn_local(begin(core, stream, peer, published, entrance, place));
     }
@@ -53,26 +55,38 @@ async fn begin(
     let Ok(begun) = entrance.begin(&core, stream, peer).await else { return };
     let Begun { stream, activity, peer, secure } = begun;
     let mut connection = Connection::new(peer, activity);
+    let protocol = entrance.protocol(secure.as_ref());
     if let (Some(secure), Some(tls)) = (secure, &entrance.tls) {
         connection.secure(tls.hsts.clone(), secure.client.as_deref());
     }
-    let redirect = entrance.redirect;
-    drive(core, connection, stream, published, redirect, place).await;
+    drive(core, connection, stream, published, protocol, place).await;
 }
 
 async fn drive(
     core: Rc<Core>,
     connection: Connection,
-    stream: ClientStream,
+    mut stream: ClientStream,
     published: Rc<Snapshot>,
-    redirect: Option<u16>,
+    protocol: Protocol,
     _place: Place,
 ) {
     let connection = Rc::new(connection);
     core.watch(&connection);
-    match redirect {
-        None => http1(&core, &connection, stream, published).await,
-        Some(port) => redirecting(&core, &connection, stream, published, port).await,
+    let protocol = match protocol {
+        Protocol::Either => match sniff::is_http2(&core, &connection, &mut stream).await {
+            Some(true) => Some(Protocol::Http2),
+            Some(false) => Some(Protocol::Http1),
+            None => None,
+        },
+        known @ (Protocol::Http1 | Protocol::Http2 | Protocol::Redirect(_)) => Some(known),
+    };
+    match protocol {
+        Some(Protocol::Http1) => http1(&core, &connection, stream, published).await,
+        Some(Protocol::Http2) => h2::serve(&core, &connection, stream, published).await,
+        Some(Protocol::Redirect(port)) => {
+            redirecting(&core, &connection, stream, published, port).await;
+        }
+        Some(Protocol::Either) | None => {}
     }
     connection.set_ended();
 }
@@ -127,7 +141,7 @@ fn builder(published: &Snapshot) -> http1::Builder {
 }
 
 /// Until it ends or is closed by the sweeper; a drain is told to it once, by `shut`.
-async fn until_ended<F: Future>(
+pub async fn until_ended<F: Future>(
     core: &Core,
     connection: &Connection,
     serving: F,

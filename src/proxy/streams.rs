@@ -159,6 +159,11 @@ impl Stream {
         self.cause.get()
     }
 
+    /// It is to end, and has not yet.
+    pub fn is_cut(&self) -> bool {
+        self.cause.get().is_some() && self.state.get() != State::Ended
+    }
+
     pub fn kind(&self) -> StreamKind {
         self.kind.get()
     }

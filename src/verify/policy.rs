@@ -45,7 +45,7 @@ pub(super) fn typ(typ: Option<&str>, policy: &Policy) -> Result<(), TokenFault> 
 }
 
 /// RFC 7515 section 4.1.9: any case, and `application/` may be left out.
-fn same_media_type(one: &str, other: &str) -> bool {
+pub(super) fn same_media_type(one: &str, other: &str) -> bool {
     fn bare(text: &str) -> &str {
         const PREFIX: &str = "application/";
         match text.split_at_checked(PREFIX.len()) {

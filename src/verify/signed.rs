@@ -14,7 +14,7 @@ use crate::token::{Claims, Compact};
 
 use super::facts::{self, Names, Times};
 use super::signer::Signer;
-use super::{Issuer, Policy, TokenFault};
+use super::{Issuer, Policy, TokenFault, policy};
 
 /// See the module. Shared by the cache and by the requests that carry the token.
 pub struct Signed {
@@ -138,6 +138,16 @@ impl Signed {
     /// How a denial names this token: its `jti`, or the SHA-256 of its signing input.
     pub fn token_id(&self) -> &TokenId {
         &self.token_id
+    }
+
+    /// `aud`; empty where it is absent.
+    pub fn audiences(&self) -> &[String] {
+        &self.audiences
+    }
+
+    /// Its `typ` header is this media type (RFC 7515 section 4.1.9).
+    pub fn is_type(&self, wanted: &str) -> bool {
+        self.typ.as_ref().is_some_and(|typ| policy::same_media_type(typ, wanted))
     }
 
     pub fn issued_at(&self) -> Option<UnixMs> {

@@ -33,7 +33,7 @@ servers = ["http://127.0.0.1:3000"]
 [[route]]
 path = "/"
 headers = {}
-require = {}
+require = { claims = [{ claim = "a", equals = 1 }] }
 upstream = "app"
 [[route]]
 path = "/a"
@@ -104,6 +104,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "route.redirect",
         "route.require",
         "route.streams",
+        "route.require.claims",
     ];
     for table in tables {
         documented.extend(rows(table).into_iter().map(|key| format!("{table}.{key}")));

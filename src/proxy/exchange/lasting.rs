@@ -33,6 +33,7 @@ impl Exchange {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         self.stream = Some(Rc::clone(&stream));
+        self.guarded(&stream);
         Some(stream)
     }
 
@@ -58,8 +59,13 @@ impl Exchange {
     /// connection until then. One that nobody in particular opened can be cut as well: its route
     /// may change, and the gateway may end.
     pub fn switched(&mut self) -> Option<Rc<Stream>> {
-        self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-        self.place = Some(self.core.place());
+        self.ended = true;
+        if self.guard.is_none() {
+            self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+            self.place = Some(self.core.place());
+        } else {
+            self.status = StatusCode::OK.as_u16();
+        }
         if self.stream.is_none() {
             let published = self.core.published();
             let named = |name: &Arc<str>| {
@@ -125,7 +131,8 @@ impl Exchange {
             stream.farewell().map_or(Parting::Go, |farewell| farewell.part(cause, reveal));
         if matches!(parting, Parting::Go) {
             // An event that was said must not be overtaken by a reset.
-            if !stream.farewell().is_some_and(|farewell| farewell.was_said()) {
+            let said = stream.farewell().is_some_and(|farewell| farewell.was_said());
+            if !said && self.guard.is_none() {
                 self.connection.abort();
             }
             stream.told(&self.core.counters);

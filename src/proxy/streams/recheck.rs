@@ -10,7 +10,7 @@ use crate::verify::{Signed, Verifier};
 
 use super::super::published::Published;
 use super::super::route::{Route, Wanted};
-use super::super::{canonical, credential, permit};
+use super::super::{canonical, credential, requirements};
 use super::turns::{SLICE, Task};
 use super::{Cause, Stream, Streams};
 
@@ -144,7 +144,7 @@ fn route_of<'p>(stream: &Stream, published: &'p Published) -> Result<Option<&'p 
             let taken = credential::issuer_taken(route, &token);
             // How old the login may be was asked when it began.
             let permitted =
-                taken.and_then(|()| permit::requirements(&token, route, stream.opened_at));
+                taken.and_then(|()| requirements::check(&token, route, stream.opened_at));
             permitted.map(|()| Some(route)).map_err(|_| Cause::RouteChanged)
         }
     }

@@ -381,6 +381,7 @@ fn routes(question: &RouteQuestion<'_>) -> RouteReport {
         refused_before: None,
         refused_after: short.then_some(RouteRefusal { status: 403, code: "scope_missing" }),
         scopes,
+        scopes_any: Vec::new(),
     }
 }
 

@@ -129,7 +129,6 @@ impl Gateway {
             desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
-        streams::tell_of_changes(&denylist, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
@@ -140,6 +139,7 @@ impl Gateway {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
             store: store.clone(),
+            streams: (streams::of(&denylist, &cores), shared.counters.clone()),
             denylist,
             published: Arc::clone(&published),
             observations,
@@ -147,7 +147,6 @@ impl Gateway {
             ready: Arc::clone(&ready),
             desk: Arc::clone(&desk),
             metrics,
-            streams: (streams::of(&cores), shared.counters.clone()),
             spans,
             exported,
         })?;

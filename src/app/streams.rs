@@ -12,7 +12,7 @@ use crate::telemetry::streams::{Ask, Question};
 
 /// A change of the table reaches the open streams: the store's thread calls this after the table
 /// and before it acknowledges.
-pub fn tell_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
+fn tell_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
     let cores = weak(cores);
     denylist.listen(Box::new(move |marks| {
         let (marks, at): (Arc<[Fingerprint]>, _) = (marks.into(), Instant::now());
@@ -22,8 +22,9 @@ pub fn tell_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
     }));
 }
 
-/// Asks the cores about their streams.
-pub fn of(cores: &[CoreHandle]) -> Arc<OpenStreams> {
+/// From here changes reach the streams of these cores, which can be asked about them.
+pub fn of(denylist: &Denylist, cores: &[CoreHandle]) -> Arc<OpenStreams> {
+    tell_of_changes(denylist, cores);
     let ask =
         |core| -> Ask { Box::new(move |question: Question| tell(&core, Command::Ask(question))) };
     Arc::new(OpenStreams::new(weak(cores).into_iter().map(ask).collect()))

@@ -21,12 +21,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-
 use crate::clock::UnixMs;
-use crate::config::{Listen, Loaded};
+use crate::config::{self, Listen, Loaded};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::config::{Desk, Trigger};
+use crate::control::keys::KeyRing;
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
 use crate::control::traces::Exported;
@@ -46,7 +45,7 @@ use reload::ReloadThread;
 use signals::Asked;
 use watch::Watch;
 
-pub(crate) use compile::publish;
+pub(crate) use compile::{publish, unfetched};
 
 pub use live::Source;
 pub use signals::Signals;
@@ -107,13 +106,10 @@ impl Gateway {
         let watch = Watch::of(loaded.notes.named.clone());
         let config = &loaded.config;
         let sockets = Sockets::default().after(&config.listeners).map_err(StartError::Bind)?;
-        let (denylist, writer) = Denylist::new(Fingerprinter::random());
-        let limit = store::Options { limit: config.store.limit };
-        let store = Store::open(&config.store.path, &limit, writer, Arc::clone(&denylist))
-            .map_err(StartError::Store)?;
+        let (store, denylist) = open_store(&config.store).map_err(StartError::Store)?;
+        let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
         let mut addresses = proxy::Addresses::default();
-        let published =
-            Arc::new(ArcSwap::from_pointee(compile::publish(config, &denylist, &mut addresses)));
+        let published = compile::publish_first(config, &denylist, &keys, &mut addresses);
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
@@ -134,17 +130,18 @@ impl Gateway {
         let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
         let desk = Arc::new(desk);
         let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };
-        let metrics = told.metrics(&store, &denylist, &desk);
+        let metrics = told.metrics(&store, &denylist, &desk, &keys);
         let control = ControlThread::start(Parts {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
             store: store.clone(),
-            streams: (streams::of(&denylist, &cores), shared.counters.clone()),
+            streams: (streams::of(&denylist, &keys, &cores), shared.counters.clone()),
             denylist,
             published: Arc::clone(&published),
             observations,
             asks,
             ready: Arc::clone(&ready),
+            keys: Arc::clone(&keys),
             desk: Arc::clone(&desk),
             metrics,
             spans,
@@ -155,6 +152,7 @@ impl Gateway {
         let connections_max = config.server.limits.connections_max;
         let acceptor = Acceptor::spawn(sockets.listening(&entrances), targets, connections_max)
             .map_err(StartError::Thread)?;
+        keys.run(control.runtime().clone());
         let mut tasks = Tasks::new(control.runtime().clone());
         tasks.settle(background::wanted(config, &published.load_full()));
         let (listen, urls) = (sockets.addresses(), sockets.urls(&entrances));
@@ -164,6 +162,7 @@ impl Gateway {
             fixed,
             published,
             addresses,
+            keys,
             cores: cores.iter().map(|core| core.commands.downgrade()).collect(),
             sockets,
             acceptor,
@@ -259,6 +258,13 @@ impl Gateway {
         }
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
     }
+}
+
+fn open_store(config: &config::Store) -> Result<(Store, Arc<Denylist>), store::StoreError> {
+    let (denylist, writer) = Denylist::new(Fingerprinter::random());
+    let options = store::Options { limit: config.limit };
+    let store = Store::open(&config.path, &options, writer, Arc::clone(&denylist))?;
+    Ok((store, denylist))
 }
 
 fn open(cores: &[CoreHandle]) -> usize {

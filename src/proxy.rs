@@ -25,6 +25,7 @@ mod grpc;
 mod h2;
 mod headers;
 mod io;
+mod nudge;
 mod path;
 mod permit;
 mod pool;
@@ -49,6 +50,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use entrance::Entrance;
+pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
 pub use upstream::{Addresses, Upstream};
 
@@ -124,7 +126,7 @@ async fn pass(
     let route = published.routes.select(&request)?;
     exchange.routed(route);
     let credential = credential::present(&request, route, &published)?;
-    let token = credential::verify(credential, route, &published, now)?;
+    let token = credential::verify(core, credential, route, &published, now).await?;
     exchange.verified(token.as_ref());
     let permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {

@@ -14,6 +14,7 @@ use crate::control::admin::{
     self, AdminListener, Api, FirstCredentialSource, Settings, first_credential,
 };
 use crate::control::config::Desk;
+use crate::control::keys::KeyRing;
 use crate::control::metrics::{self, Metrics};
 use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
@@ -43,6 +44,7 @@ pub struct Parts<'c> {
     pub observations: mpsc::Receiver<Observations>,
     pub asks: Asks,
     pub ready: Arc<AtomicBool>,
+    pub keys: Arc<KeyRing>,
     pub desk: Arc<Desk>,
     pub metrics: Metrics,
     /// Whom to ask about open streams, and who counts them.
@@ -97,6 +99,7 @@ impl ControlThread {
             ready: parts.ready,
             open_streams: parts.streams.0,
             counters: parts.streams.1,
+            keys: Arc::clone(&parts.keys),
         }));
         let export = match &parts.config.tracing {
             None => None,

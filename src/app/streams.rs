@@ -5,26 +5,28 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::WeakUnboundedSender;
 
+use crate::control::keys::KeyRing;
 use crate::control::streams::OpenStreams;
 use crate::denylist::{Denylist, Fingerprint};
 use crate::proxy::core::{Command, CoreHandle};
 use crate::telemetry::streams::{Ask, Question};
 
 /// A change of the table reaches the open streams: the store's thread calls this after the table
-/// and before it acknowledges.
-fn tell_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
+/// and before it acknowledges. The ring of keys does so for keys that are gone.
+fn announcer(cores: &[CoreHandle]) -> Box<dyn Fn(Vec<Fingerprint>) + Send + Sync> {
     let cores = weak(cores);
-    denylist.listen(Box::new(move |marks| {
+    Box::new(move |marks| {
         let (marks, at): (Arc<[Fingerprint]>, _) = (marks.into(), Instant::now());
         for core in &cores {
             tell(core, Command::Changed(Arc::clone(&marks), at));
         }
-    }));
+    })
 }
 
 /// From here changes reach the streams of these cores, which can be asked about them.
-pub fn of(denylist: &Denylist, cores: &[CoreHandle]) -> Arc<OpenStreams> {
-    tell_of_changes(denylist, cores);
+pub fn of(denylist: &Denylist, keys: &KeyRing, cores: &[CoreHandle]) -> Arc<OpenStreams> {
+    denylist.listen(announcer(cores));
+    keys.listen(announcer(cores));
     let ask =
         |core| -> Ask { Box::new(move |question: Question| tell(&core, Command::Ask(question))) };
     Arc::new(OpenStreams::new(weak(cores).into_iter().map(ask).collect()))

@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use super::help;
 
+mod allowlist;
 mod many;
 
+pub use allowlist::{RawAdd, RawRegistration, RawRegistrations};
 pub use many::{RawAudit, RawExchange};
 
 #[derive(Parser, Debug)]
@@ -97,6 +99,9 @@ pub enum RawCommand {
     /// Open WebSockets, event streams, gRPC: list, cut one
     #[command(after_help = help::STREAMS)]
     Streams(Box<super::streams::Streams>),
+    /// What passes of issuers in allowlist mode: list, add, remove
+    #[command(after_help = help::REGISTRATIONS, args_conflicts_with_subcommands = true)]
+    Registrations(Box<RawRegistrations>),
     /// Who denied and took back what, when and why
     #[command(after_help = help::AUDIT)]
     Audit(RawAudit),

@@ -113,6 +113,10 @@ codes! {
     BadRedirect = 103,
     /// A condition that a client can get around to a route that asks for less.
     WayAround = 104,
+    /// Keys over plain HTTP from another machine.
+    InsecureKeys = 110,
+    BadIssuerUrl = 111,
+    BadAuthorities = 112,
     /// What becomes of a stream is not said as it must be.
     BadStreamEnd = 130,
     BadCloseCode = 131,

@@ -23,6 +23,7 @@ mod guard;
 mod handle;
 mod idempotency;
 mod json;
+mod keys;
 mod lines;
 mod list;
 mod listener;
@@ -34,6 +35,7 @@ mod plan;
 mod problem;
 mod query;
 mod record;
+mod registrations;
 mod selecting;
 mod serve;
 mod status;
@@ -55,6 +57,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock::UnixMs;
 use crate::config::AdminToken;
 use crate::control::config::Desk;
+use crate::control::keys::KeyRing;
 use crate::control::people::{People, Refusals};
 use crate::control::store::Store;
 use crate::control::streams::OpenStreams;
@@ -112,6 +115,7 @@ pub struct Parts {
     pub ready: Arc<AtomicBool>,
     pub open_streams: Arc<OpenStreams>,
     pub counters: Counters,
+    pub keys: Arc<KeyRing>,
 }
 
 /// All that the endpoints need.
@@ -128,6 +132,7 @@ pub struct Api {
     ready: Arc<AtomicBool>,
     open_streams: Arc<OpenStreams>,
     counters: Counters,
+    keys: Arc<KeyRing>,
     started_at: UnixMs,
     throttle: Throttle,
     remembered: Remembered,
@@ -150,6 +155,7 @@ impl Api {
             ready: parts.ready,
             open_streams: parts.open_streams,
             counters: parts.counters,
+            keys: parts.keys,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
             remembered: Remembered::default(),
@@ -176,6 +182,14 @@ impl Api {
     }
 
     fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.ready.load(Ordering::Acquire) && self.can_verify()
+    }
+
+    /// Some issuer has a key, or none is configured. One of several whose keys are missing answers
+    /// 503 for its own tokens; it must not take the others out of service.
+    fn can_verify(&self) -> bool {
+        let verifier = self.verifier();
+        let mut issuers = verifier.issuers().iter();
+        issuers.len() == 0 || issuers.any(|issuer| !issuer.keys.load().is_empty())
     }
 }

@@ -139,6 +139,7 @@ impl Rejection {
             Self::TokenMissing => "no credential".to_owned(),
             Self::Token(fault) => fault.detail(),
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
+            Self::Denied(hit) if hit.is_absence() => "not registered".to_owned(),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
             Self::CrossSite(fault) => fault.reason().to_owned(),
             Self::ScopeMissing { missing, .. } => format!("scope missing: {missing}"),
@@ -187,12 +188,15 @@ impl Rejection {
                 Shape::new(StatusCode::UNAUTHORIZED, "token_missing", "A token is needed")
                     .challenged(Some("Bearer".to_owned()))
             }
-            Self::Token(TokenFault::KeysAbsent) => {
+            Self::Token(TokenFault::KeysAbsent { .. }) => {
                 Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Keys are not loaded yet")
                     .retry(5)
             }
             Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
             Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::Denied(hit) if hit.is_absence() => {
+                Shape::bad_token(policy, "token_not_registered", "The token is not registered")
+            }
             Self::Denied(_) => Shape::bad_token(policy, "token_revoked", "The token was revoked"),
             Self::CrossSite(_) => {
                 let text = "Another site asked for this with your cookie";

@@ -80,6 +80,7 @@ impl Cause {
     /// For operators.
     pub fn text(self) -> String {
         match self {
+            Self::Denied(hit) if hit.is_absence() => "its registration ended while open".to_owned(),
             Self::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
             Self::KeyRemoved => "its issuer takes it no more, or its key is gone".to_owned(),
             Self::Expired => "its token expired while it was open".to_owned(),

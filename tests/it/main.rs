@@ -20,10 +20,14 @@ mod claims;
 mod credentials;
 // What another site makes a browser send.
 mod cross_site;
+// Keys that are fetched, and what their server may do to us.
+mod key_sources;
 // What the gateway answers itself: me, log out, the verdict for another proxy.
 mod auth_endpoints;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
+// Issuers of which only registered sessions and tokens pass.
+mod allowlist;
 // Revoke, block and undo as people use them.
 mod acts;
 // Batch, export and import through the command line.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::super::facts::{self, Names};
-use super::super::{Issuer, TokenFault, Verifier, policy};
+use super::super::{Issuer, Mode, TokenFault, Verifier, policy};
 use super::{Identity, Marks, Signed};
 use crate::clock::UnixMs;
 
@@ -44,6 +44,7 @@ impl Signed {
                 claims: indexed.collect(),
                 issued_at: self.times.issued_at,
                 version: names.version,
+                must_be_registered: policy.mode == Mode::Allowlist,
             },
             verifier.fingerprinter(),
         );

@@ -22,6 +22,7 @@ fn all() -> Vec<Refused> {
         Refused::NoSuchRequest,
         Refused::NoSuchStream { id: "st_1".to_owned() },
         Refused::CoresBusy,
+        Refused::NoSuchRegistration { id: "dn_1".into() },
         Refused::MethodNotAllowed { allow: "POST".to_owned() },
         Refused::BodyTooLarge { limit_bytes: 65_536 },
         Refused::NotJson,
@@ -36,6 +37,7 @@ fn all() -> Vec<Refused> {
         Refused::BodyTimeout,
         Refused::BodyBroken,
         Refused::InvalidDenial(fault.clone()),
+        Refused::InvalidRegistration(fault.clone()),
         Refused::InvalidBody(fault.clone()),
         Refused::InvalidQuery(fault),
         Refused::InvalidCursor,
@@ -66,6 +68,7 @@ fn all() -> Vec<Refused> {
             | Refused::NoSuchRequest
             | Refused::NoSuchStream { .. }
             | Refused::CoresBusy
+            | Refused::NoSuchRegistration { .. }
             | Refused::MethodNotAllowed { .. }
             | Refused::BodyTooLarge { .. }
             | Refused::NotJson
@@ -80,6 +83,7 @@ fn all() -> Vec<Refused> {
             | Refused::BodyTimeout
             | Refused::BodyBroken
             | Refused::InvalidDenial(_)
+            | Refused::InvalidRegistration(_)
             | Refused::InvalidBody(_)
             | Refused::InvalidQuery(_)
             | Refused::InvalidCursor

@@ -32,7 +32,8 @@ use crate::telemetry::Sighting;
 use crate::telemetry::counters::Counters;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
-    Check, ClaimNames, Issuer, Missing, Policy, SignatureCache, Signed, VerifiedToken, Verifier,
+    Check, ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Signed, VerifiedToken,
+    Verifier,
 };
 
 pub const MAIN: &str = "https://id.example.com/";
@@ -212,6 +213,10 @@ impl Bed {
             ready: Arc::clone(&ready),
             open_streams: Arc::new(OpenStreams::new(Vec::new())),
             counters: Counters::default(),
+            keys: crate::control::keys::KeyRing::new(
+                std::path::Path::new("nowhere"),
+                denylist.fingerprinter().clone(),
+            ),
         }));
         let socket = place.path().join("admin.sock");
         let tcp = bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
@@ -325,6 +330,7 @@ fn tokens() -> Vec<AdminToken> {
 fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
     let claim = |name: &str| ClaimPath::parse(name).unwrap();
     let policy = Policy {
+        mode: Mode::default(),
         name: name.to_owned(),
         id: IssuerId::new(iss),
         iss: Some(iss.to_owned()),

@@ -122,6 +122,7 @@ impl Refused {
     }
 
     /// For people.
+    #[expect(clippy::too_many_lines, reason = "a table: one row for each refusal")]
     pub fn detail(&self) -> String {
         match self {
             Self::MalformedJson { line, column, what } => {

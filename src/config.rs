@@ -24,9 +24,11 @@ mod metrics;
 mod order;
 mod report;
 mod route;
+mod route_limits;
 mod route_match;
 mod route_pattern;
 mod route_require;
+mod route_rewrite;
 mod route_table;
 mod route_target;
 mod secrets;
@@ -56,9 +58,11 @@ pub use log::{AccessFormat, AccessLog, Log, LogFormat};
 pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
+pub use route_limits::RouteLimits;
 pub use route_match::{Conditions, HeaderCondition};
 pub use route_pattern::{HostPattern, PathPattern};
 pub use route_require::{ClaimRule, ClaimTest, Requirements};
+pub use route_rewrite::{HeaderRules, Rewrite};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 pub use streams::{OnExpired, StreamRules};
 pub use traces::Tracing;
@@ -170,6 +174,8 @@ pub struct Limits {
     /// An idle keep-alive connection is closed after this.
     pub idle_timeout: Duration,
     pub connections_max: usize,
+    /// Requests in flight, shared evenly between the threads.
+    pub requests_max: usize,
     pub token_bytes_max: usize,
     /// Streams of one HTTP/2 connection at a time.
     pub http2_streams_max: u32,
@@ -284,6 +290,10 @@ pub struct Route {
     /// How its streams end.
     pub streams: StreamRules,
     pub target: Target,
+    pub limits: RouteLimits,
+    pub rewrite: Option<Rewrite>,
+    pub request_headers: HeaderRules,
+    pub response_headers: HeaderRules,
     /// Line in the file, for `check`.
     pub line: usize,
 }

@@ -13,6 +13,7 @@ mod auth;
 mod body;
 mod canonical;
 mod claim_header;
+mod client_body;
 mod connection;
 mod cookie;
 pub mod core;
@@ -29,11 +30,14 @@ mod nudge;
 mod path;
 mod permit;
 mod pool;
+mod proxy_protocol;
 mod published;
 mod redirect;
 mod requirements;
+mod rewrite;
 pub mod route;
 mod route_index;
+mod route_load;
 mod serve;
 mod sniff;
 mod static_answer;
@@ -43,7 +47,9 @@ mod tunnel;
 mod turnstile;
 mod upstream;
 
+use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{Request, Response};
@@ -54,7 +60,7 @@ pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
 pub use upstream::{Addresses, Upstream};
 
-use self::answer::Rejection;
+use self::answer::{Rejection, UpstreamFault};
 use self::body::Body;
 use self::connection::Connection;
 use self::core::Core;
@@ -109,6 +115,9 @@ async fn pass(
 ) -> Result<Answer, Rejection> {
     let now = exchange.now();
     let published = core.published();
+    if core.requests.get() > published.requests_max {
+        return Err(Rejection::Overloaded);
+    }
     if exchange.is_over_http2() {
         h2::check(request.headers(), &published.limits)?;
     }
@@ -125,6 +134,9 @@ async fn pass(
     }
     let route = published.routes.select(&request)?;
     exchange.routed(route);
+    if let Some(load) = &route.load {
+        exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
+    }
     let credential = credential::present(&request, route, &published)?;
     let token = credential::verify(core, credential, route, &published, now).await?;
     exchange.verified(token.as_ref());
@@ -143,20 +155,40 @@ async fn answer_to(
     core: &Rc<Core>,
     connection: &Connection,
     exchange: &mut Exchange,
-    permit: permit::Permit<'_>,
+    mut permit: permit::Permit<'_>,
     published: &Published,
 ) -> Result<Answer, Rejection> {
     match &permit.route().target {
         Target::Upstream(upstream) => {
-            forward::send(core, connection, exchange, permit, upstream, published).await
+            let limits = &permit.route().limits;
+            let watch = permit.request_mut().body.limit(limits)?;
+            let sending = forward::send(core, connection, exchange, permit, upstream, published);
+            match watch {
+                None => within(limits.timeout, sending).await,
+                Some(watch) => watch.unless_exceeded(within(limits.timeout, sending)).await,
+            }
         }
         Target::Answer(answer) => {
             exchange.answered();
-            Ok(Answer::Response(static_answer::fixed(answer, exchange)))
+            Ok(Answer::Response(static_answer::fixed(answer, &permit, exchange)))
         }
         Target::Redirect(redirect) => {
             exchange.answered();
-            static_answer::redirect(redirect, permit, exchange).map(Answer::Response)
+            static_answer::redirect(redirect, &permit, exchange).map(Answer::Response)
         }
+    }
+}
+
+/// Not longer than the route gives it.
+async fn within(
+    timeout: Option<Duration>,
+    sending: impl Future<Output = Result<Answer, Rejection>>,
+) -> Result<Answer, Rejection> {
+    match timeout {
+        None => sending.await,
+        Some(timeout) => match tokio::time::timeout(timeout, sending).await {
+            Ok(result) => result,
+            Err(_) => Err(UpstreamFault::ResponseTimeout.into()),
+        },
     }
 }

@@ -113,6 +113,7 @@ codes! {
     BadRedirect = 103,
     /// A condition that a client can get around to a route that asks for less.
     WayAround = 104,
+    BadRewrite = 105,
     /// Keys over plain HTTP from another machine.
     InsecureKeys = 110,
     BadIssuerUrl = 111,

@@ -48,6 +48,12 @@ pub enum Rejection {
     TooOldLogin {
         max_age_s: u64,
     },
+    /// Its body is larger than the route takes.
+    BodyTooLarge,
+    /// Its body did not come whole in time.
+    BodyTooSlow,
+    /// More requests are in flight than the gateway, or the route, takes.
+    Overloaded,
     /// A claim that the backend is to get as a header cannot be one.
     ClaimUnfit(String),
     Upstream(UpstreamFault),
@@ -93,10 +99,13 @@ struct Shape {
 /// begin each at zero.
 pub const CODES: &[&str] = &[
     "bad_request",
+    "body_timeout",
+    "body_too_large",
     "claim_unmet",
     "draining",
     "no_route",
     "not_ready",
+    "overloaded",
     "route_changed",
     "scope_missing",
     "stream_ended",
@@ -112,6 +121,10 @@ pub const CODES: &[&str] = &[
 ];
 
 const INVALID: &str = "The token is not valid";
+const LARGE: &str = "The body is too large";
+const SLOW: &str = "The body did not come in time";
+const FULL: &str = "Too many requests are in flight";
+const UNMET: &str = "The token lacks a claim that is needed here";
 
 impl Rejection {
     pub fn status(&self) -> StatusCode {
@@ -132,6 +145,9 @@ impl Rejection {
     pub fn reason(&self) -> String {
         match self {
             Self::BadRequest(fault) => fault.text().to_owned(),
+            Self::BodyTooLarge => "the body is larger than body_bytes_max".to_owned(),
+            Self::BodyTooSlow => "the body did not come within body_timeout".to_owned(),
+            Self::Overloaded => "requests_max are in flight".to_owned(),
             Self::NoRoute => "no route matches host and path".to_owned(),
             Self::Method(allow) => format!("served here: {allow}"),
             Self::Desk(fault) => fault.reason().to_owned(),
@@ -168,6 +184,13 @@ impl Rejection {
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
                 Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }
+            Self::BodyTooLarge => {
+                Shape::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", LARGE)
+            }
+            Self::BodyTooSlow => Shape::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", SLOW),
+            Self::Overloaded => {
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", FULL).retry(1)
+            }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
             Self::Method(allow) => {
                 let text = "This method is not served here";
@@ -203,11 +226,8 @@ impl Rejection {
                 Shape::new(StatusCode::FORBIDDEN, "cross_site", text)
             }
             Self::TokenNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::ClaimUnmet(_) => {
-                let text = "The token lacks a claim that is needed here";
-                Shape::new(StatusCode::FORBIDDEN, "claim_unmet", text)
-                    .challenged(Some(bearer("insufficient_scope", text)))
-            }
+            Self::ClaimUnmet(_) => Shape::new(StatusCode::FORBIDDEN, "claim_unmet", UNMET)
+                .challenged(Some(bearer("insufficient_scope", UNMET))),
             Self::ScopeMissing { needed, .. } => {
                 let scopes = needed.join(" ");
                 let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");
@@ -224,22 +244,7 @@ impl Rejection {
             }
             Self::ClaimUnfit(_) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Upstream(fault) => Shape::new(fault.status(), fault.code(), fault.text()),
-            Self::Cut(Cause::Denied(hit)) => Self::Denied(*hit).shape(policy),
-            Self::Cut(Cause::RouteChanged) => Shape::new(
-                StatusCode::FORBIDDEN,
-                "route_changed",
-                "What was asked for is no longer served so",
-            ),
-            Self::Cut(Cause::Operator | Cause::Idle) => {
-                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "stream_ended", "The stream was ended")
-            }
-            Self::Cut(Cause::KeyRemoved) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::Cut(Cause::Expired) => {
-                Shape::bad_token(policy, "token_expired", token_text("token_expired"))
-            }
-            Self::Cut(Cause::Draining) => {
-                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The gateway goes away")
-            }
+            Self::Cut(cause) => cut(*cause, policy),
         }
     }
 }
@@ -265,6 +270,26 @@ impl Shape {
     fn retry(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
+    }
+}
+
+/// What a request or an answer that was cut comes to, where it can still be said.
+fn cut(cause: Cause, policy: AnswerPolicy) -> Shape {
+    match cause {
+        Cause::Denied(hit) => Rejection::Denied(hit).shape(policy),
+        Cause::KeyRemoved => Shape::bad_token(policy, "token_invalid", INVALID),
+        Cause::Expired => Shape::bad_token(policy, "token_expired", token_text("token_expired")),
+        Cause::RouteChanged => Shape::new(
+            StatusCode::FORBIDDEN,
+            "route_changed",
+            "What was asked for is no longer served so",
+        ),
+        Cause::Operator | Cause::Idle => {
+            Shape::new(StatusCode::SERVICE_UNAVAILABLE, "stream_ended", "The stream was ended")
+        }
+        Cause::Draining => {
+            Shape::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The gateway goes away")
+        }
     }
 }
 

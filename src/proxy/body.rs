@@ -12,6 +12,7 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::client_body::{ClientBody, ClientBodyError};
 use super::exchange::Exchange;
 use super::headers::{self, GuardedNames};
 use super::pool::Lease;
@@ -191,7 +192,7 @@ impl HttpBody for Body {
 pub struct RequestBody(Option<Upload>);
 
 struct Upload {
-    body: Incoming,
+    body: ClientBody,
     guarded: Arc<GuardedNames>,
     moved: Moved,
 }
@@ -210,7 +211,7 @@ impl Moved {
 
 impl RequestBody {
     /// A body that has ended is none at all, so that the request can be repeated.
-    pub(super) fn new(body: Incoming, guarded: &Arc<GuardedNames>) -> Self {
+    pub(super) fn new(body: ClientBody, guarded: &Arc<GuardedNames>) -> Self {
         let upload = |body| Upload { body, guarded: Arc::clone(guarded), moved: Moved::default() };
         Self((!body.is_end_stream()).then(|| upload(body)))
     }
@@ -231,12 +232,12 @@ impl RequestBody {
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ClientBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         match &mut self.0 {
             None => Poll::Ready(None),
             Some(Upload { body, guarded, moved }) => {

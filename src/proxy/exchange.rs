@@ -31,6 +31,7 @@ use super::credential::Verified;
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::route::Route;
+use super::route_load::Ticket;
 use super::streams::{Cause, Stream};
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -65,6 +66,7 @@ pub struct Exchange {
     /// Headers of the request by which routes select, for as long as it is a stream.
     selected_by: HeaderMap,
     place: Option<Place>,
+    ticket: Option<Ticket>,
     /// Of its HTTP/2 stream.
     guard: Option<Rc<Guard>>,
     /// The answer's last byte was handed on.
@@ -78,6 +80,7 @@ impl Exchange {
         request: &Request<Incoming>,
     ) -> Box<Self> {
         connection.begin_request();
+        core.requests.set(core.requests.get() + 1);
         let headers = request.headers();
         let offered = connection.is_trusted().then(|| offered_id(headers)).flatten();
         Box::new(Self {
@@ -109,6 +112,7 @@ impl Exchange {
             stream: None,
             selected_by: HeaderMap::new(),
             place: None,
+            ticket: None,
             guard: connection.is_multiplexed().then(Guard::current).flatten(),
             ended: false,
         })
@@ -133,6 +137,11 @@ impl Exchange {
     /// The header that makes the upstream's span a child of ours.
     pub fn traceparent(&self) -> Option<HeaderValue> {
         self.trace.as_ref()?.header()
+    }
+
+    /// It counts against its route until it ends.
+    pub fn enter(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
     }
 
     pub fn routed(&mut self, route: &Route) {
@@ -192,6 +201,9 @@ impl Exchange {
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)
+            | Rejection::BodyTooLarge
+            | Rejection::BodyTooSlow
+            | Rejection::Overloaded
             | Rejection::ScopeMissing { .. }
             | Rejection::TokenNotTaken(_)
             | Rejection::ClaimUnmet(_)
@@ -235,6 +247,7 @@ impl Drop for Exchange {
         }
         self.end_stream();
         self.connection.end_request();
+        self.core.requests.set(self.core.requests.get().saturating_sub(1));
         let duration = self.started.elapsed();
         self.core.counters.ended(
             self.route.as_deref(),

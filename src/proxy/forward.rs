@@ -16,6 +16,7 @@ use crate::config::UpstreamHost;
 
 use super::answer::{Rejection, UpstreamFault};
 use super::body::{Body, Moved, RequestBody};
+use super::client_body::ClientBody;
 use super::connection::Connection;
 use super::core::Core;
 use super::exchange::{self, Exchange};
@@ -23,6 +24,7 @@ use super::headers;
 use super::permit::Permit;
 use super::pool::Lease;
 use super::published::Published;
+use super::rewrite;
 use super::tunnel::{Answer, Tunnel};
 use super::upstream::{self, Server, Upstream};
 
@@ -39,12 +41,17 @@ pub async fn send(
     published: &Published,
 ) -> Result<Answer, Rejection> {
     let websocket = permit.request_mut().websocket;
+    let route = permit.route();
     rewrite(&mut permit, connection, published, exchange, websocket)?;
     let switch = websocket.then(|| take_upgrade(&mut permit.request_mut().parts));
     let started = Instant::now();
     let (response, lease) = deliver(core, permit, upstream, published).await?;
     exchange.upstream_took(&upstream.name, started, response.status());
-    answer(response, lease, switch, exchange)
+    let mut answer = answer(response, lease, switch, exchange)?;
+    if let Answer::Response(response) = &mut answer {
+        rewrite::apply(&route.response_headers, response.headers_mut());
+    }
+    Ok(answer)
 }
 
 /// The client's half of a connection that may be switched.
@@ -71,11 +78,15 @@ fn rewrite(
         exchange.request_id(),
         websocket,
     );
+    let route = permit.route();
     let request = permit.request_mut();
     request.parts = parts;
     result?;
     if let Some(value) = exchange.traceparent() {
         request.parts.headers.insert(exchange::TRACEPARENT, value);
+    }
+    if let Some(rewrite) = &route.rewrite {
+        rewrite::target(&mut request.parts.uri, rewrite)?;
     }
     frame(&mut request.parts.headers, &request.parts.method, &request.body);
     request.parts.version = Version::HTTP_11;
@@ -88,7 +99,7 @@ fn rewrite(
 
 /// Framing that we compute ourselves where hyper would leave it out: an empty body of a method that
 /// has one, and a GET whose body has no known length.
-fn frame(headers: &mut HeaderMap, method: &Method, body: &Incoming) {
+fn frame(headers: &mut HeaderMap, method: &Method, body: &ClientBody) {
     if body.is_end_stream() {
         if matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -14,6 +14,7 @@ use super::entrance::Entrance;
 use super::headers::{self, GuardedNames};
 use super::nudge::Nudges;
 use super::route::{Route, RouteTable, Target};
+use super::route_load::RouteLoad;
 use super::streams::StreamPolicy;
 use super::upstream::{Addresses, Upstream};
 
@@ -35,6 +36,8 @@ pub struct Published {
     pub external_origins: Vec<String>,
     pub forwarded: Forwarded,
     pub limits: Limits,
+    /// Requests in flight on one core.
+    pub requests_max: usize,
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
@@ -93,6 +96,11 @@ pub fn compile(
                 &route.streams,
             )),
             target,
+            limits: route.limits,
+            load: route.limits.requests_max.map(RouteLoad::new),
+            rewrite: route.rewrite.clone(),
+            request_headers: route.request_headers.clone(),
+            response_headers: route.response_headers.clone(),
         }))
     });
     let entrances = Entrance::compile(config);
@@ -115,6 +123,7 @@ pub fn compile(
         external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,
         limits: config.server.limits.clone(),
+        requests_max: share(config),
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
@@ -123,6 +132,16 @@ pub fn compile(
         log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,
     }
+}
+
+/// A core's share of the requests in flight: connections are spread evenly, too.
+fn share(config: &Config) -> usize {
+    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = match config.server.threads {
+        0 => available(),
+        threads => threads,
+    };
+    config.server.limits.requests_max.div_ceil(threads)
 }
 
 impl Carriers {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::{
-    Access, Carrier, Conditions, Forward, HostPattern, PathPattern, Redirect, Requirements,
-    StaticAnswer, specificity,
+    Access, Carrier, Conditions, Forward, HeaderRules, HostPattern, PathPattern, Redirect,
+    Requirements, Rewrite, RouteLimits, StaticAnswer, specificity,
 };
 use crate::token::ClaimPath;
 
@@ -16,6 +16,7 @@ use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
 use super::path;
 use super::route_index::HostIndex;
+use super::route_load::RouteLoad;
 use super::streams::StreamPolicy;
 use super::upstream::Upstream;
 
@@ -35,6 +36,11 @@ pub struct Route {
     /// How its streams end.
     pub streams: Arc<StreamPolicy>,
     pub target: Target,
+    pub limits: RouteLimits,
+    pub load: Option<Arc<RouteLoad>>,
+    pub rewrite: Option<Rewrite>,
+    pub request_headers: HeaderRules,
+    pub response_headers: HeaderRules,
 }
 
 /// Who answers.

@@ -39,8 +39,12 @@ mod durability;
 mod proxying;
 // TLS towards clients.
 mod tls;
+// Whose connection a proxy in front passes on.
+mod proxy_protocol;
 // HTTP/2 towards clients.
 mod http2;
+// WebSockets as streams of it.
+mod http2_websocket;
 // gRPC calls.
 mod grpc;
 // WebSocket handshakes.
@@ -53,6 +57,10 @@ mod faults;
 mod requirements;
 // Which route a request gets, and routes that answer by themselves.
 mod routing;
+// What a route changes on the way: path and headers.
+mod rewriting;
+// How much and how long: bodies, answers, requests in flight.
+mod limits;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.

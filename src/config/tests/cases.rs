@@ -386,6 +386,48 @@ const ISSUERS_AND_ROUTES: &[Case] = &[
         "redirect = { to = \"https://$host/\" }\nhost = \"a.example.com\"\n[[route]]\npath = \"/b\"\nupstream = \"app\"",
     ),
     case(
+        Code::BadRewrite,
+        PATH,
+        "path = \"/api\"\nrewrite = { strip_prefix = \"/ap\" }",
+        "path = \"/api\"\nrewrite = { strip_prefix = \"/api/\" }",
+    ),
+    case(
+        Code::Exclusive,
+        PATH,
+        "path = \"/\"\nrewrite = { replace = \"/x\", add_prefix = \"/y\" }",
+        "path = \"/\"\nrewrite = { replace = \"/x\" }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nrequest_headers = { set = { Host = \"a\" } }",
+        "path = \"/\"\nrequest_headers = { set = { X-Host = \"a\" } }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nrequest_headers = { set = { X-A = \"a\\r\\nHost: b\" } }",
+        "path = \"/\"\nrequest_headers = { set = { X-A = \"a\" } }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nidentity = { X-Auth-Subject = \"sub\" }\nrequest_headers = { add = { x_auth_subject = \"root\" } }",
+        "path = \"/\"\nidentity = { X-Auth-Subject = \"sub\" }\nrequest_headers = { add = { x_auth = \"root\" } }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nresponse_headers = { remove = [\"Content_Length\"] }",
+        "path = \"/\"\nresponse_headers = { remove = [\"Server\"] }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nrequest_headers = { remove = [\"X-Forwarded-For\"] }",
+        "path = \"/\"\nrequest_headers = { remove = [\"X-Debug\"] }",
+    ),
+    case(
         Code::BadRedirect,
         TO,
         "redirect = { to = \"/x\", status = 305 }\n[[route]]\npath = \"/b\"\nupstream = \"app\"",

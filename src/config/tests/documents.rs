@@ -33,6 +33,9 @@ servers = ["http://127.0.0.1:3000"]
 [[route]]
 path = "/"
 headers = {}
+rewrite = { add_prefix = "/x" }
+request_headers = {}
+response_headers = {}
 require = { claims = [{ claim = "a", equals = 1 }] }
 upstream = "app"
 [[route]]
@@ -100,6 +103,9 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "issuer.keys.secrets.KID",
         "upstream",
         "route",
+        "route.rewrite",
+        "route.request_headers",
+        "route.response_headers",
         "route.answer",
         "route.redirect",
         "route.require",

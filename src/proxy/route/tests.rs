@@ -27,6 +27,11 @@ fn route(host: &HostPattern, path: &PathPattern, conditions: Conditions) -> Arc<
             &crate::config::StreamRules::default(),
         )),
         target: Target::Answer(answer),
+        limits: RouteLimits::default(),
+        load: None,
+        rewrite: None,
+        request_headers: HeaderRules::default(),
+        response_headers: HeaderRules::default(),
     })
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
+use crate::control;
 use crate::control::admin::{
     self, AdminListener, Api, FirstCredentialSource, Settings, first_credential,
 };
@@ -29,6 +30,7 @@ use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::trace::Span;
+use crate::upstreams;
 
 use super::explain::route_explainer;
 use super::{StartError, certificates};
@@ -80,6 +82,8 @@ impl ControlThread {
             UnixMs::now(),
         ));
         let refusals = Arc::new(Refusals::default());
+        let groups = Arc::clone(&parts.published);
+        let upstreams: upstreams::Source = Arc::new(move || groups.load().groups());
         let published = Arc::clone(&parts.published);
         let certificates = certificates::watch(Arc::clone(&parts.published));
         let sessions = Sessions::new(parts.store.clone(), {
@@ -115,6 +119,7 @@ impl ControlThread {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                runtime.spawn(control::upstreams::watch(upstreams));
                 if let Some(export) = export {
                     runtime.spawn(export);
                 }

@@ -30,6 +30,7 @@ use super::core::{Core, Place};
 use super::credential::Verified;
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
+use super::retry::Occupied;
 use super::route::Route;
 use super::route_load::Ticket;
 use super::streams::{Cause, Stream};
@@ -66,6 +67,8 @@ pub struct Exchange {
     /// Headers of the request by which routes select, for as long as it is a stream.
     selected_by: HeaderMap,
     place: Option<Place>,
+    /// What it takes of its upstream's limits, until it ends.
+    occupied: Occupied,
     ticket: Option<Ticket>,
     /// Of its HTTP/2 stream.
     guard: Option<Rc<Guard>>,
@@ -112,6 +115,7 @@ impl Exchange {
             stream: None,
             selected_by: HeaderMap::new(),
             place: None,
+            occupied: Occupied::default(),
             ticket: None,
             guard: connection.is_multiplexed().then(Guard::current).flatten(),
             ended: false,
@@ -186,6 +190,10 @@ impl Exchange {
         self.upstream = Some(took);
         self.added = Some(sent_at.duration_since(self.started));
         self.core.counters.upstream_answered(upstream, status.as_u16(), took);
+    }
+
+    pub fn occupy(&mut self, occupied: Occupied) {
+        self.occupied = occupied;
     }
 
     pub fn reject(&mut self, rejection: &Rejection) {

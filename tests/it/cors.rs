@@ -4,6 +4,9 @@ use crate::support::{Answer, Gateway, Issuer, Setup, Upstream};
 
 const APP: &str = "https://app.example.com";
 
+/// Path, headers, body.
+type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], &'c [u8]);
+
 struct Scene {
     issuer: Issuer,
     upstream: Upstream,
@@ -124,7 +127,7 @@ fn an_options_request_that_is_no_preflight_needs_its_token() {
     ]);
     let method = ("Access-Control-Request-Method", "GET");
     let origin = ("Origin", APP);
-    let cases: [(&str, &[(&str, &str)], &[u8]); 8] = [
+    let cases: [Case<'_>; 8] = [
         ("/", &[origin], b""),
         ("/", &[method], b""),
         ("/", &[origin, origin, method], b""),

@@ -82,6 +82,8 @@ mod metrics;
 mod traces;
 // SIGTERM.
 mod drain;
+// Under a service manager.
+mod systemd;
 // Another config while it runs.
 mod reload;
 // The config file, by way of the running program.

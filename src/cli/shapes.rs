@@ -1,6 +1,8 @@
 //! What the admin API answers, as far as the command line shows it. Members that are absent stay
 //! empty, so that an older or a newer gateway can be read too.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -132,6 +134,7 @@ pub struct Outcome {
     pub durable: Option<bool>,
     pub replicas: Option<Replicas>,
     pub streams_cut: Option<u64>,
+    pub streams_by_kind: BTreeMap<String, u64>,
     pub tokens_seen: Option<u64>,
     pub tokens_pass_from: Option<Time>,
 }

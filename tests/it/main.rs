@@ -93,5 +93,7 @@ mod cli;
 
 // Programs that nobody here wrote, as clients and backends.
 mod clients;
+// Other proxies that ask the gateway for its verdict.
+mod forward_auth;
 // Which part of the source tree may know which other.
 mod architecture;

@@ -1,4 +1,4 @@
-//! A refusal of the admin API, in words for people.
+//! A refusal of the admin API, and what is known besides.
 
 use http::StatusCode;
 use serde_json::Value;

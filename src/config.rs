@@ -41,6 +41,7 @@ mod tests;
 pub mod tls;
 mod traces;
 mod upstream;
+mod upstream_server;
 mod value;
 mod whole;
 
@@ -64,6 +65,10 @@ pub use route_require::{ClaimRule, ClaimTest, Requirements};
 pub use route_rewrite::{HeaderRules, Rewrite};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 pub use traces::Tracing;
+pub use upstream::{
+    Balance, Concurrency, Ejection, HashKey, Retry, ServerAddress, Upstream, UpstreamHost,
+    UpstreamServer,
+};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -239,35 +244,6 @@ impl std::fmt::Debug for Issuer {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Issuer").field("name", &self.policy.name).finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    pub name: String,
-    pub servers: Vec<ServerAddress>,
-    pub connect_timeout: Duration,
-    /// From the request sent to the first byte of the answer.
-    pub response_timeout: Duration,
-    /// How long an idle connection is kept.
-    pub idle_timeout: Duration,
-    /// Send the client's Host, or the server's own.
-    pub host: UpstreamHost,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UpstreamHost {
-    Preserve,
-    Server,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ServerAddress {
-    /// `http://host:port`: a name is resolved when a connection is made.
-    Http {
-        host: String,
-        port: u16,
-    },
-    Unix(PathBuf),
 }
 
 #[derive(Clone, Debug)]

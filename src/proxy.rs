@@ -10,6 +10,7 @@ pub mod accept;
 pub mod answer;
 pub mod ask;
 mod auth;
+mod balance;
 mod body;
 mod canonical;
 mod claim_header;
@@ -28,12 +29,14 @@ mod headers;
 mod io;
 mod nudge;
 mod path;
+mod patience;
 mod permit;
 mod pool;
 mod proxy_protocol;
 mod published;
 mod redirect;
 mod requirements;
+mod retry;
 mod rewrite;
 pub mod route;
 mod route_index;
@@ -46,6 +49,7 @@ pub mod tls;
 mod tunnel;
 mod turnstile;
 mod upstream;
+mod upstream_fault;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -58,7 +62,10 @@ use hyper::body::Incoming;
 pub use entrance::Entrance;
 pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
-pub use upstream::{Addresses, Upstream};
+pub use upstream::Upstream;
+
+/// The groups of servers by upstream, which live on across reloads.
+pub use crate::upstreams::Registry as Addresses;
 
 use self::answer::{Rejection, UpstreamFault};
 use self::body::Body;

@@ -12,11 +12,12 @@ use http::{Response, StatusCode};
 use crate::denylist::Hit;
 use crate::verify::TokenFault;
 
-pub use fault::{BadRequest, UpstreamFault};
+pub use fault::BadRequest;
 
 use super::body::Body;
 use super::cross_site::CrossSite;
 use super::streams::Cause;
+pub use super::upstream_fault::UpstreamFault;
 use crate::desk::DeskFault;
 
 /// Why a request was not forwarded, or why its answer is not the upstream's.
@@ -241,7 +242,11 @@ impl Rejection {
                     .challenged(Some(challenge))
             }
             Self::ClaimUnfit(_) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::Upstream(fault) => Shape::new(fault.status(), fault.code(), fault.text()),
+            Self::Upstream(fault) => {
+                let mut shape = Shape::new(fault.status(), fault.code(), fault.text());
+                shape.retry_after_s = fault.retry_after_s();
+                shape
+            }
             Self::Cut(Cause::Denied(hit)) => Self::Denied(*hit).shape(policy),
             Self::Cut(Cause::KeyRemoved) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Cut(Cause::Expired) => {

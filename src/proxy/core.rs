@@ -302,19 +302,10 @@ impl Core {
         for connection in self.connections.borrow().iter() {
             connection.examine(now, &published.limits);
         }
-        let timeouts: Vec<(usize, Duration)> = published
-            .routes
-            .routes()
-            .iter()
-            .filter_map(|route| route.upstream())
-            .flat_map(|upstream| {
-                let timeout = upstream.idle_timeout;
-                upstream.servers.iter().map(move |server| (server.slot, timeout))
-            })
-            .collect();
-        self.pool.sweep(|slot| {
-            let found = timeouts.iter().find(|(of, _)| *of == slot);
-            found.map_or(Duration::ZERO, |(_, timeout)| *timeout)
+        let timeouts = published.idle_timeouts();
+        self.pool.sweep(|key| {
+            let (_, timeout) = timeouts.get(&key.slot).filter(|(of, _)| *of == key.serial)?;
+            Some(*timeout)
         });
     }
 }

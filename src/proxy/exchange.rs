@@ -31,6 +31,7 @@ use super::credential::Verified;
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
+use super::retry::Occupied;
 use super::route::Route;
 use super::route_load::Ticket;
 use super::streams::{Cause, Kind, Stream};
@@ -65,6 +66,8 @@ pub struct Exchange {
     trace: Option<Box<Trace>>,
     stream: Option<Rc<Stream>>,
     place: Option<Place>,
+    /// What it takes of its upstream's limits, until it ends.
+    occupied: Occupied,
     ticket: Option<Ticket>,
     /// Of its HTTP/2 stream.
     guard: Option<Rc<Guard>>,
@@ -110,6 +113,7 @@ impl Exchange {
             trace: None,
             stream: None,
             place: None,
+            occupied: Occupied::default(),
             ticket: None,
             guard: connection.is_multiplexed().then(Guard::current).flatten(),
             ended: false,
@@ -184,6 +188,10 @@ impl Exchange {
         self.upstream = Some(took);
         self.added = Some(sent_at.duration_since(self.started));
         self.core.counters.upstream_answered(upstream, status.as_u16(), took);
+    }
+
+    pub fn occupy(&mut self, occupied: Occupied) {
+        self.occupied = occupied;
     }
 
     pub fn reject(&mut self, rejection: &Rejection) {

@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{self, Carrier, Config, Forwarded, IpNet, Limits};
 use crate::denylist::Denylist;
+use crate::upstreams::{Group, Key, Registry};
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
@@ -15,11 +17,13 @@ use super::headers::{self, GuardedNames};
 use super::nudge::Nudges;
 use super::route::{Route, RouteTable, Target};
 use super::route_load::RouteLoad;
-use super::upstream::{Addresses, Upstream};
+use super::upstream::Upstream;
 
 /// See the module.
 pub struct Published {
     pub routes: RouteTable,
+    /// Those of the configuration, also where no route leads there.
+    pub upstreams: Vec<Arc<Upstream>>,
     /// How connections begin, by listener.
     pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
@@ -61,12 +65,12 @@ pub fn compile(
     verifier: Arc<Verifier>,
     denylist: Arc<Denylist>,
     nudges: Nudges,
-    addresses: &mut Addresses,
+    registry: &mut Registry,
 ) -> Published {
     let upstreams: HashMap<&str, Arc<Upstream>> = config
         .upstreams
         .iter()
-        .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, addresses))))
+        .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, registry))))
         .collect();
     let routes = config.routes.iter().filter_map(|route| {
         let target = match &route.target {
@@ -102,6 +106,11 @@ pub fn compile(
     let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),
+        upstreams: config
+            .upstreams
+            .iter()
+            .filter_map(|upstream| upstreams.get(upstream.name.as_str()).map(Arc::clone))
+            .collect(),
         entrances,
         verifier,
         denylist,
@@ -123,6 +132,25 @@ pub fn compile(
         log_sample: config.log.sample,
         log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,
+    }
+}
+
+impl Published {
+    /// What both planes share of the upstreams.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.upstreams.iter().map(|upstream| Arc::clone(&upstream.group)).collect()
+    }
+
+    /// How long each endpoint's idle connections are kept.
+    pub(super) fn idle_timeouts(&self) -> HashMap<usize, (u64, Duration)> {
+        let mut timeouts = HashMap::new();
+        for upstream in &self.upstreams {
+            for endpoint in upstream.group.set().all() {
+                let Key { slot, serial } = endpoint.key();
+                timeouts.insert(slot, (serial, upstream.config().idle_timeout));
+            }
+        }
+        timeouts
     }
 }
 

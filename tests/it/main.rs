@@ -53,6 +53,10 @@ mod upgrades;
 mod streams;
 // One side breaks off.
 mod faults;
+// Several servers: who gets a request, who may wait.
+mod balancing;
+// Requests that are sent once more, and those that never are.
+mod retries;
 // What a route asks of a good token beyond being good.
 mod requirements;
 // Which route a request gets, and routes that answer by themselves.
@@ -87,5 +91,7 @@ mod cli;
 
 // Programs that nobody here wrote, as clients and backends.
 mod clients;
+// Other proxies that ask the gateway for its verdict.
+mod forward_auth;
 // Which part of the source tree may know which other.
 mod architecture;

@@ -1,11 +1,12 @@
 //! One case for each diagnostic, with two sides: the text that has it and the text that is better by
 //! one detail.
 
+use super::upstream_cases::UPSTREAMS;
 use super::*;
 
 /// What a diagnostic is about: its code, a text that has it, and the same text without it.
 #[derive(Clone, Copy)]
-struct Case {
+pub(super) struct Case {
     code: Code,
     /// What of [`SMALLEST`] is replaced.
     from: &'static str,
@@ -13,7 +14,12 @@ struct Case {
     good: &'static str,
 }
 
-const fn case(code: Code, from: &'static str, bad: &'static str, good: &'static str) -> Case {
+pub(super) const fn case(
+    code: Code,
+    from: &'static str,
+    bad: &'static str,
+    good: &'static str,
+) -> Case {
     Case { code, from, bad, good }
 }
 
@@ -533,7 +539,7 @@ fn replaced(case: &Case, by: &str) -> String {
 #[test]
 fn each_mistake_is_named_once_and_the_text_without_it_loads() {
     let place = Place::new();
-    for case in GENERAL.iter().chain(ISSUERS_AND_ROUTES) {
+    for case in GENERAL.iter().chain(ISSUERS_AND_ROUTES).chain(UPSTREAMS) {
         let found = place.bad(&replaced(case, case.bad));
         let codes: Vec<Code> = found.items.iter().map(|item| item.code).collect();
         assert_eq!(codes, [case.code], "{}\n{found}", case.bad);
@@ -560,7 +566,7 @@ fn each_notice_is_given_once_and_not_without_its_cause() {
 
 #[test]
 fn every_code_has_a_case() {
-    let cases = [GENERAL, ISSUERS_AND_ROUTES, NOTICES].concat();
+    let cases = [GENERAL, ISSUERS_AND_ROUTES, NOTICES, UPSTREAMS].concat();
     // The file itself, the pod, and what is in certificates: they are no matter of a text.
     let elsewhere = [
         Code::Unreadable,

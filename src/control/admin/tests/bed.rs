@@ -336,6 +336,7 @@ fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
         max_lifetime: Duration::from_secs(86_400),
         session_lifetime_max: Duration::from_secs(30 * 86_400),
         leeway: Duration::from_secs(30),
+        lifetime_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         // Tokens of the partner may lack `iat`.
         missing: Missing { iat: name == "partner", ..Missing::default() },

@@ -107,7 +107,9 @@ pub const CODES: &[&str] = &[
     "no_route",
     "not_ready",
     "overloaded",
+    "route_changed",
     "scope_missing",
+    "stream_ended",
     "token_expired",
     "token_invalid",
     "token_missing",
@@ -165,7 +167,7 @@ impl Rejection {
             }
             Self::ClaimUnfit(claim) => format!("claim {claim} cannot be a header"),
             Self::Upstream(fault) => fault.text().to_owned(),
-            Self::Cut(cause) => cause_text(*cause),
+            Self::Cut(cause) => cause.text(),
         }
     }
 
@@ -247,14 +249,7 @@ impl Rejection {
                 shape.retry_after_s = fault.retry_after_s();
                 shape
             }
-            Self::Cut(Cause::Denied(hit)) => Self::Denied(*hit).shape(policy),
-            Self::Cut(Cause::KeyRemoved) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::Cut(Cause::Expired) => {
-                Shape::bad_token(policy, "token_expired", token_text("token_expired"))
-            }
-            Self::Cut(Cause::Draining) => {
-                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The gateway goes away")
-            }
+            Self::Cut(cause) => cut(*cause, policy),
         }
     }
 }
@@ -283,13 +278,23 @@ impl Shape {
     }
 }
 
-fn cause_text(cause: Cause) -> String {
+/// What a request or an answer that was cut comes to, where it can still be said.
+fn cut(cause: Cause, policy: AnswerPolicy) -> Shape {
     match cause {
-        Cause::Denied(hit) if hit.is_absence() => "its registration ended while open".to_owned(),
-        Cause::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
-        Cause::KeyRemoved => "its key was removed while it was open".to_owned(),
-        Cause::Expired => "its token expired while it was open".to_owned(),
-        Cause::Draining => "the gateway drains".to_owned(),
+        Cause::Denied(hit) => Rejection::Denied(hit).shape(policy),
+        Cause::KeyRemoved => Shape::bad_token(policy, "token_invalid", INVALID),
+        Cause::Expired => Shape::bad_token(policy, "token_expired", token_text("token_expired")),
+        Cause::RouteChanged => Shape::new(
+            StatusCode::FORBIDDEN,
+            "route_changed",
+            "What was asked for is no longer served so",
+        ),
+        Cause::Operator | Cause::Idle => {
+            Shape::new(StatusCode::SERVICE_UNAVAILABLE, "stream_ended", "The stream was ended")
+        }
+        Cause::Draining => {
+            Shape::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The gateway goes away")
+        }
     }
 }
 

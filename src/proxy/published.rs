@@ -17,6 +17,7 @@ use super::headers::{self, GuardedNames};
 use super::nudge::Nudges;
 use super::route::{Route, RouteTable, Target};
 use super::route_load::RouteLoad;
+use super::streams::StreamPolicy;
 use super::upstream::Upstream;
 
 /// See the module.
@@ -72,6 +73,8 @@ pub fn compile(
         .iter()
         .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, registry))))
         .collect();
+    let conditions = config.routes.iter().flat_map(|route| &route.conditions.headers);
+    let selecting = conditions.map(|condition| condition.name.clone()).collect();
     let routes = config.routes.iter().filter_map(|route| {
         let target = match &route.target {
             config::Target::Upstream(name) => {
@@ -91,6 +94,11 @@ pub fn compile(
             identity: route.identity.clone(),
             require: route.require.clone(),
             issuers: route.issuers.clone().map(|names| names.into_iter().collect()),
+            streams: Arc::new(StreamPolicy::new(
+                Arc::from(route.name.as_str()),
+                &selecting,
+                &route.streams,
+            )),
             target,
             limits: route.limits,
             load: route.limits.requests_max.map(RouteLoad::new),

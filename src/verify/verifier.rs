@@ -66,6 +66,10 @@ impl Verifier {
         Self { issuers, by_iss, without_iss, fingerprinter, cache }
     }
 
+    pub(super) fn fingerprinter(&self) -> &Fingerprinter {
+        &self.fingerprinter
+    }
+
     pub fn issuers(&self) -> &[Arc<Issuer>] {
         &self.issuers
     }
@@ -101,21 +105,6 @@ impl Verifier {
     fn vouches(&self, signed: &Signed) -> bool {
         self.issuers.iter().any(|issuer| Arc::ptr_eq(issuer, signed.issuer()))
             && signed.key_is_published()
-    }
-
-    /// A token that another verifier may have verified still counts: its issuer is known here, has
-    /// its key, reads its claims as they were read, and takes it by its rules.
-    pub fn still_vouches(&self, signed: &Signed, now: UnixMs) -> bool {
-        let then = signed.policy();
-        let Some(issuer) = self.issuers.iter().find(|issuer| issuer.policy.id == then.id) else {
-            return false;
-        };
-        if Arc::ptr_eq(issuer, signed.issuer()) {
-            return signed.key_is_published();
-        }
-        issuer.policy.claims == then.claims
-            && issuer.keys.load().allows(signed.key(), signed.algorithm())
-            && policy::still(signed, &issuer.policy, now)
     }
 
     /// Every check on this token, and what is known of it when the signature holds.

@@ -32,6 +32,8 @@ mod allowlist;
 mod acts;
 // Batch, export and import through the command line.
 mod exchange;
+// What happens at the same time.
+mod races;
 // kill -9 in the middle of a stream of denials.
 mod durability;
 
@@ -74,6 +76,8 @@ mod framing;
 
 // The admin API: who may do what.
 mod admin;
+// The admin API as it describes itself.
+mod openapi;
 // The access log; a token is nowhere to be found in anything that is written.
 mod logs;
 // What Prometheus scrapes.

@@ -91,6 +91,8 @@ mod cli;
 
 // Programs that nobody here wrote, as clients and backends.
 mod clients;
+// The guides, followed by copy and paste.
+mod guides;
 // Other proxies that ask the gateway for its verdict.
 mod forward_auth;
 // Which part of the source tree may know which other.

@@ -22,6 +22,12 @@ mod credentials;
 mod cross_site;
 // Keys that are fetched, and what their server may do to us.
 mod key_sources;
+// Rotation, by a provider that nobody here wrote.
+mod rotation;
+// Floods of bad tokens, and what they may cost.
+mod floods;
+// Thousands of spoilt tokens before three verifiers.
+mod differential;
 // What the gateway answers itself: me, log out, the verdict for another proxy.
 mod auth_endpoints;
 // Each selector with each condition, beside a neighbour that still passes.
@@ -95,6 +101,8 @@ mod cli;
 
 // Programs that nobody here wrote, as clients and backends.
 mod clients;
+// The guides, followed by copy and paste.
+mod guides;
 // Other proxies that ask the gateway for its verdict.
 mod forward_auth;
 // Which part of the source tree may know which other.

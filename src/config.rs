@@ -152,6 +152,8 @@ pub struct Server {
     pub threads: usize,
     /// The config file and those that it names are read again when they change.
     pub watch: bool,
+    /// How long it is not ready and still takes connections before it drains.
+    pub drain_delay: Duration,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
     /// Which headers tell the upstream about the client.

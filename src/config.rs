@@ -42,6 +42,7 @@ pub mod tls;
 mod traces;
 mod upstream;
 mod upstream_server;
+mod upstream_tls;
 mod value;
 mod whole;
 
@@ -66,9 +67,10 @@ pub use route_rewrite::{HeaderRules, Rewrite};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 pub use traces::Tracing;
 pub use upstream::{
-    Balance, Concurrency, Ejection, HashKey, Retry, ServerAddress, Upstream, UpstreamHost,
-    UpstreamServer,
+    Balance, Concurrency, Ejection, HashKey, HealthCheck, Retry, ServerAddress, Upstream,
+    UpstreamHost, UpstreamServer,
 };
+pub use upstream_tls::UpstreamTls;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod health;
 pub mod keys;
 pub mod metrics;
 pub mod outbound;
@@ -13,4 +14,5 @@ pub mod sessions;
 pub mod store;
 pub mod tasks;
 pub mod traces;
+pub mod upstream_certificates;
 pub mod upstreams;

@@ -44,6 +44,7 @@ mod stream;
 mod tests;
 mod throttle;
 mod undo;
+mod upstreams;
 mod verdict;
 mod warnings;
 
@@ -111,6 +112,7 @@ pub struct Parts {
     /// True while the gateway takes requests: after the start, until a drain begins.
     pub ready: Arc<AtomicBool>,
     pub keys: Arc<KeyRing>,
+    pub upstreams: crate::upstreams::Source,
 }
 
 /// All that the endpoints need.
@@ -126,6 +128,7 @@ pub struct Api {
     store_limit: u64,
     ready: Arc<AtomicBool>,
     keys: Arc<KeyRing>,
+    upstreams: crate::upstreams::Source,
     started_at: UnixMs,
     throttle: Throttle,
     remembered: Remembered,
@@ -147,6 +150,7 @@ impl Api {
             store_limit: parts.store_limit,
             ready: parts.ready,
             keys: parts.keys,
+            upstreams: parts.upstreams,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
             remembered: Remembered::default(),

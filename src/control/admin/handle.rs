@@ -25,7 +25,7 @@ use super::guard::Door;
 use super::idempotency::create_once;
 use super::problem::Refused;
 use super::query::decoded;
-use super::{config, json, keys, list, openapi, registrations, status, undo};
+use super::{config, json, keys, list, openapi, registrations, status, undo, upstreams};
 
 /// Enough for any token; a batch is another endpoint.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -133,6 +133,7 @@ where
         Operation::Audit => audit(api, caller, parts, now),
         Operation::People => status::people(api, &caller, query, now),
         Operation::Status => status::status(api, &caller),
+        Operation::Upstreams => upstreams::upstreams(api, &caller),
         Operation::Keys => keys::keys(api, &caller),
         Operation::RefreshKeys => keys::refresh(api, &caller, read(headers, body).await?).await,
         Operation::Config => config::config(api, &caller),

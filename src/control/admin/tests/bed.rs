@@ -209,6 +209,7 @@ impl Bed {
             config: Arc::new(desk()),
             store_limit,
             ready: Arc::clone(&ready),
+            upstreams: Arc::new(Vec::new),
             keys: crate::control::keys::KeyRing::new(
                 std::path::Path::new("nowhere"),
                 denylist.fingerprinter().clone(),

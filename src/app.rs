@@ -12,6 +12,7 @@ mod live;
 mod reload;
 mod scrape;
 mod signals;
+mod streams;
 mod watch;
 
 use std::io::Write;
@@ -28,7 +29,7 @@ use crate::control::keys::KeyRing;
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
 use crate::control::traces::Exported;
-use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
+use crate::denylist::{Denylist, Fingerprinter};
 use crate::proxy;
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::{Command, CoreHandle, Shared};
@@ -101,11 +102,16 @@ pub enum Drained {
 impl Gateway {
     /// Starts everything. When this returns, the sockets are bound, the denylist is loaded and
     /// requests are served.
-    pub fn start(loaded: Loaded, options: Options) -> Result<Self, StartError> {
+    #[expect(clippy::too_many_lines, reason = "the order in which all begins, top to bottom")]
+    pub fn start(mut loaded: Loaded, options: Options) -> Result<Self, StartError> {
         let watch = Watch::of(loaded.notes.named.clone());
         let config = &loaded.config;
         let sockets = Sockets::default().after(&config.listeners).map_err(StartError::Bind)?;
         let (store, denylist) = open_store(&config.store).map_err(StartError::Store)?;
+        let store_path = loaded.config.store.path.clone();
+        live::remember_lifetimes(&store_path, &mut loaded.config)
+            .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
+        let config = &loaded.config;
         let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
         let mut addresses = proxy::Addresses::default();
         let published = compile::publish_first(config, &denylist, &keys, &mut addresses);
@@ -124,7 +130,6 @@ impl Gateway {
             desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
-        tell_cores_of_changes(&denylist, &keys, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
@@ -135,6 +140,7 @@ impl Gateway {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
             store: store.clone(),
+            streams: (streams::of(&denylist, &keys, &cores), shared.counters.clone()),
             denylist,
             published: Arc::clone(&published),
             observations,
@@ -158,6 +164,7 @@ impl Gateway {
         let live = Live {
             source: options.source,
             config: loaded.config,
+            store_path,
             fixed,
             published,
             addresses,
@@ -228,14 +235,14 @@ impl Gateway {
     /// connections; after the deadline the rest is cut.
     pub fn drain(mut self) -> Drained {
         self.ready.store(false, Ordering::Release);
-        // What is in force is held until the end: the names of unix sockets leave with it.
-        let live = self.reload.stop();
-        let (drain_timeout, _sockets) = match live {
+        let drain_timeout = match self.reload.stop() {
             Some(Live { config, sockets, acceptor, .. }) => {
                 acceptor.stop();
-                (config.server.drain_timeout, Some(sockets))
+                // From here on nobody connects; the names of unix sockets are gone.
+                drop(sockets);
+                config.server.drain_timeout
             }
-            None => (Duration::ZERO, None),
+            None => Duration::ZERO,
         };
         for core in &self.cores {
             core.commands.send(Command::Drain).ok();
@@ -259,30 +266,11 @@ impl Gateway {
     }
 }
 
-fn tell_cores_of_changes(denylist: &Denylist, keys: &KeyRing, cores: &[CoreHandle]) {
-    denylist.listen(announcer(cores));
-    keys.listen(announcer(cores));
-}
-
 fn open_store(config: &config::Store) -> Result<(Store, Arc<Denylist>), store::StoreError> {
     let (denylist, writer) = Denylist::new(Fingerprinter::random());
     let options = store::Options { limit: config.limit };
     let store = Store::open(&config.path, &options, writer, Arc::clone(&denylist))?;
     Ok((store, denylist))
-}
-
-/// A change of the table reaches the open streams: the store's thread calls this after the table
-/// and before it acknowledges.
-/// The ring of keys does so for keys that are gone.
-fn announcer(cores: &[CoreHandle]) -> Box<dyn Fn(Vec<Fingerprint>) + Send + Sync> {
-    let commands: Vec<_> = cores.iter().map(|core| core.commands.downgrade()).collect();
-    Box::new(move |marks| {
-        let marks: Arc<[Fingerprint]> = marks.into();
-        for commands in commands.iter().filter_map(|commands| commands.upgrade()) {
-            // A core that has ended has no streams.
-            commands.send(Command::Changed(Arc::clone(&marks))).ok();
-        }
-    })
 }
 
 fn open(cores: &[CoreHandle]) -> usize {

@@ -35,6 +35,7 @@ mod secrets;
 mod server;
 mod session;
 mod source;
+mod streams;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,7 @@ pub use route_pattern::{HostPattern, PathPattern};
 pub use route_require::{ClaimRule, ClaimTest, Requirements};
 pub use route_rewrite::{HeaderRules, Rewrite};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
+pub use streams::{OnExpired, StreamRules};
 pub use traces::Tracing;
 pub use upstream::{
     Balance, Concurrency, Ejection, HashKey, HealthCheck, Retry, ServerAddress, Upstream,
@@ -182,6 +184,8 @@ pub struct Limits {
     /// Requests in flight, shared evenly between the threads.
     pub requests_max: usize,
     pub token_bytes_max: usize,
+    /// Of one client address; 0: any number.
+    pub failed_credentials_per_minute: u64,
     /// Streams of one HTTP/2 connection at a time.
     pub http2_streams_max: u32,
     /// Requests that one HTTP/2 connection may give up in a second.
@@ -263,6 +267,8 @@ pub struct Route {
     pub require: Requirements,
     /// Issuers by name whose tokens this route takes; `None`: all.
     pub issuers: Option<Vec<String>>,
+    /// How its streams end.
+    pub streams: StreamRules,
     pub target: Target,
     pub limits: RouteLimits,
     pub rewrite: Option<Rewrite>,

@@ -122,6 +122,9 @@ codes! {
     InsecureKeys = 110,
     BadIssuerUrl = 111,
     BadAuthorities = 112,
+    /// What becomes of a stream is not said as it must be.
+    BadStreamEnd = 130,
+    BadCloseCode = 131,
     BadOrigin = 140,
 }
 
@@ -249,7 +252,7 @@ impl Diagnostic {
 }
 
 /// Everything that one reading of a file found, errors first, each kind in file order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     /// As the file was named.
     pub file: String,
@@ -300,6 +303,17 @@ impl Diagnostics {
     /// An array with one object for each diagnostic.
     pub fn to_json(&self) -> Value {
         Value::Array(self.items.iter().map(|item| item.to_json(&self.file)).collect())
+    }
+}
+
+impl std::fmt::Debug for Diagnostics {
+    /// Without the names of files: a secret may stand where one belongs.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { file, items, named: _ } = self;
+        out.debug_struct("Diagnostics")
+            .field("file", file)
+            .field("items", items)
+            .finish_non_exhaustive()
     }
 }
 

@@ -52,6 +52,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
     let identity = identity(table);
     let require = require(&table.table("require", "route.require"));
     without_effect(table, access, &credentials, &identity);
+    let streams = super::streams::streams(&table.table("streams", "route.streams"));
     let issuers = table.strings("issuers");
     let forward = table.choice(
         "forward",
@@ -84,6 +85,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         identity,
         require,
         issuers: issuers.as_ref().map(|list| list.iter().map(|t| t.value.clone()).collect()),
+        streams,
         target,
         limits,
         rewrite,

@@ -38,6 +38,10 @@ pub struct Connection {
     stall: Cell<(u32, Instant)>,
     served: Cell<bool>,
     close: Cell<bool>,
+    /// Streams on it that were cut and have not seen it.
+    cuts_unseen: Cell<u32>,
+    /// One answer after the other: a cut of one is the end of all.
+    in_turn: Cell<bool>,
     ended: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// It speaks HTTP/2: each exchange is a stream of it.
@@ -66,6 +70,8 @@ impl Connection {
             stall: Cell::new((0, Instant::now())),
             served: Cell::new(false),
             close: Cell::new(false),
+            cuts_unseen: Cell::new(0),
+            in_turn: Cell::new(false),
             ended: Cell::new(false),
             waker: RefCell::new(None),
             multiplexed: Cell::new(false),
@@ -110,6 +116,24 @@ impl Connection {
     /// The connection ends with a reset when its stream is dropped.
     pub(super) fn abort(&self) {
         self.activity.abort.store(true, Ordering::Relaxed);
+    }
+
+    /// A stream on it was cut: whoever drives the connection is woken.
+    pub(super) fn stream_cut(&self) {
+        self.cuts_unseen.set(self.cuts_unseen.get() + 1);
+    }
+
+    pub(super) fn cut_seen(&self) {
+        self.cuts_unseen.set(self.cuts_unseen.get().saturating_sub(1));
+    }
+
+    /// A stream was cut, and the answer's body is not asked for because the client takes nothing.
+    pub(super) fn has_unseen_cut(&self) -> bool {
+        self.in_turn.get() && self.cuts_unseen.get() > 0
+    }
+
+    pub(super) fn answer_in_turn(&self) {
+        self.in_turn.set(true);
     }
 
     /// The sweeper wants it closed.

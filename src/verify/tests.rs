@@ -46,6 +46,7 @@ fn policy() -> Policy {
         max_lifetime: Duration::from_secs(24 * 3600),
         session_lifetime_max: Duration::from_secs(30 * 86_400),
         leeway: Duration::from_secs(30),
+        lifetime_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         missing: Missing::default(),
         claims: ClaimNames {

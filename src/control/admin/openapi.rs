@@ -21,6 +21,7 @@ const PARTS: [&str; 8] = [
     include_str!("openapi/many.json"),
     include_str!("openapi/looking.json"),
     include_str!("openapi/registrations.json"),
+    include_str!("openapi/streams.json"),
     include_str!("openapi/keys.json"),
     include_str!("openapi/upstreams.json"),
     include_str!("openapi/config.json"),

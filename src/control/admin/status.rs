@@ -1,6 +1,8 @@
 //! The state in one answer: a verdict in a sentence first, then the figures. And the recently seen
 //! people.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde::Serialize;
 
@@ -20,6 +22,7 @@ use super::list::sees;
 use super::problem::Refused;
 use super::query::Query;
 use super::record::issuer_name;
+use super::streams::{self, Open};
 use super::warnings::is_near;
 
 const PEOPLE_DEFAULT: usize = 20;
@@ -40,6 +43,14 @@ struct Status {
     issuers: Vec<IssuerJson>,
     upstreams: Vec<UpstreamJson>,
     people: &'static str,
+    /// Open ones; absent for a caller who is bound to some issuers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams_by_kind: Option<BTreeMap<&'static str, u64>>,
+    /// Since the start, by cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams_cut: Option<BTreeMap<&'static str, u64>>,
     config: serde_json::Value,
 }
 
@@ -111,14 +122,7 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
             }
         })
         .collect();
-    let upstreams = super::upstreams::reports(api)
-        .into_iter()
-        .map(|report| UpstreamJson {
-            used: report.used(),
-            servers: report.servers.len(),
-            name: report.name,
-        })
-        .collect();
+    let (whole, open) = (caller.issuers.is_none(), Open::of(api, caller));
     let status = Status {
         verdict: if problems.is_empty() { "ok" } else { "degraded" },
         problems,
@@ -129,8 +133,11 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
         denials: Denials { in_force: api.store.count(), limit: api.store_limit },
         registrations: api.store.registrations(),
         issuers,
-        upstreams,
+        upstreams: upstream_states(api),
         people: if api.people.is_on() { "on" } else { "off" },
+        streams: whole.then_some(open.all),
+        streams_by_kind: whole.then_some(open.by_kind),
+        streams_cut: whole.then(|| streams::cut_by_cause(api)),
         config: config::summary(&api.config.standing()),
     };
     Answer::json(StatusCode::OK, &status)
@@ -172,6 +179,16 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
     }
     problems.extend(super::upstreams::reports(api).iter().filter_map(upstream_problem));
     Ok(problems)
+}
+
+fn upstream_states(api: &Api) -> Vec<UpstreamJson> {
+    let reports = super::upstreams::reports(api).into_iter();
+    let state = |report: GroupReport| UpstreamJson {
+        used: report.used(),
+        servers: report.servers.len(),
+        name: report.name,
+    };
+    reports.map(state).collect()
 }
 
 fn upstream_problem(report: &GroupReport) -> Option<Problem> {

@@ -21,6 +21,11 @@ fn route(host: &HostPattern, path: &PathPattern, conditions: Conditions) -> Arc<
         identity: Vec::new(),
         require: Requirements::default(),
         issuers: None,
+        streams: Arc::new(crate::proxy::streams::StreamPolicy::new(
+            "route".into(),
+            &Arc::from([]),
+            &crate::config::StreamRules::default(),
+        )),
         target: Target::Answer(answer),
         limits: RouteLimits::default(),
         load: None,

@@ -23,11 +23,13 @@ use crate::control::admin::{
 use crate::control::config::{Desk, Standing};
 use crate::control::people::{People, Refusals};
 use crate::control::store::{Options, Store};
+use crate::control::streams::OpenStreams;
 use crate::denylist::{Denylist, Fingerprinter, IssuerId};
 use crate::keys::{Algorithm, KeySet, SigningKey};
 use crate::secret::Secret;
 use crate::sockets::bind;
 use crate::telemetry::Sighting;
+use crate::telemetry::counters::Counters;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
     Check, ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Signed, VerifiedToken,
@@ -210,6 +212,8 @@ impl Bed {
             store_limit,
             ready: Arc::clone(&ready),
             upstreams: Arc::new(Vec::new),
+            open_streams: Arc::new(OpenStreams::new(Vec::new())),
+            counters: Counters::default(),
             keys: crate::control::keys::KeyRing::new(
                 std::path::Path::new("nowhere"),
                 denylist.fingerprinter().clone(),
@@ -337,6 +341,7 @@ fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
         max_lifetime: Duration::from_secs(86_400),
         session_lifetime_max: Duration::from_secs(30 * 86_400),
         leeway: Duration::from_secs(30),
+        lifetime_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         // Tokens of the partner may lack `iat`.
         missing: Missing { iat: name == "partner", ..Missing::default() },

@@ -71,6 +71,8 @@ mod requirements;
 mod routing;
 // What a route changes on the way: path and headers.
 mod rewriting;
+// Pages of other origins.
+mod cors;
 // How much and how long: bodies, answers, requests in flight.
 mod limits;
 // One path, one reading.
@@ -92,6 +94,8 @@ mod metrics;
 mod traces;
 // SIGTERM.
 mod drain;
+// Under a service manager.
+mod systemd;
 // Another config while it runs.
 mod reload;
 // The config file, by way of the running program.
@@ -101,6 +105,8 @@ mod cli;
 
 // Programs that nobody here wrote, as clients and backends.
 mod clients;
+// The guides, followed by copy and paste.
+mod guides;
 // Other proxies that ask the gateway for its verdict.
 mod forward_auth;
 // Which part of the source tree may know which other.

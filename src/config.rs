@@ -182,6 +182,8 @@ pub struct Limits {
     /// Requests in flight, shared evenly between the threads.
     pub requests_max: usize,
     pub token_bytes_max: usize,
+    /// Of one client address; 0: any number.
+    pub failed_credentials_per_minute: u64,
     /// Streams of one HTTP/2 connection at a time.
     pub http2_streams_max: u32,
     /// Requests that one HTTP/2 connection may give up in a second.

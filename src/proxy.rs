@@ -22,6 +22,7 @@ mod credential;
 mod cross_site;
 mod entrance;
 mod exchange;
+mod failures;
 mod forward;
 mod grpc;
 mod h2;
@@ -145,7 +146,14 @@ async fn pass(
         exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
     }
     let credential = credential::present(&request, route, &published)?;
-    let token = credential::verify(core, credential, route, &published, now).await?;
+    let token = credential::verify(
+        (core, connection, &request.parts.headers),
+        credential,
+        route,
+        &published,
+        now,
+    )
+    .await?;
     exchange.verified(token.as_ref());
     let permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {

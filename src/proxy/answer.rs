@@ -32,6 +32,10 @@ pub enum Rejection {
     Token(TokenFault),
     /// Genuine, and of an issuer that this route does not take.
     IssuerNotTaken(String),
+    /// Too many failed credentials from one address.
+    TooManyFailures {
+        retry_after_s: u32,
+    },
     Denied(Hit),
     /// A cookie, and another site made the browser send it.
     CrossSite(CrossSite),
@@ -116,6 +120,7 @@ pub const CODES: &[&str] = &[
     "token_not_yet_valid",
     "token_revoked",
     "too_old_login",
+    "too_many_failures",
     "upstream_broken",
     "upstream_timeout",
     "upstream_unreachable",
@@ -156,6 +161,7 @@ impl Rejection {
             Self::TokenMissing => "no credential".to_owned(),
             Self::Token(fault) => fault.detail(),
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
+            Self::TooManyFailures { .. } => "too many failed credentials from there".to_owned(),
             Self::Denied(hit) if hit.is_absence() => "not registered".to_owned(),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
             Self::CrossSite(fault) => fault.reason().to_owned(),
@@ -218,6 +224,7 @@ impl Rejection {
             }
             Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
             Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::TooManyFailures { retry_after_s } => Shape::too_many(*retry_after_s),
             Self::Denied(hit) if hit.is_absence() => {
                 Shape::bad_token(policy, "token_not_registered", "The token is not registered")
             }
@@ -265,6 +272,11 @@ impl Shape {
             if policy.reveal_reason { (code, detail) } else { ("token_invalid", INVALID) };
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
             .challenged(Some(bearer("invalid_token", detail)))
+    }
+
+    fn too_many(retry_after_s: u32) -> Self {
+        let detail = "Too many credentials from there were not valid";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail).retry(retry_after_s)
     }
 
     fn challenged(mut self, challenge: Option<String>) -> Self {

@@ -206,6 +206,7 @@ impl Exchange {
             | Rejection::NotTrusted
             | Rejection::TokenMissing
             | Rejection::Token(_)
+            | Rejection::TooManyFailures { .. }
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)

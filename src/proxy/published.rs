@@ -13,6 +13,7 @@ use crate::verify::Verifier;
 use super::answer::AnswerPolicy;
 use super::auth::Auth;
 use super::entrance::Entrance;
+use super::failures::Failures;
 use super::headers::{self, GuardedNames};
 use super::nudge::Nudges;
 use super::route::{Route, RouteTable, Target};
@@ -29,6 +30,8 @@ pub struct Published {
     pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
+    /// Failed credentials by address.
+    pub failures: Failures,
     /// How to ask for fresher keys.
     pub nudges: Nudges,
     pub carriers: Carriers,
@@ -122,6 +125,7 @@ pub fn compile(
         entrances,
         verifier,
         denylist,
+        failures: Failures::new(config.server.limits.failed_credentials_per_minute),
         nudges,
         auth: Auth::compile(config, &carriers),
         carriers,

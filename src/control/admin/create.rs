@@ -98,7 +98,8 @@ pub(super) async fn create(
     now: UnixMs,
 ) -> Result<Answer, Refused> {
     let verifier = api.verifier();
-    let world = World { verifier: &verifier, now, allowed: caller.issuers.as_deref() };
+    let allowed = caller.issuers.as_deref();
+    let world = World { verifier: &verifier, now, as_of: now, allowed };
     let plan = planned(caller, verb, body, &world)?;
     let issuer = &plan.issuer.policy;
     let reach =

@@ -118,19 +118,13 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if let Some(cause) = this.exchange.as_ref().and_then(|exchange| exchange.cause(context)) {
-            if !matches!(this.content, Content::Cut) {
-                this.content = Content::Empty;
-            }
+            this.content = Content::Cut;
             if let Some(exchange) = &mut this.exchange {
                 if let Some(trailers) = exchange.end_call(cause) {
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
                 match exchange.part(cause) {
-                    Parting::Say(text) => {
-                        // Not its end: that would look whole.
-                        this.content = Content::Cut;
-                        return Poll::Ready(Some(Ok(Frame::data(text))));
-                    }
+                    Parting::Say(text) => return Poll::Ready(Some(Ok(Frame::data(text)))),
                     Parting::Wait => {
                         context.waker().wake_by_ref();
                         return Poll::Pending;

@@ -2,6 +2,7 @@
 //! once; nothing after it has to ask whether a value makes sense.
 
 mod admin;
+mod cors;
 mod cursor;
 mod diagnostic;
 mod effective;
@@ -46,6 +47,7 @@ mod upstream_server;
 mod value;
 mod whole;
 
+pub use cors::{Cors, CorsPolicy, Origins};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use effective::effective;
 pub use entrance::Entrance;
@@ -271,6 +273,7 @@ pub struct Route {
     pub streams: StreamRules,
     pub target: Target,
     pub limits: RouteLimits,
+    pub cors: Cors,
     pub rewrite: Option<Rewrite>,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,

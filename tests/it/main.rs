@@ -71,6 +71,8 @@ mod requirements;
 mod routing;
 // What a route changes on the way: path and headers.
 mod rewriting;
+// Pages of other origins.
+mod cors;
 // How much and how long: bodies, answers, requests in flight.
 mod limits;
 // One path, one reading.

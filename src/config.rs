@@ -2,6 +2,7 @@
 //! once; nothing after it has to ask whether a value makes sense.
 
 mod admin;
+mod cors;
 mod cursor;
 mod diagnostic;
 mod effective;
@@ -46,6 +47,7 @@ mod upstream_server;
 mod value;
 mod whole;
 
+pub use cors::{Cors, CorsPolicy, Origins};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use effective::effective;
 pub use entrance::Entrance;
@@ -150,6 +152,8 @@ pub struct Server {
     pub threads: usize,
     /// The config file and those that it names are read again when they change.
     pub watch: bool,
+    /// How long it is not ready and still takes connections before it drains.
+    pub drain_delay: Duration,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
     /// Which headers tell the upstream about the client.
@@ -269,6 +273,7 @@ pub struct Route {
     pub streams: StreamRules,
     pub target: Target,
     pub limits: RouteLimits,
+    pub cors: Cors,
     pub rewrite: Option<Rewrite>,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,

@@ -38,6 +38,7 @@ pub struct Connection {
     stall: Cell<(u32, Instant)>,
     served: Cell<bool>,
     close: Cell<bool>,
+    leaving: Cell<bool>,
     /// Streams on it that were cut and have not seen it.
     cuts_unseen: Cell<u32>,
     /// One answer after the other: a cut of one is the end of all.
@@ -70,6 +71,7 @@ impl Connection {
             stall: Cell::new((0, Instant::now())),
             served: Cell::new(false),
             close: Cell::new(false),
+            leaving: Cell::new(false),
             cuts_unseen: Cell::new(0),
             in_turn: Cell::new(false),
             ended: Cell::new(false),
@@ -139,6 +141,11 @@ impl Connection {
     /// The sweeper wants it closed.
     pub(super) fn is_to_close(&self) -> bool {
         self.close.get()
+    }
+
+    /// It is to end in good form.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get()
     }
 
     /// Its serving task has ended.
@@ -213,7 +220,9 @@ impl Connection {
             if self.served.get() { limits.idle_timeout } else { limits.header_timeout };
         let too_idle = now.duration_since(self.idle_since.get()) >= idle_limit;
         if too_slow || too_idle {
-            self.close.set(true);
+            // A client of HTTP/2 is told first, so that no request of its crosses the end.
+            let told = !self.multiplexed.get() || self.leaving.replace(true);
+            self.close.set(told);
             self.wake();
         }
     }

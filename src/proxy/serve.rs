@@ -153,7 +153,7 @@ pub async fn until_ended<F: Future>(
         if connection.is_to_close() {
             return Poll::Ready(());
         }
-        if core.is_draining() && !told {
+        if (core.is_draining() || connection.is_leaving()) && !told {
             told = true;
             shut(serving.as_mut());
         }

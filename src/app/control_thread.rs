@@ -91,6 +91,7 @@ impl ControlThread {
             Arc::new(move || Arc::clone(&published.load().verifier))
         });
         let api = Arc::new(Api::new(admin::Parts {
+            upstreams: Arc::clone(&upstreams),
             store: parts.store,
             denylist: parts.denylist,
             verifier: Arc::new(move || Arc::clone(&published.load().verifier)),

@@ -114,7 +114,7 @@ const GENERAL: &[Case] = &[
         "keys = { discovery = true }",
     ),
     case(Code::Exclusive, KEYS, "keys = { secret_env = \"JWT_SECRET\", wait = \"1s\" }", KEYS),
-    case(Code::Unsupported, SERVERS, "servers = [\"https://a\"]", "servers = [\"http://a\"]"),
+    case(Code::Unsupported, SERVERS, "servers = [\"h2c://a\"]", "servers = [\"http://a\"]"),
     case(
         Code::BadChoice,
         KEYS,

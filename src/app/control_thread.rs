@@ -92,6 +92,7 @@ impl ControlThread {
         };
         let sessions = Sessions::new(parts.store.clone(), verifier, Arc::clone(&parts.streams.0));
         let api = Arc::new(Api::new(admin::Parts {
+            upstreams: Arc::clone(&upstreams),
             store: parts.store,
             denylist: parts.denylist,
             verifier: Arc::new(move || Arc::clone(&published.load().verifier)),

@@ -67,6 +67,10 @@ mod faults;
 mod balancing;
 // Requests that are sent once more, and those that never are.
 mod retries;
+// Servers that are asked whether they are well.
+mod health;
+// TLS to servers: whom the gateway believes.
+mod upstream_tls;
 // What a route asks of a good token beyond being good.
 mod requirements;
 // Which route a request gets, and routes that answer by themselves.

@@ -59,6 +59,8 @@ mod grpc;
 mod upgrades;
 // What is open when a token stops to count.
 mod streams;
+// New tokens for it.
+mod stream_reauth;
 // One side breaks off.
 mod faults;
 // Several servers: who gets a request, who may wait.

@@ -65,7 +65,7 @@ impl Scene {
             if self.passes(&self.tokens[place], &mut chance) {
                 // What was refused then and taken back meanwhile may pass.
                 let after = self.refused[place].load(Ordering::SeqCst);
-                assert!(before % 2 == 0 || before != after, "token {place} passed");
+                assert!(before.is_multiple_of(2) || before != after, "token {place} passed");
                 self.passed.fetch_add(1, Ordering::Relaxed);
             } else {
                 self.failed.fetch_add(1, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 
 mod control_thread;
 mod explain;
+mod session_key;
 mod signals;
 
 use std::io::Write;
@@ -52,6 +53,7 @@ pub enum StartError {
     Bind(BindError),
     Store(store::StoreError),
     AdminToken(String),
+    SessionKey(String),
     Thread(std::io::Error),
 }
 
@@ -86,6 +88,9 @@ impl Gateway {
         let store_options = store::Options { limit: config.store.limit };
         let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
+        let mut config = config;
+        config.session.cookies.keys =
+            session_key::session_keys(&config).map_err(StartError::SessionKey)?;
         let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
@@ -273,6 +278,7 @@ impl std::fmt::Display for StartError {
             Self::Bind(error) => write!(out, "{error}"),
             Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
             Self::AdminToken(text) => out.write_str(text),
+            Self::SessionKey(text) => write!(out, "the key of sessions cannot be used: {text}"),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
         }
     }
@@ -283,7 +289,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Thread(error) => Some(error),
-            Self::Store(_) | Self::AdminToken(_) => None,
+            Self::Store(_) | Self::AdminToken(_) | Self::SessionKey(_) => None,
         }
     }
 }

@@ -27,6 +27,7 @@ mod permit;
 mod pool;
 mod published;
 pub mod route;
+mod session;
 mod streams;
 mod tunnel;
 mod upstream;
@@ -44,6 +45,8 @@ use self::body::Body;
 use self::connection::Connection;
 use self::core::Core;
 use self::exchange::Exchange;
+use self::session::browser::Browser;
+use self::session::capture::Login;
 use self::tunnel::Answer;
 
 /// Answers one request and leaves its log line, whichever way it went.
@@ -56,16 +59,22 @@ pub async fn handle(
     let accept = request.headers().get(http::header::ACCEPT).cloned();
     let close = request.headers().contains_key(http::header::TRANSFER_ENCODING);
     let mut response = match pass(&core, &connection, &mut exchange, request).await {
-        Ok(Answer::Response(response)) => exchange.attach(response),
-        Ok(Answer::Switch(response, tunnel)) => {
+        Ok(Answer::Response(mut response)) => {
+            exchange.dress(&mut response);
+            exchange.attach(response)
+        }
+        Ok(Answer::Switch(mut response, tunnel)) => {
+            exchange.dress(&mut response);
             tunnel.start(exchange);
             response
         }
         Err(rejection) => {
             exchange.reject(&rejection);
-            let policy = core.published().answers;
+            let published = core.published();
             let html = answer::wants_html(accept.as_ref());
-            let response = answer::respond(&rejection, policy, exchange.request_id(), html);
+            let response =
+                answer::respond(&rejection, published.answers, exchange.request_id(), html);
+            let response = exchange.dress_refusal(&rejection, &published, response);
             exchange.attach(response)
         }
     };
@@ -96,15 +105,22 @@ async fn pass(
     }
     let route = published.routes.select(&request)?;
     exchange.routed(route);
+    exchange.browser = Browser::of(&request, route, connection, &published);
     let credential = credential::present(&request, route, &published)?;
+    exchange.presented(credential.as_ref());
     let token = credential::verify(credential, route, &published, now)?;
     exchange.verified(token.as_ref());
+    let login = Login::of(&request, route, &published, connection, now);
     let permit = permit::decide(request, route, token, connection, &published, now)?;
-    match exchange.open_stream(&permit) {
+    let answer = match exchange.open_stream(&permit) {
         None => forward::send(core, connection, exchange, permit, &published).await,
         Some(stream) => {
             let sending = forward::send(core, connection, exchange, permit, &published);
             stream.unless_cut(sending).await.unwrap_or_else(|cause| Err(Rejection::Cut(cause)))
         }
+    }?;
+    match login {
+        None => Ok(answer),
+        Some(login) => login.capture(answer, &published, &core.desk).await,
     }
 }

@@ -99,6 +99,11 @@ codes! {
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
     BadOrigin = 140,
+    BadCookie = 141,
+    /// A cookie that more may see than need to.
+    LooseCookie = 142,
+    BadCapture = 143,
+    BadLoginUrl = 144,
 }
 
 impl std::fmt::Display for Code {

@@ -50,6 +50,7 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         types: types.into_iter().map(|text| text.value).collect(),
         max_lifetime,
         session_lifetime_max,
+        renewed: false,
         leeway,
         cutoff_skew,
         missing,

@@ -12,6 +12,7 @@ use crate::verify::TokenFault;
 
 use super::body::Body;
 use super::cross_site::CrossSite;
+use super::session::capture::CaptureFault;
 use super::streams::Cause;
 use crate::desk::DeskFault;
 
@@ -38,6 +39,8 @@ pub enum Rejection {
     /// A claim that the backend is to get as a header cannot be one.
     ClaimUnfit(String),
     Upstream(UpstreamFault),
+    /// A login's answer whose tokens could not be taken out.
+    Capture(CaptureFault),
     /// What the control plane was asked for did not happen.
     Desk(DeskFault),
     /// Asked for a verdict by a peer that is not listed.
@@ -156,6 +159,7 @@ impl Rejection {
             Self::NoRoute => "no route matches host and path".to_owned(),
             Self::Method(allow) => format!("served here: {allow}"),
             Self::Desk(fault) => fault.reason().to_owned(),
+            Self::Capture(fault) => fault.reason(),
             Self::NotTrusted => "the peer is not listed in [server] trusted_proxies".to_owned(),
             Self::TokenMissing => "no credential".to_owned(),
             Self::Token(fault) => fault.detail(),
@@ -188,6 +192,10 @@ impl Rejection {
                     Shape::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
                 shape.allow = Some(allow);
                 shape
+            }
+            Self::Capture(_) => {
+                let text = "The login could not be completed";
+                Shape::new(StatusCode::BAD_GATEWAY, "login_unusable", text)
             }
             Self::Desk(_) => {
                 let text = "It did not happen; please try again";

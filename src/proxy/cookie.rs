@@ -1,7 +1,8 @@
 //! The Cookie header (RFC 6265 section 4.2): our cookies are found in it and taken out of it; every
 //! other byte stays as it was.
 
-use http::HeaderValue;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
 
 /// The values of every cookie of this name, as the bytes between `=` and the next `;`.
 pub fn values<'h>(header: &'h [u8], name: &str) -> impl Iterator<Item = &'h [u8]> {
@@ -9,6 +10,31 @@ pub fn values<'h>(header: &'h [u8], name: &str) -> impl Iterator<Item = &'h [u8]
         let (found, value) = split(pair)?;
         (found == name.as_bytes()).then_some(value)
     })
+}
+
+/// Every name and value.
+pub fn pairs(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    header.split(|&byte| byte == b';').filter_map(split)
+}
+
+/// Takes the cookies that are `ours` out of all Cookie headers.
+pub fn strip(headers: &mut HeaderMap, ours: impl Fn(&[u8]) -> bool) {
+    let any = headers
+        .get_all(COOKIE)
+        .iter()
+        .any(|header| pairs(header.as_bytes()).any(|(name, _)| ours(name)));
+    if !any {
+        return;
+    }
+    let kept: Vec<HeaderValue> = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| without_those(value, |name| ours(name)))
+        .collect();
+    headers.remove(COOKIE);
+    for value in kept {
+        headers.append(COOKIE, value);
+    }
 }
 
 /// Does a cookie of this name hide inside another's value? Some backends also end a cookie at a
@@ -29,10 +55,12 @@ pub fn hides(header: &[u8], name: &str) -> bool {
 /// The header without the named cookies: `None` when nothing of it is left. The same value comes
 /// back when it holds none of them.
 pub fn without(header: &HeaderValue, names: &[String]) -> Option<HeaderValue> {
+    without_those(header, |name| names.iter().any(|ours| ours.as_bytes() == name))
+}
+
+fn without_those(header: &HeaderValue, is_ours: impl Fn(&[u8]) -> bool) -> Option<HeaderValue> {
     let bytes = header.as_bytes();
-    let ours = |pair: &[u8]| {
-        split(pair).is_some_and(|(name, _)| names.iter().any(|ours| ours.as_bytes() == name))
-    };
+    let ours = |pair: &[u8]| split(pair).is_some_and(|(name, _)| is_ours(name));
     if !bytes.split(|&byte| byte == b';').any(ours) {
         return Some(header.clone());
     }

@@ -26,11 +26,12 @@ use super::answer::Rejection;
 use super::body::Body;
 use super::connection::Connection;
 use super::core::{Core, Place};
-use super::credential::Verified;
+use super::credential::{Presented, Verified};
 use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
 use super::published::Published;
 use super::route::Route;
+use super::session::browser::Browser;
 use super::streams::{Cause, Kind, Stream};
 
 const PATH_BYTES_REMEMBERED: usize = 2048;
@@ -63,6 +64,8 @@ pub struct Exchange {
     broken: bool,
     stream: Option<Rc<Stream>>,
     place: Option<Place>,
+    /// Where the route serves browsers.
+    pub(super) browser: Option<Box<Browser>>,
 }
 
 impl Exchange {
@@ -101,6 +104,7 @@ impl Exchange {
             broken: false,
             stream: None,
             place: None,
+            browser: None,
         })
     }
 
@@ -124,6 +128,32 @@ impl Exchange {
     /// Whose request it is, where that decides nothing more.
     pub fn known(&mut self, signed: &Arc<Signed>) {
         self.token = Some(Arc::clone(signed));
+    }
+
+    pub fn presented(&mut self, credential: Option<&Presented<'_>>) {
+        if let Some(browser) = &mut self.browser {
+            browser.presented_by(credential.map(Presented::carrier));
+        }
+    }
+
+    /// Adds the cookies that the request's session came to.
+    pub fn dress(&mut self, response: &mut Response<Body>) {
+        if let Some(browser) = &mut self.browser {
+            browser.dress(response);
+        }
+    }
+
+    /// The same for a refusal, which may become the way to the login page.
+    pub fn dress_refusal(
+        &mut self,
+        rejection: &Rejection,
+        published: &Published,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        match &mut self.browser {
+            None => response,
+            Some(browser) => browser.refused(rejection, published, response),
+        }
     }
 
     pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
@@ -154,7 +184,7 @@ impl Exchange {
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
         self.verdict = match rejection {
-            Rejection::Upstream(_) | Rejection::Desk(_) => Verdict::Failed,
+            Rejection::Upstream(_) | Rejection::Desk(_) | Rejection::Capture(_) => Verdict::Failed,
             Rejection::BadRequest(_)
             | Rejection::NoRoute
             | Rejection::Method(_)

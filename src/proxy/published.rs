@@ -12,6 +12,7 @@ use super::answer::AnswerPolicy;
 use super::auth::Auth;
 use super::headers::GuardedNames;
 use super::route::{Route, RouteTable};
+use super::session::Session;
 use super::upstream::{Addresses, Upstream};
 
 /// See the module.
@@ -22,6 +23,8 @@ pub struct Published {
     pub carriers: Carriers,
     /// What is answered below `/.auth`.
     pub(super) auth: Option<Auth>,
+    /// The gateway's own session cookies, where a route uses them.
+    pub(super) session: Option<Session>,
     pub guarded: Arc<GuardedNames>,
     pub trusted_proxies: Vec<IpNet>,
     /// Origins of our own pages, besides the one that a request was sent to.
@@ -68,6 +71,8 @@ pub fn compile(
             identity: route.identity.clone(),
             require: route.require.clone(),
             issuers: route.issuers.clone(),
+            capture: route.capture.clone(),
+            login_url: route.login_url.clone(),
             upstream,
         }))
     });
@@ -78,6 +83,7 @@ pub fn compile(
         verifier,
         denylist,
         auth: Auth::compile(config, &carriers),
+        session: Session::compile(config),
         carriers,
         guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
         trusted_proxies: config.server.trusted_proxies.clone(),
@@ -99,6 +105,7 @@ impl Carriers {
         for carrier in config.routes.iter().flat_map(|route| &route.credentials) {
             match carrier {
                 Carrier::Bearer => carriers.bearer = true,
+                Carrier::Session => {}
                 Carrier::Cookie(name) if carriers.cookies.contains(name) => {}
                 Carrier::Cookie(name) => carriers.cookies.push(name.clone()),
             }

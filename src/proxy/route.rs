@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::config::{
-    Access, Carrier, Forward, HostPattern, PathPattern, Requirements, specificity,
+    Access, Capture, Carrier, Forward, HostPattern, PathPattern, Requirements, specificity,
 };
 use crate::token::ClaimPath;
 
@@ -27,6 +27,8 @@ pub struct Route {
     pub require: Requirements,
     /// Names of issuers whose tokens it takes; `None`: all.
     pub issuers: Option<Vec<String>>,
+    pub capture: Option<Capture>,
+    pub login_url: Option<String>,
     pub upstream: Arc<Upstream>,
 }
 

@@ -45,6 +45,8 @@ pub struct Policy {
     pub types: Vec<String>,
     pub max_lifetime: Duration,
     pub session_lifetime_max: Duration,
+    /// The gateway renews its sessions: cutoffs are kept for a session's life.
+    pub renewed: bool,
     pub leeway: Duration,
     pub cutoff_skew: Duration,
     pub missing: Missing,

@@ -22,6 +22,8 @@ mod credentials;
 mod cross_site;
 // What the gateway answers itself: me, log out, the verdict for another proxy.
 mod auth_endpoints;
+// A login whose tokens become cookies, and the session that they are.
+mod capture;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Revoke, block and undo as people use them.

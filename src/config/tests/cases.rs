@@ -312,6 +312,24 @@ const ISSUERS_AND_ROUTES: &[Case] = &[
         "external_origins = [\"app.example.com\"]",
         "external_origins = [\"https://app.example.com\"]",
     ),
+    case(
+        Code::BadCookie,
+        "[[route]]",
+        "[session]\ncookie = \"__Host-a\"\n[[route]]",
+        "[session]\ncookie = \"a\"\n[[route]]",
+    ),
+    case(
+        Code::BadCapture,
+        PATH,
+        "path = \"/\"\ncapture = { token = \"access_token\" }",
+        "path = \"/\"\ncapture = { token = \"/access_token\" }",
+    ),
+    case(
+        Code::BadLoginUrl,
+        PATH,
+        "path = \"/\"\nlogin_url = \"//evil.example\"",
+        "path = \"/\"\nlogin_url = \"/login\"",
+    ),
 ];
 
 const MISSING: &str = "missing = [\"aud\"]\nkeys = { jwks_file = \"keys.json\" }";
@@ -353,6 +371,12 @@ const NOTICES: &[Case] = &[
         LISTEN,
         "trusted_proxies = [\"0.0.0.0/0\"]",
         "trusted_proxies = [\"0.0.0.0/1\"]",
+    ),
+    case(
+        Code::LooseCookie,
+        "[[route]]",
+        "[session]\nsecure = false\n[[route]]",
+        "[session]\nsecure = true\n[[route]]",
     ),
 ];
 

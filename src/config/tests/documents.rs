@@ -30,6 +30,7 @@ servers = ["http://127.0.0.1:3000"]
 [[route]]
 path = "/"
 require = {}
+capture = { token = "/a" }
 upstream = "app"
 "#;
 
@@ -80,6 +81,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "upstream",
         "route",
         "route.require",
+        "route.capture",
     ];
     for table in tables {
         documented.extend(rows(table).into_iter().map(|key| format!("{table}.{key}")));

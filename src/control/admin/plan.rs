@@ -129,8 +129,7 @@ fn retention(policy: &Policy) -> Retention {
     Retention {
         max_lifetime: policy.max_lifetime,
         session_lifetime_max: policy.session_lifetime_max,
-        // The gateway renews no sessions itself.
-        renewed: false,
+        renewed: policy.renewed,
         leeway: policy.leeway,
         iat_optional: policy.missing.iat,
     }

@@ -50,6 +50,9 @@ fn denial(end: &End, policy: &Policy, now: UnixMs) -> NewDenial {
             (Selector::Token(id.clone()), Condition::Always, None, Some(*expires_at))
         }
         Ending::Session(session) => (Selector::Session(session.clone()), cutoff, None, None),
+        Ending::NamedHere(session) => {
+            (Selector::Session(session.clone()), Condition::Always, None, None)
+        }
         Ending::Subject(subject, except) => {
             (Selector::Subject(subject.clone()), cutoff, except.clone(), None)
         }
@@ -85,7 +88,7 @@ fn retention(policy: &Policy) -> Retention {
 fn kind(what: &Ending) -> &'static str {
     match what {
         Ending::Token { .. } => "token",
-        Ending::Session(_) => "session",
+        Ending::Session(_) | Ending::NamedHere(_) => "session",
         Ending::Subject(..) => "subject",
     }
 }

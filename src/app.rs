@@ -2,6 +2,7 @@
 //! the store, binds the sockets, starts the data plane's cores and the control plane's thread, and
 //! ends them in order.
 
+mod certificates;
 mod control_thread;
 mod explain;
 mod session_key;
@@ -20,14 +21,16 @@ use crate::config::{Config, Listen};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::metrics::{Metrics, Sources};
 use crate::control::store::{self, Store};
+use crate::control::traces::Exported;
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
-use crate::proxy::accept::{Acceptor, Listener};
+use crate::proxy::accept::{self, Acceptor, Listener};
 use crate::proxy::core::{Command, CoreHandle, Shared};
 use crate::proxy::{self, Addresses, Published};
 use crate::sockets::{self, Bound, Socket, SocketFile};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
 use crate::telemetry::counters::Counters;
+use crate::telemetry::trace::Tracer;
 use crate::verify::{Issuer, SignatureCache, Verifier};
 
 use control_thread::{ControlThread, Parts};
@@ -54,12 +57,17 @@ pub enum StartError {
     Store(store::StoreError),
     AdminToken(String),
     SessionKey(String),
+    /// Certificates that were to be trusted cannot be.
+    Trust(String),
     Thread(std::io::Error),
 }
 
 /// A running gateway.
 pub struct Gateway {
     listen: Vec<Listen>,
+    /// So many of them are for requests, the others only redirect.
+    listening: usize,
+    scheme: &'static str,
     socket_files: Vec<SocketFile>,
     cores: Vec<CoreHandle>,
     acceptor: Acceptor,
@@ -82,25 +90,28 @@ pub enum Drained {
 impl Gateway {
     /// Starts everything. When this returns, the sockets are bound, the denylist is loaded and
     /// requests are served.
-    pub fn start(config: Config, options: Options) -> Result<Self, StartError> {
-        let bound = sockets::bind_all(&config.server.listen).map_err(StartError::Bind)?;
+    pub fn start(mut config: Config, options: Options) -> Result<Self, StartError> {
+        let server = &config.server;
+        let addresses = [server.listen.as_slice(), &server.redirect_from].concat();
+        let bound = sockets::bind_all(&addresses).map_err(StartError::Bind)?;
         let (denylist, writer) = Denylist::new(Fingerprinter::random());
         let store_options = store::Options { limit: config.store.limit };
         let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
-        let mut config = config;
-        config.session.cookies.keys =
-            session_key::session_keys(&config).map_err(StartError::SessionKey)?;
+        session_key::complete(&mut config).map_err(StartError::SessionKey)?;
         let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
         let (desk, asks) = crate::desk::desk();
         let counters = Counters::default();
+        let (tracer, spans) = Tracer::new();
+        let exported = Arc::new(Exported::default());
         let shared = Shared {
             published: Arc::clone(&published),
             observer: observer.clone(),
             counters: counters.clone(),
+            tracer: tracer.clone(),
             log: log.clone(),
             desk,
         };
@@ -109,6 +120,7 @@ impl Gateway {
         let ready = Arc::new(AtomicBool::new(true));
         let started_at = UnixMs::now();
         let (verifier_of, routes_of) = (Arc::clone(&published), Arc::clone(&published));
+        let tls_of = Arc::clone(&published);
         let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
         let metrics = Metrics::new(Sources {
             counters,
@@ -122,8 +134,10 @@ impl Gateway {
             // The configuration and the keys in files are read once, at the start.
             reload: Box::new(move || (true, started_at)),
             keys_read_at: Box::new(move |_| Some(started_at)),
-            certificates: Box::new(Vec::new),
+            certificates: Box::new(move || certificates::ends(&tls_of.load())),
             observer,
+            tracer,
+            exported: Arc::clone(&exported),
             log: log.clone(),
             codes: proxy::answer::CODES,
         });
@@ -137,14 +151,18 @@ impl Gateway {
             asks,
             ready: Arc::clone(&ready),
             metrics,
+            spans,
+            exported,
         })?;
-        let (listeners, listen, socket_files) = apart(bound);
+        let (listeners, listen, socket_files) = apart(bound, config.server.listen.len());
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
         let acceptor =
             Acceptor::spawn(listeners, targets, connections_max).map_err(StartError::Thread)?;
         Ok(Self {
             listen,
+            listening: config.server.listen.len(),
+            scheme: config.server.entrance.scheme(),
             socket_files,
             cores,
             acceptor,
@@ -173,7 +191,9 @@ impl Gateway {
 
     /// The listening addresses as people type them.
     pub fn listen_urls(&self) -> Vec<String> {
-        self.listen.iter().map(Listen::url).collect()
+        let (listening, redirecting) = self.listen.split_at(self.listening.min(self.listen.len()));
+        let listening = listening.iter().map(|listen| listen.url_of(self.scheme));
+        listening.chain(redirecting.iter().map(Listen::url)).collect()
     }
 
     /// The admin API's addresses as people type them.
@@ -234,18 +254,21 @@ fn tell_cores_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
     }));
 }
 
-/// The sockets for the acceptor; their addresses; the files that leave with the gateway.
-fn apart(bound: Vec<Bound>) -> (Vec<Listener>, Vec<Listen>, Vec<SocketFile>) {
+/// The sockets for the acceptor; their addresses; the files that leave with the gateway. Those of
+/// `listen` come first, then those which only redirect.
+fn apart(bound: Vec<Bound>, listening: usize) -> (Vec<Listener>, Vec<Listen>, Vec<SocketFile>) {
     let (mut listeners, mut addresses, mut files) = (Vec::new(), Vec::new(), Vec::new());
-    for Bound { socket, address } in bound {
+    for (number, Bound { socket, address }) in bound.into_iter().enumerate() {
+        let entrance = usize::from(number >= listening);
         addresses.push(address);
-        listeners.push(match socket {
-            Socket::Tcp(listener) => Listener::Tcp(listener),
+        let bound = match socket {
+            Socket::Tcp(listener) => accept::Bound::Tcp(listener),
             Socket::Unix(listener, file) => {
                 files.push(file);
-                Listener::Unix(listener)
+                accept::Bound::Unix(listener)
             }
-        });
+        };
+        listeners.push(Listener { bound, entrance });
     }
     (listeners, addresses, files)
 }
@@ -277,7 +300,7 @@ impl std::fmt::Display for StartError {
         match self {
             Self::Bind(error) => write!(out, "{error}"),
             Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
-            Self::AdminToken(text) => out.write_str(text),
+            Self::AdminToken(text) | Self::Trust(text) => out.write_str(text),
             Self::SessionKey(text) => write!(out, "the key of sessions cannot be used: {text}"),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
         }
@@ -289,7 +312,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Thread(error) => Some(error),
-            Self::Store(_) | Self::AdminToken(_) | Self::SessionKey(_) => None,
+            Self::Store(_) | Self::AdminToken(_) | Self::SessionKey(_) | Self::Trust(_) => None,
         }
     }
 }

@@ -2,17 +2,21 @@
 //! once; nothing after it has to ask whether a value makes sense.
 
 mod admin;
+mod browser;
 mod capture;
 mod cursor;
 mod diagnostic;
+mod entrance;
 mod environment;
 mod files;
 mod flags;
+mod header_name;
 mod identity;
 mod init;
 mod issuer;
 mod item;
 mod keys;
+mod listen;
 mod load;
 mod log;
 mod mask;
@@ -20,6 +24,9 @@ mod metrics;
 mod order;
 mod report;
 mod route;
+mod route_match;
+mod route_table;
+mod route_target;
 mod secrets;
 mod server;
 mod session;
@@ -27,18 +34,28 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+pub mod tls;
+mod traces;
 mod upstream;
 mod value;
 mod whole;
 
+pub use browser::{Capture, SameSite, Session, SessionCookies, TokenPlace};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use entrance::Entrance;
 pub use flags::{Flags, from_flags};
+pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
 pub use init::{InitFault, Initial, init};
+pub use listen::{IpNet, Listen};
 pub use load::{load, parse};
+pub use log::{AccessFormat, AccessLog, Log, LogFormat};
+pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
+pub use route_match::{Conditions, HeaderCondition};
+pub use route_target::{Piece, Redirect, StaticAnswer, Target};
+pub use traces::Tracing;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +83,7 @@ pub struct Config {
     pub metrics: Metrics,
     pub store: Store,
     pub log: Log,
+    pub tracing: Option<Tracing>,
     pub session: Session,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
@@ -73,21 +91,15 @@ pub struct Config {
     pub routes: Vec<Route>,
 }
 
-/// Where metrics are scraped; nowhere by default.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Metrics {
-    pub listen: Vec<Listen>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Listen {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
 #[derive(Clone, Debug)]
 pub struct Server {
     pub listen: Vec<Listen>,
+    /// How connections to `listen` begin.
+    pub entrance: Entrance,
+    /// Plain addresses that only send people to the encrypted ones.
+    pub redirect_from: Vec<Listen>,
+    /// The port in that redirect; `None`: that of the first address of `listen`.
+    pub redirect_port: Option<u16>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
     /// Origins of our own pages, besides the one that a request was sent to.
@@ -126,29 +138,6 @@ pub struct Limits {
     pub token_bytes_max: usize,
 }
 
-/// An address block: `10.0.0.0/8`, `::1`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct IpNet {
-    pub address: std::net::IpAddr,
-    pub prefix: u8,
-}
-
-impl IpNet {
-    pub fn contains(&self, address: std::net::IpAddr) -> bool {
-        use std::net::IpAddr::{V4, V6};
-        let (ours, theirs, width) = match (self.address, address) {
-            (V4(ours), V4(theirs)) => {
-                (u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
-            }
-            (V6(ours), V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
-            (V4(_), V6(_)) | (V6(_), V4(_)) => return false,
-        };
-        let host_bits = width - u32::from(self.prefix).min(width);
-        let differ = ours ^ theirs;
-        differ.checked_shr(host_bits).unwrap_or(0) == 0
-    }
-}
-
 #[derive(Clone, Debug)]
 pub struct Admin {
     pub listen: Vec<Listen>,
@@ -183,143 +172,6 @@ pub enum Role {
 pub struct Store {
     pub path: PathBuf,
     pub limit: u64,
-}
-
-/// How browsers are served.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Below this the gateway answers itself, without a slash at the end; `None`: nowhere.
-    pub prefix: Option<String>,
-    /// Where a browser goes after a log-out that says no other place.
-    pub after_logout: String,
-    pub cookies: SessionCookies,
-}
-
-/// The cookies of sessions that the gateway keeps.
-#[derive(Clone, Debug)]
-pub struct SessionCookies {
-    /// Without the prefix that its attributes ask for.
-    pub name: String,
-    /// Shared by the hosts below it; `None`: this host's alone.
-    pub domain: Option<String>,
-    pub secure: bool,
-    pub same_site: SameSite,
-    /// Access tokens are sealed; refresh tokens always are.
-    pub seal: bool,
-    /// The first seals, all open. Empty: a key in the store's directory.
-    pub keys: Vec<Secret>,
-    /// Where that key is.
-    pub key_file: PathBuf,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SameSite {
-    Strict,
-    Lax,
-    None,
-}
-
-/// Where a login's answer holds its tokens.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Capture {
-    pub token: TokenPlace,
-    pub refresh: Option<TokenPlace>,
-    /// An answer without a token passes: a login in several steps.
-    pub optional: bool,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TokenPlace {
-    Header(http::HeaderName),
-    /// A member of the JSON.
-    Member(ClaimPath),
-}
-
-impl Capture {
-    pub fn places(&self) -> impl Iterator<Item = &TokenPlace> {
-        std::iter::once(&self.token).chain(&self.refresh)
-    }
-
-    /// Some token is in the body.
-    pub fn needs_body(&self) -> bool {
-        self.places().any(|place| matches!(place, TokenPlace::Member(_)))
-    }
-}
-
-impl SameSite {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Strict => "Strict",
-            Self::Lax => "Lax",
-            Self::None => "None",
-        }
-    }
-}
-
-impl SessionCookies {
-    /// With the prefix by which a browser holds the cookie to its attributes (RFC 6265bis section
-    /// 4.1.3).
-    pub fn full_name(&self, suffix: &str) -> String {
-        let prefix = match (self.secure, &self.domain) {
-            (true, None) => "__Host-",
-            (true, Some(_)) => "__Secure-",
-            (false, _) => "",
-        };
-        format!("{prefix}{}{suffix}", self.name)
-    }
-}
-
-impl Config {
-    /// Some route takes the session's cookie, or makes one.
-    pub fn uses_sessions(&self) -> bool {
-        let uses = |route: &Route| {
-            route.capture.is_some() || route.credentials.contains(&Carrier::Session)
-        };
-        self.routes.iter().any(uses)
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct Log {
-    pub access: AccessLog,
-    /// Where the lines of requests go; `None`: to standard output.
-    pub access_file: Option<PathBuf>,
-    pub access_format: AccessFormat,
-    /// Of so many forwarded requests one has its line. Refused ones all have.
-    pub sample: u32,
-    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
-    pub repeats_max: u32,
-    /// People are named: the subject in the access log, who was denied and why in events.
-    pub subject: bool,
-    /// Events: `error`, `warn`, `info`, `debug`.
-    pub level: tracing::Level,
-    pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessLog {
-    Off,
-    On,
-    /// Refused requests only.
-    Refused,
-}
-
-/// How the lines of requests are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessFormat {
-    /// As events are; in a file, JSON.
-    AsEvents,
-    Text,
-    Json,
-    Combined,
-}
-
-/// Text on a terminal, JSON elsewhere, unless said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    Auto,
-    Text,
-    Json,
 }
 
 pub struct Issuer {
@@ -366,10 +218,11 @@ pub enum ServerAddress {
 
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Unique: as configured, or `host path`.
+    /// Unique: as configured, or `host path` and the conditions.
     pub name: String,
     pub host: HostPattern,
     pub path: PathPattern,
+    pub conditions: Conditions,
     pub access: Access,
     pub credentials: Vec<Carrier>,
     pub forward: Forward,
@@ -382,7 +235,7 @@ pub struct Route {
     pub capture: Option<Capture>,
     /// Where a page request without a credential is sent.
     pub login_url: Option<String>,
-    pub upstream: String,
+    pub target: Target,
     /// Line in the file, for `check`.
     pub line: usize,
 }
@@ -401,24 +254,6 @@ pub enum PathPattern {
     Exact(String),
     /// By whole segments: `/api/` and `/api` match `/api` and everything below `/api/`.
     Prefix(String),
-}
-
-impl Listen {
-    /// As it is written in the file.
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Tcp(address) => address.to_string(),
-            Self::Unix(path) => format!("unix:{}", path.display()),
-        }
-    }
-
-    /// As people type it: `http://127.0.0.1:8080`, `unix:/run/p.sock`.
-    pub fn url(&self) -> String {
-        match self {
-            Self::Tcp(address) => format!("http://{address}"),
-            Self::Unix(_) => self.shown(),
-        }
-    }
 }
 
 impl HostPattern {

@@ -3,6 +3,8 @@
 
 pub mod admin;
 pub mod metrics;
+pub mod outbound;
 pub mod people;
 pub mod sessions;
 pub mod store;
+pub mod traces;

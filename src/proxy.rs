@@ -18,6 +18,7 @@ mod cookie;
 pub mod core;
 mod credential;
 mod cross_site;
+mod entrance;
 mod exchange;
 mod forward;
 mod headers;
@@ -26,17 +27,25 @@ mod path;
 mod permit;
 mod pool;
 mod published;
+mod redirect;
 pub mod route;
+mod route_index;
+mod serve;
 mod session;
+mod static_answer;
 mod streams;
+pub mod tls;
 mod tunnel;
+mod turnstile;
 mod upstream;
 
 use std::rc::Rc;
 
+use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub use entrance::Entrance;
 pub use published::{Published, compile};
 pub use upstream::{Addresses, Upstream};
 
@@ -45,6 +54,7 @@ use self::body::Body;
 use self::connection::Connection;
 use self::core::Core;
 use self::exchange::Exchange;
+use self::route::Target;
 use self::session::browser::Browser;
 use self::session::capture::Login;
 use self::tunnel::Answer;
@@ -78,6 +88,9 @@ pub async fn handle(
             exchange.attach(response)
         }
     };
+    if let Some(hsts) = &connection.hsts {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+    }
     if close {
         // RFC 9112 section 6.1: hyper drops a Content-Length beside Transfer-Encoding before we
         // see it, so a connection that used Transfer-Encoding carries no further request.
@@ -95,6 +108,9 @@ async fn pass(
 ) -> Result<Answer, Rejection> {
     let now = exchange.now();
     let published = core.published();
+    if let Some(one_in) = published.trace_sample {
+        exchange.trace(one_in, request.headers());
+    }
     let request = canonical::Canonical::from_request(request)?;
     if let Some(auth) = &published.auth
         && let Some(place) = auth.place(request.path())?
@@ -113,14 +129,37 @@ async fn pass(
     let login = Login::of(&request, route, &published, connection, now);
     let permit = permit::decide(request, route, token, connection, &published, now)?;
     let answer = match exchange.open_stream(&permit) {
-        None => forward::send(core, connection, exchange, permit, &published).await,
+        None => answer_to(core, connection, exchange, permit, &published).await,
         Some(stream) => {
-            let sending = forward::send(core, connection, exchange, permit, &published);
+            let sending = answer_to(core, connection, exchange, permit, &published);
             stream.unless_cut(sending).await.unwrap_or_else(|cause| Err(Rejection::Cut(cause)))
         }
     }?;
     match login {
         None => Ok(answer),
         Some(login) => login.capture(answer, &published, &core.desk).await,
+    }
+}
+
+/// By the route's upstream, or by the route itself.
+async fn answer_to(
+    core: &Rc<Core>,
+    connection: &Connection,
+    exchange: &mut Exchange,
+    permit: permit::Permit<'_>,
+    published: &Published,
+) -> Result<Answer, Rejection> {
+    match &permit.route().target {
+        Target::Upstream(upstream) => {
+            forward::send(core, connection, exchange, permit, upstream, published).await
+        }
+        Target::Answer(answer) => {
+            exchange.answered();
+            Ok(Answer::Response(static_answer::fixed(answer, exchange)))
+        }
+        Target::Redirect(redirect) => {
+            exchange.answered();
+            static_answer::redirect(redirect, permit, exchange).map(Answer::Response)
+        }
     }
 }

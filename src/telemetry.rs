@@ -4,5 +4,6 @@
 pub mod access;
 pub mod counters;
 mod observe;
+pub mod trace;
 
 pub use observe::{CoreObserver, Observation, Observations, Observer, Refusal, Sighting};

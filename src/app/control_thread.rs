@@ -12,17 +12,20 @@ use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
 use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
 use crate::control::metrics::{self, Metrics};
+use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
 use crate::control::sessions::Sessions;
 use crate::control::store::Store;
+use crate::control::traces::{self, Exported};
 use crate::denylist::Denylist;
 use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
+use crate::telemetry::trace::Span;
 
-use super::StartError;
 use super::explain::route_explainer;
+use super::{StartError, certificates};
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -36,6 +39,8 @@ pub struct Parts<'c> {
     pub asks: Asks,
     pub ready: Arc<AtomicBool>,
     pub metrics: Metrics,
+    pub spans: mpsc::Receiver<Vec<Span>>,
+    pub exported: Arc<Exported>,
 }
 
 /// The running control plane.
@@ -64,6 +69,7 @@ impl ControlThread {
         ));
         let refusals = Arc::new(Refusals::default());
         let published = Arc::clone(&parts.published);
+        let certificates = certificates::watch(Arc::clone(&parts.published));
         let sessions = Sessions::new(parts.store.clone(), {
             let published = Arc::clone(&published);
             Arc::new(move || Arc::clone(&published.load().verifier))
@@ -81,11 +87,22 @@ impl ControlThread {
             log_subject: parts.config.log.subject,
             ready: parts.ready,
         }));
+        let export = match &parts.config.tracing {
+            None => None,
+            Some(tracing) => {
+                let client = outbound::client(tracing.ca.as_deref()).map_err(StartError::Trust)?;
+                Some(traces::export(tracing.clone(), client, parts.spans, parts.exported))
+            }
+        };
         let (stop, stopped) = watch::channel(false);
         let (observations, asks) = (parts.observations, parts.asks);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                if let Some(export) = export {
+                    runtime.spawn(export);
+                }
+                runtime.spawn(certificates);
                 runtime.spawn(sessions.serve(asks));
                 runtime.spawn(people::watch(observations, people, refusals));
                 let metrics = Arc::new(parts.metrics);

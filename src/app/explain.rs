@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 
 use crate::config::Access;
 use crate::control::admin::{RouteExplainer, RouteFound, RouteQuestion, RouteRefusal, RouteReport};
@@ -17,7 +18,10 @@ pub fn route_explainer(published: Arc<ArcSwap<Published>>) -> RouteExplainer {
 }
 
 fn report(published: &Published, question: &RouteQuestion<'_>) -> RouteReport {
-    let (number, route) = match ask::route(&published.routes, question.url) {
+    let headers = HeaderMap::new();
+    let asked = ask::route(&published.routes, question.url, question.method, &headers)
+        .map(|selected| (selected.number, selected.route));
+    let (number, route) = match named(published, question).map_or(asked, Ok) {
         Ok(found) => found,
         Err(rejection) => {
             return RouteReport {
@@ -59,6 +63,15 @@ fn report(published: &Published, question: &RouteQuestion<'_>) -> RouteReport {
         }
     }
     report
+}
+
+/// The route that a request had, where it is asked about again and the table still has that route.
+/// Its headers are not remembered, so they cannot choose a second time.
+fn named<'p>(published: &'p Published, question: &RouteQuestion<'_>) -> Option<(usize, &'p Route)> {
+    let name = question.route?;
+    let routes = published.routes.routes().iter().enumerate();
+    let mut found = routes.filter(|(_, route)| *route.name == *name);
+    found.next().map(|(at, route)| (at + 1, &**route))
 }
 
 /// The route has such a requirement at all.

@@ -13,13 +13,15 @@ use crate::secret::Secret;
 
 const BYTES: usize = 48;
 
-/// The keys of the config, or the one of the store's directory where sessions need one.
-pub fn session_keys(config: &Config) -> Result<Vec<Secret>, String> {
-    let cookies = &config.session.cookies;
-    if !cookies.keys.is_empty() || !config.uses_sessions() {
-        return Ok(cookies.keys.clone());
+/// Adds the key of the store's directory where sessions need one and the config names none.
+pub fn complete(config: &mut Config) -> Result<(), String> {
+    if config.session.cookies.keys.is_empty() && config.uses_sessions() {
+        config.session.cookies.keys = vec![of_file(&config.session.cookies.key_file)?];
     }
-    let path = &cookies.key_file;
+    Ok(())
+}
+
+fn of_file(path: &Path) -> Result<Secret, String> {
     let failed = |error: io::Error| format!("{}: {error}", path.display());
     match make(path) {
         Ok(()) => {}
@@ -34,7 +36,7 @@ pub fn session_keys(config: &Config) -> Result<Vec<Secret>, String> {
     if bytes.len() < BYTES {
         return Err(format!("{} is too short; remove it to have it made anew", path.display()));
     }
-    Ok(vec![Secret::new(bytes)])
+    Ok(Secret::new(bytes))
 }
 
 fn make(path: &Path) -> io::Result<()> {

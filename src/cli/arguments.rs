@@ -60,7 +60,15 @@ pub struct Demo {
 
 #[derive(Debug)]
 pub struct Check {
-    pub url: Option<String>,
+    pub asked: Option<AskedRequest>,
+}
+
+/// A request as far as it chooses a route.
+#[derive(Debug)]
+pub struct AskedRequest {
+    pub url: String,
+    pub method: http::Method,
+    pub headers: http::HeaderMap,
 }
 
 #[derive(Debug)]
@@ -226,7 +234,9 @@ impl Arguments {
         let command = match raw.command {
             RawCommand::Demo { dir, once } => Command::Demo(Demo { directory: dir, once }),
             RawCommand::Init { file } => Command::Init(TokenFrom::of(file)),
-            RawCommand::Check { url } => Command::Check(Check { url }),
+            RawCommand::Check { url, method, headers } => {
+                Command::Check(compile::check(url, method, &headers)?)
+            }
             RawCommand::Run(raw) => Command::Run(Run { flags: compile::flags(raw) }),
             RawCommand::Revoke(raw) => Command::Revoke(compile::revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(compile::block(raw)?),

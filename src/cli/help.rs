@@ -64,6 +64,7 @@ Examples:
   portcullis check
   portcullis check -c /etc/portcullis
   portcullis check --url https://app.example.com/api/orders
+  portcullis check --url /api/orders --method POST --header 'X-Version: 2'
   portcullis check --json
 
 Exit code 78: the config has mistakes. All of them are shown.";

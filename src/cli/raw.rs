@@ -68,9 +68,15 @@ pub enum RawCommand {
     /// Check the config, show the route table; start nothing
     #[command(after_help = help::CHECK)]
     Check {
-        /// Say which route this URL gets
+        /// Say which route this URL gets, and why
         #[arg(long, value_name = "URL")]
         url: Option<String>,
+        /// Of a request with this method [default: GET]
+        #[arg(long, value_name = "METHOD", requires = "url")]
+        method: Option<String>,
+        /// And with this header; may be given several times
+        #[arg(long = "header", value_name = "NAME: VALUE", requires = "url")]
+        headers: Vec<String>,
     },
     /// Start the gateway
     #[command(after_help = help::RUN)]

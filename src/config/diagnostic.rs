@@ -98,6 +98,17 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    BadCertificate = 70,
+    /// Expired, or not valid yet.
+    CertificateDates = 71,
+    OpenPrivateKey = 72,
+    BadMethod = 100,
+    /// Two routes that match the same requests, and nothing says which is tried first.
+    Ambiguous = 101,
+    BadHeaderRule = 102,
+    BadRedirect = 103,
+    /// A condition that a client can get around to a route that asks for less.
+    WayAround = 104,
     BadOrigin = 140,
     BadCookie = 141,
     /// A cookie that more may see than need to.

@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::route::{self, Parsed};
 use super::source::Source;
 use super::whole::{Whole, named};
-use super::{Config, Loaded, admin, issuer, log, metrics, server, session, upstream};
+use super::{Config, Loaded, admin, issuer, log, metrics, server, session, traces, upstream};
 
 /// A configuration is written by hand; a larger file is a mistake.
 const CONFIG_BYTES_MAX: u64 = 8 << 20;
@@ -91,12 +91,10 @@ fn keep_what_holds(found: &mut Vec<Diagnostic>) {
 
 /// `None` where something is missing that has no default; a diagnostic says what.
 fn walk(root: &Table<'_>) -> Option<Config> {
-    let later = "this version is configured by [server], [admin], [store], [log], [[issuer]], \
-                 [[upstream]] and [[route]]";
     root.unsupported("listener", "several addresses: [server] listen = [\"…\", \"…\"]");
     root.unsupported("replicas", "one gateway only: each has its own store");
     root.unsupported("intake", "revoke by the admin API");
-    root.unsupported("tracing", later);
+    let tracing = traces::tracing(&root.table("tracing", "tracing"));
     let server = server::server(&root.table("server", "server"));
     let store = server::store(&root.table("store", "store"));
     let (admin, admin_issuers) = admin::admin(&root.table("admin", "admin"), &store);
@@ -128,6 +126,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
         metrics,
         store,
         log,
+        tracing,
         session,
         issuers: issuers.into_iter().filter_map(|entry| entry.value).collect(),
         upstreams: upstreams.into_iter().filter_map(|entry| entry.value).collect(),

@@ -1,7 +1,51 @@
 //! `[log]`: events, and the line of each request.
 
+use std::path::PathBuf;
+
 use super::cursor::Table;
-use super::{AccessFormat, AccessLog, Log, LogFormat};
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub access: AccessLog,
+    /// Where the lines of requests go; `None`: to standard output.
+    pub access_file: Option<PathBuf>,
+    pub access_format: AccessFormat,
+    /// Of so many forwarded requests one has its line. Refused ones all have.
+    pub sample: u32,
+    /// Lines a second of one client that is refused for one reason, on each core; 0: all.
+    pub repeats_max: u32,
+    /// People are named: the subject in the access log, who was denied and why in events.
+    pub subject: bool,
+    /// Events: `error`, `warn`, `info`, `debug`.
+    pub level: tracing::Level,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessLog {
+    Off,
+    On,
+    /// Refused requests only.
+    Refused,
+}
+
+/// How the lines of requests are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessFormat {
+    /// As events are; in a file, JSON.
+    AsEvents,
+    Text,
+    Json,
+    Combined,
+}
+
+/// Text on a terminal, JSON elsewhere, unless said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
 
 pub fn log(table: &Table<'_>) -> Log {
     let small =

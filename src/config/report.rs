@@ -10,16 +10,22 @@ use serde_json::{Value, json};
 use super::cursor::show;
 use super::value::show_duration;
 use super::{
-    Access, Carrier, Config, Diagnostic, Forward, Issuer, Listen, Loaded, Route, ServerAddress,
-    ordered,
+    Access, Carrier, Config, Diagnostic, Forward, HeaderCondition, Issuer, Listen, Loaded, ORDER,
+    Route, ServerAddress, Target, ordered,
 };
 
 /// For people.
 pub fn report(loaded: &Loaded) -> String {
     let Loaded { config, notes } = loaded;
     let mut out = format!("{} is valid.\n\n", config.path.display());
-    let listen: Vec<String> = config.server.listen.iter().map(Listen::url).collect();
-    let _ = writeln!(out, "  listen    {}", all(&listen));
+    let _ = writeln!(out, "  listen    {}", all(&listening(config)));
+    let redirect: Vec<String> = config.server.redirect_from.iter().map(Listen::url).collect();
+    if !redirect.is_empty() {
+        let _ = writeln!(out, "  redirect  {} to https", all(&redirect));
+    }
+    for line in aligned(&certificates(config)) {
+        let _ = writeln!(out, "  tls       {line}");
+    }
     let admin: Vec<String> = config.admin.listen.iter().map(Listen::url).collect();
     let _ = writeln!(out, "  admin     {}", all(&admin));
     let store = here(&config.store.path);
@@ -29,16 +35,20 @@ pub fn report(loaded: &Loaded) -> String {
         let _ = writeln!(out, "  issuer    {line}");
     }
     out.push('\n');
-    let mut rows =
-        vec![["#", "host", "path", "access", "needs", "upstream", ""].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["#", "host", "path", "if", "access", "needs", "upstream", ""].map(str::to_owned).to_vec(),
+    ];
     for (number, route) in ordered(&config.routes).into_iter().enumerate() {
         rows.push(route_cells(number + 1, route, config));
+    }
+    if config.routes.iter().all(|route| route.conditions.is_empty()) {
+        // Nobody's routes have any: no column for them.
+        rows.iter_mut().for_each(|row| drop(row.remove(3)));
     }
     for line in aligned(&rows) {
         let _ = writeln!(out, "  {line}");
     }
-    let _ =
-        writeln!(out, "\n  Tried in this order: exact host, then longest path; never file order.");
+    let _ = writeln!(out, "\n  Tried in this order: {ORDER}.");
     if !notes.items.is_empty() {
         let plural = if notes.items.len() == 1 { "" } else { "s" };
         let _ = writeln!(out, "\n{} note{plural}", notes.items.len());
@@ -80,13 +90,16 @@ pub fn report_json(loaded: &Loaded) -> Value {
                 "name": route.name,
                 "host": route.host.shown(),
                 "path": route.path.shown(),
+                "methods": methods(route),
+                "headers": headers(route),
                 "access": access(route.access),
                 "credentials": route.credentials.iter().map(carrier).collect::<Vec<_>>(),
                 "forward": forward(route.forward),
                 "scopes": route.require.scopes,
                 "max_age": route.require.max_age.map(show_duration),
                 "issuers": route.issuers,
-                "upstream": route.upstream,
+                "upstream": route.target.upstream(),
+                "answers": answers(route),
                 "servers": servers(config, route),
                 "line": route.line,
             })
@@ -95,7 +108,9 @@ pub fn report_json(loaded: &Loaded) -> Value {
     json!({
         "valid": true,
         "file": config.path.display().to_string(),
-        "listen": listen(&config.server.listen),
+        "listen": listening(config),
+        "redirect_from": listen(&config.server.redirect_from),
+        "certificates": certificates(config),
         "admin": listen(&config.admin.listen),
         "store": { "path": config.store.path.display().to_string(), "limit": config.store.limit },
         "issuers": issuers,
@@ -112,6 +127,19 @@ fn note(item: &Diagnostic, out: &mut String) {
     for more in item.detail.iter().chain(&item.help) {
         let _ = writeln!(out, "{indent}{more}");
     }
+}
+
+fn listening(config: &Config) -> Vec<String> {
+    let scheme = config.server.entrance.scheme();
+    config.server.listen.iter().map(|listen| listen.url_of(scheme)).collect()
+}
+
+/// For whom each certificate is, and until when.
+fn certificates(config: &Config) -> Vec<Vec<String>> {
+    let tls = config.server.entrance.tls.iter();
+    let all = tls.flat_map(|tls| &tls.certificates);
+    all.map(|one| vec![show(&one.shown()), format!("until {}", one.facts.not_after.rfc3339())])
+        .collect()
 }
 
 fn all(list: &[String]) -> String {
@@ -144,15 +172,17 @@ fn route_cells(number: usize, route: &Route, config: &Config) -> Vec<String> {
         number.to_string(),
         route.host.shown(),
         route.path.shown(),
+        dash(route.conditions.shown()),
         access(route.access).to_owned(),
         needs(route),
-        route.upstream.clone(),
+        route.target.shown(),
         servers(config, route).join(" "),
     ]
 }
 
 fn servers(config: &Config, route: &Route) -> Vec<String> {
-    let upstream = config.upstreams.iter().find(|upstream| upstream.name == route.upstream);
+    let name = route.target.upstream();
+    let upstream = config.upstreams.iter().find(|upstream| Some(upstream.name.as_str()) == name);
     let servers = upstream.map(|upstream| upstream.servers.as_slice()).unwrap_or_default();
     servers
         .iter()
@@ -179,7 +209,30 @@ fn needs(route: &Route) -> String {
     if route.access != Access::Public && route.credentials != [Carrier::Bearer] {
         needs.push(cookies.join(" or "));
     }
-    if needs.is_empty() { "-".to_owned() } else { needs.join(", ") }
+    dash(needs.join(", "))
+}
+
+fn dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn methods(route: &Route) -> Vec<&str> {
+    route.conditions.methods.iter().map(http::Method::as_str).collect()
+}
+
+fn headers(route: &Route) -> Vec<String> {
+    route.conditions.headers.iter().map(HeaderCondition::shown).collect()
+}
+
+/// What a route without an upstream answers.
+fn answers(route: &Route) -> Option<Value> {
+    match &route.target {
+        Target::Upstream(_) => None,
+        Target::Answer(answer) => Some(json!({ "status": answer.status.as_u16() })),
+        Target::Redirect(redirect) => {
+            Some(json!({ "status": redirect.status.as_u16(), "to": redirect.shown }))
+        }
+    }
 }
 
 fn access(access: Access) -> &'static str {

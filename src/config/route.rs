@@ -9,14 +9,18 @@ use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::identity::identity;
 use super::item::{Item, Text};
+use super::route_match::conditions;
+use super::route_target::target;
 use super::server::name;
-use super::{Access, Carrier, Forward, HostPattern, PathPattern, Requirements, Route, value};
+use super::{
+    Access, Carrier, Conditions, Forward, HostPattern, PathPattern, Requirements, Route, value,
+};
 use crate::token::ClaimPath;
 
 /// A route with where its references stand.
 pub struct Parsed {
     pub route: Route,
-    pub upstream: Text,
+    pub upstream: Option<Text>,
     pub issuers: Vec<Text>,
     /// Of the host or path, or the header where neither is written.
     pub span: std::ops::Range<usize>,
@@ -31,6 +35,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         None => Some(HostPattern::Any),
     };
     let path = path(table);
+    let conditions = conditions(table);
     let given = table.get("name");
     let named = name(given);
     let access = table.choice(
@@ -54,14 +59,15 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         Forward::Strip,
         &[("strip", Forward::Strip), ("pass", Forward::Pass), ("bearer", Forward::Bearer)],
     );
-    let upstream = table.required("upstream").and_then(|item| item.string());
+    let target = target(table, host.as_ref(), path.as_ref());
     table.finish();
-    let (host, path, upstream) = (host?, path?, upstream?);
+    let (host, path, (target, upstream)) = (host?, path?, target?);
     let span = ["path", "path_exact"].into_iter().find_map(|key| table.get(key));
     let route = Route {
-        name: named.unwrap_or_else(|| format!("{} {}", host.shown(), path.shown())),
+        name: named.unwrap_or_else(|| unnamed(&host, &path, &conditions)),
         host,
         path,
+        conditions,
         access,
         credentials,
         forward,
@@ -70,7 +76,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         issuers: issuers.as_ref().map(|list| list.iter().map(|t| t.value.clone()).collect()),
         capture,
         login_url,
-        upstream: upstream.value.clone(),
+        target,
         line: table.reader.source.line(table.span.start),
     };
     Some(Parsed {
@@ -82,12 +88,20 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
     })
 }
 
+/// How a route without a name is called.
+fn unnamed(host: &HostPattern, path: &PathPattern, conditions: &Conditions) -> String {
+    let mut name = format!("{} {}", host.shown(), path.shown());
+    if !conditions.is_empty() {
+        name = format!("{name} {}", conditions.shown());
+    }
+    name
+}
+
 fn unsupported(table: &Table<'_>) {
     let one = "a single gateway is never stale";
     table.unsupported("max_staleness", one);
     table.unsupported("when_stale", one);
     table.unsupported("assertion", "send claims as headers with `identity`");
-    table.unsupported("methods", "routes select by host and path");
     table.unsupported("timeout", "set `response_timeout` on the upstream");
 }
 

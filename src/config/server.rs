@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cursor::{Reader, Table, show};
 use super::diagnostic::{Code, Diagnostic};
+use super::entrance::{Entrance, entrance};
 use super::item::{Item, Text};
 use super::{Forwarded, Limits, Listen, Server, Store, value};
 use crate::token::TOKEN_BYTES_MAX;
@@ -17,13 +18,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 pub fn server(table: &Table<'_>) -> Server {
     let default = || vec![Listen::Tcp(([127, 0, 0, 1], 8080).into())];
-    table.unsupported(
-        "tls",
-        "end TLS in front of the gateway and list that proxy in `trusted_proxies`",
-    );
-    table.unsupported("proxy_protocol", "let the proxy in front send X-Forwarded-For");
+    let entrance = entrance(table, "server");
+    let redirect = redirect(table, &entrance);
     let server = Server {
         listen: listen(table).unwrap_or_else(default),
+        entrance,
+        redirect_from: redirect.0,
+        redirect_port: redirect.1,
         trusted_proxies: trusted_proxies(table),
         external_origins: super::session::origins(table, "external_origins"),
         threads: usize::try_from(table.integer("threads", 0, 0..=1024)).unwrap_or(0),
@@ -77,10 +78,31 @@ fn limits(table: &Table<'_>) -> Limits {
     limits
 }
 
+/// Where plain HTTP is answered with a redirect, and to which port when it is not 443.
+fn redirect(table: &Table<'_>, entrance: &Entrance) -> (Vec<Listen>, Option<u16>) {
+    let port = table.integer("redirect_port", 0, 1..=65_535);
+    let from = addresses(table, "redirect_from").unwrap_or_default();
+    for key in ["redirect_from", "redirect_port"] {
+        let Some(item) = table.get(key) else { continue };
+        let message = match (table.has("tls"), table.has("redirect_from")) {
+            (true, true) => continue,
+            (false, _) => format!("`{key}` has no effect without `tls`"),
+            (true, false) => format!("`{key}` has no effect without `redirect_from`"),
+        };
+        table.reader.report(&item.span, Diagnostic::error(Code::NoEffect, message));
+    }
+    let usable = entrance.tls.is_some();
+    (if usable { from } else { Vec::new() }, u16::try_from(port).ok().filter(|port| *port != 0))
+}
+
 /// `None`: the key is absent or of no use.
 pub fn listen(table: &Table<'_>) -> Option<Vec<Listen>> {
-    let texts = table.string_or_strings("listen")?;
-    if let (true, Some(item)) = (texts.is_empty(), table.get("listen")) {
+    addresses(table, "listen")
+}
+
+fn addresses(table: &Table<'_>, key: &'static str) -> Option<Vec<Listen>> {
+    let texts = table.string_or_strings(key)?;
+    if let (true, Some(item)) = (texts.is_empty(), table.get(key)) {
         let message = format!("{} listens nowhere", table.title);
         table.reader.report(&item.span, Diagnostic::error(Code::Empty, message));
     }

@@ -164,8 +164,8 @@ fn routes_are_ordered_by_what_they_say_and_not_by_where_they_stand() {
         ("b.example.com", "path = \"/x\""),
     ];
     let expected = [
-        "a.example.com =/",
         "a.example.com /api",
+        "a.example.com =/",
         "a.example.com /",
         "b.example.com /x",
         "*.b.example.com /",

@@ -7,9 +7,7 @@ use super::cursor::{Span, Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::item::{Item, Text};
 use super::route::Parsed;
-use super::{
-    Access, Carrier, HostPattern, Issuer, Listen, PathPattern, Route, Server, Upstream, suggest,
-};
+use super::{Access, Carrier, Issuer, Listen, Server, Upstream, route_table, suggest};
 
 /// A table with a name, kept also where the rest of it is wrong, so that references to it hold.
 pub struct Named<T> {
@@ -51,9 +49,11 @@ impl Whole<'_, '_> {
         self.unique("issuer", self.issuers.iter().filter_map(|entry| entry.name.as_ref()));
         self.unique("upstream", self.upstreams.iter().filter_map(|entry| entry.name.as_ref()));
         self.unique_identities();
-        self.unique_routes();
+        route_table::check(self.root.reader, self.routes);
         for parsed in self.routes {
-            self.known(&parsed.upstream, "upstream", Code::UnknownUpstream, self.upstreams);
+            if let Some(upstream) = &parsed.upstream {
+                self.known(upstream, "upstream", Code::UnknownUpstream, self.upstreams);
+            }
             for text in &parsed.issuers {
                 self.known(text, "issuer", Code::UnknownIssuer, self.issuers);
             }
@@ -97,28 +97,6 @@ impl Whole<'_, '_> {
         }
     }
 
-    /// Two routes with the same host and path: the second can never match.
-    fn unique_routes(&self) {
-        let mut seen: BTreeMap<(HostPattern, PathPattern), usize> = BTreeMap::new();
-        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-        for parsed in self.routes {
-            let Route { host, path, name, line, .. } = &parsed.route;
-            if let Some(first) = seen.get(&(host.clone(), path.normal())) {
-                let message = format!(
-                    "this route never matches: the one on line {first} has the same host and path"
-                );
-                self.report(&parsed.span, Diagnostic::error(Code::Unreachable, message));
-                continue;
-            }
-            seen.insert((host.clone(), path.normal()), *line);
-            if let Some(first) = names.insert(name, *line) {
-                let message =
-                    format!("two routes are named \"{name}\" (the other on line {first})");
-                self.report(&parsed.span, Diagnostic::error(Code::Duplicate, message));
-            }
-        }
-    }
-
     fn known<T>(&self, text: &Text, what: &str, code: Code, entries: &[Named<T>]) {
         let names = || entries.iter().filter_map(|entry| entry.name.as_ref());
         if self.root.is_no_list(what) || names().any(|name| name.value == text.value) {
@@ -150,7 +128,10 @@ impl Whole<'_, '_> {
     fn unused(&self) {
         for entry in self.upstreams {
             let Some(name) = &entry.name else { continue };
-            if !self.routes.iter().any(|parsed| parsed.upstream.value == name.value) {
+            let leads = |parsed: &&&Parsed| {
+                parsed.upstream.as_ref().is_some_and(|upstream| upstream.value == name.value)
+            };
+            if self.routes.iter().find(leads).is_none() {
                 let message = format!("no route leads to upstream \"{}\"", show(&name.raw));
                 self.report(&name.span, Diagnostic::warning(Code::Unused, message));
             }
@@ -188,10 +169,11 @@ impl Whole<'_, '_> {
             Listen::Tcp(address) => !address.ip().is_loopback(),
             Listen::Unix(_) => false,
         });
-        if server.trusted_proxies.is_empty() && (uses_cookies || is_public) {
+        let is_plain = server.entrance.tls.is_none() && server.trusted_proxies.is_empty();
+        if is_plain && (uses_cookies || is_public) {
             let message = "listen is plain HTTP; cookies with Secure work only behind something \
                            that ends TLS";
-            let help = "list the proxy in front in `trusted_proxies`";
+            let help = "set `tls.certificates`, or list the proxy in front in `trusted_proxies`";
             let diagnostic = Diagnostic::note(Code::PlainHttp, message).help(help);
             self.root.reader.report_whole(diagnostic);
         }

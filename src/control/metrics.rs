@@ -18,10 +18,12 @@ use prometheus_client::registry::Registry;
 
 use crate::clock::UnixMs;
 use crate::control::store::Store;
+use crate::control::traces::Exported;
 use crate::denylist::Denylist;
 use crate::telemetry::Observer;
 use crate::telemetry::access::AccessLogWriter;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::trace::Tracer;
 use crate::verify::Verifier;
 
 pub use serve::serve;
@@ -51,6 +53,8 @@ pub struct Sources {
     /// Our certificates by name, and when they end.
     pub certificates: Box<dyn Fn() -> Vec<(String, UnixMs)> + Send + Sync>,
     pub observer: Observer,
+    pub tracer: Tracer,
+    pub exported: Arc<Exported>,
     pub log: AccessLogWriter,
     /// Codes that a refusal may have: each is there, at zero, from the start.
     pub codes: &'static [&'static str],

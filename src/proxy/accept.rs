@@ -13,13 +13,18 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
-use super::core::{Accepted, Command};
+use super::core::{Accepted, Command, Socket};
 
 /// How long to wait when there is no room or the system has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A bound socket, not blocking.
-pub enum Listener {
+/// A bound socket, not blocking, and which of the published entrances its connections take.
+pub struct Listener {
+    pub bound: Bound,
+    pub entrance: usize,
+}
+
+pub enum Bound {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -114,27 +119,28 @@ fn accept_waiting(listener: &Listener, targets: &[Target], connections_max: usiz
 
 impl Listener {
     fn accept(&self) -> io::Result<Accepted> {
-        match self {
-            Self::Tcp(listener) => {
+        let socket = match &self.bound {
+            Bound::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
                 stream.set_nonblocking(true)?;
                 stream.set_nodelay(true)?;
-                Ok(Accepted::Tcp(stream, peer.ip()))
+                Socket::Tcp(stream, peer.ip())
             }
-            Self::Unix(listener) => {
+            Bound::Unix(listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok(Accepted::Unix(stream))
+                Socket::Unix(stream)
             }
-        }
+        };
+        Ok(Accepted { socket, entrance: self.entrance })
     }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener) => listener.as_fd(),
+        match &self.bound {
+            Bound::Tcp(listener) => listener.as_fd(),
+            Bound::Unix(listener) => listener.as_fd(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Every answer of our own. One enum says why; one `match` turns it into status, code, challenge
 //! and text. The client learns no more than it may; the log line has the precise reason.
 
+mod fault;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -9,6 +11,8 @@ use http::{Response, StatusCode};
 
 use crate::denylist::Hit;
 use crate::verify::TokenFault;
+
+pub use fault::{BadRequest, UpstreamFault};
 
 use super::body::Body;
 use super::cross_site::CrossSite;
@@ -47,43 +51,6 @@ pub enum Rejection {
     NotTrusted,
     /// Its token stopped to count while it waited for the answer.
     Cut(Cause),
-}
-
-/// What is wrong with the request itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BadRequest {
-    Connect,
-    Trace,
-    TargetForm,
-    HostMissing,
-    HostRepeated,
-    HostInvalid,
-    HostDisagrees,
-    PathBytes,
-    PathEscape,
-    PathDots,
-    /// Its readings select different routes.
-    PathRoutes,
-    Upgrade,
-    /// Another than exactly `chunked`.
-    TransferCoding,
-    /// More than one credential, or one that can be read as two (RFC 6750 section 2).
-    TwoCredentials,
-    AuthorizationForm,
-    /// The proxy in front does not tell which request it asks about.
-    ForwardedRequest,
-}
-
-/// What went wrong behind us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UpstreamFault {
-    Unreachable,
-    ConnectTimeout,
-    ResponseTimeout,
-    /// It closed or broke the protocol before an answer.
-    Broken,
-    /// It switched protocols without being asked, or to another one.
-    UnexpectedSwitch,
 }
 
 impl From<BadRequest> for Rejection {
@@ -290,56 +257,6 @@ fn token_text(code: &str) -> &'static str {
         "token_expired" => "The token has expired",
         "token_not_yet_valid" => "The token is not valid yet",
         _ => INVALID,
-    }
-}
-
-impl BadRequest {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Connect => "CONNECT is not served here",
-            Self::Trace => "TRACE is not served here",
-            Self::TargetForm => "The request target must begin with a slash",
-            Self::HostMissing => "The Host header is missing",
-            Self::HostRepeated => "There is more than one Host header",
-            Self::HostInvalid => "The Host header is not a host",
-            Self::HostDisagrees => "The Host header and the request target disagree",
-            Self::PathBytes => "The request target holds bytes that must be escaped",
-            Self::PathEscape => "The path holds an escape that is malformed or ambiguous",
-            Self::PathDots => "The path holds a dot segment",
-            Self::PathRoutes => "The path can be read in more than one way",
-            Self::Upgrade => "The WebSocket handshake is malformed",
-            Self::TransferCoding => "The only transfer coding served here is chunked",
-            Self::TwoCredentials => "There is more than one credential",
-            Self::AuthorizationForm => "The Authorization header is malformed",
-            Self::ForwardedRequest => "X-Forwarded-Method, -Host and -Uri must tell one request",
-        }
-    }
-}
-
-impl UpstreamFault {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Unreachable => "The backend cannot be reached",
-            Self::ConnectTimeout => "The backend did not accept a connection in time",
-            Self::ResponseTimeout => "The backend did not answer in time",
-            Self::Broken => "The backend closed the connection before it answered",
-            Self::UnexpectedSwitch => "The backend switched protocols without being asked",
-        }
-    }
-
-    fn code(self) -> &'static str {
-        match self {
-            Self::Unreachable => "upstream_unreachable",
-            Self::ConnectTimeout | Self::ResponseTimeout => "upstream_timeout",
-            Self::Broken | Self::UnexpectedSwitch => "upstream_broken",
-        }
-    }
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::Unreachable | Self::Broken | Self::UnexpectedSwitch => StatusCode::BAD_GATEWAY,
-            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-        }
     }
 }
 

@@ -3,16 +3,32 @@
 
 use std::sync::Arc;
 
+use http::{HeaderMap, Method};
+
 use crate::clock::UnixMs;
 use crate::verify::Signed;
 
 use super::answer::{BadRequest, Rejection};
-use super::route::{Route, RouteTable};
+use super::route::{Route, RouteTable, Wanted};
 use super::{canonical, credential, path, permit};
 
-/// The route that a URL (`https://app.example.com/api/x`, or `/api/x` of any host) gets, and its
-/// place in the order of matching, from 1.
-pub fn route<'t>(table: &'t RouteTable, url: &str) -> Result<(usize, &'t Route), Rejection> {
+/// A route that was asked for.
+pub struct Selected<'t> {
+    /// Its place in the order of matching, from 1.
+    pub number: usize,
+    pub route: &'t Route,
+    /// Places of those before it whose host and path match and whose other conditions do not hold.
+    pub passed_over: Vec<usize>,
+}
+
+/// The route that a request for a URL (`https://app.example.com/api/x`, or `/api/x` of any host)
+/// gets.
+pub fn route<'t>(
+    table: &'t RouteTable,
+    url: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Selected<'t>, Rejection> {
     let uri: http::Uri = url.parse().map_err(|_| BadRequest::TargetForm)?;
     let host = match uri.authority() {
         Some(authority) => {
@@ -24,9 +40,11 @@ pub fn route<'t>(table: &'t RouteTable, url: &str) -> Result<(usize, &'t Route),
         return Err(BadRequest::TargetForm.into());
     }
     path::check(uri.path(), uri.query())?;
-    let found = table.select_path(&host, uri.path())?;
-    let at = table.routes().iter().position(|route| std::ptr::eq(&raw const **route, found));
-    Ok((at.map_or(0, |at| at + 1), found))
+    let wanted = Wanted { host: &host, path: uri.path(), method, headers };
+    let found = table.select_wanted(wanted)?;
+    let at = table.routes().iter().position(|route| Arc::ptr_eq(route, found));
+    let passed_over = table.passed_over(wanted).into_iter().map(|at| at + 1).collect();
+    Ok(Selected { number: at.map_or(0, |at| at + 1), route: found, passed_over })
 }
 
 /// What a route asks of a verified token, beside the denylist: each answer by its word.

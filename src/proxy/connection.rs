@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+use base64::Engine as _;
 use http::HeaderValue;
 
 use crate::config::Limits;
@@ -19,6 +20,12 @@ pub struct Connection {
     pub peer_text: HeaderValue,
     /// The peer is a listed proxy: what it says of the client is believed.
     pub trusted: bool,
+    /// `https` where the connection has TLS, else `http`.
+    pub scheme: &'static str,
+    /// `Strict-Transport-Security` for its answers.
+    pub hsts: Option<HeaderValue>,
+    /// `Client-Cert` for the backend (RFC 9440).
+    pub client_cert: Option<HeaderValue>,
     activity: Arc<Activity>,
     busy: Cell<u32>,
     /// When it last became idle, and how many reads there had been.
@@ -40,6 +47,9 @@ impl Connection {
             peer,
             peer_text: peer_text(peer),
             trusted,
+            scheme: "http",
+            hsts: None,
+            client_cert: None,
             activity,
             busy: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
@@ -51,6 +61,16 @@ impl Connection {
             ended: Cell::new(false),
             waker: RefCell::new(None),
         }
+    }
+
+    /// The connection has TLS; `client` is the certificate that the client showed, in DER.
+    pub(super) fn secure(&mut self, hsts: Option<HeaderValue>, client: Option<&[u8]>) {
+        self.scheme = "https";
+        self.hsts = hsts;
+        self.client_cert = client.and_then(|der| {
+            let base64 = base64::engine::general_purpose::STANDARD.encode(der);
+            HeaderValue::try_from(format!(":{base64}:")).ok()
+        });
     }
 
     pub(super) fn begin_request(&self) {

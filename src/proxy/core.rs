@@ -3,20 +3,14 @@
 //! way is shared with another but the published state.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -24,19 +18,23 @@ use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
 use crate::telemetry::counters::{CoreCounters, Counters};
+use crate::telemetry::trace::{CoreTracer, Tracer};
 use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
 use super::connection::Connection;
-use super::io::{ClientStream, Stream};
 use super::pool::Pool;
 use super::published::Published;
+use super::serve::serve;
 use super::streams::{self, Streams};
+use super::turnstile::Turnstile;
 use crate::desk::Desk;
 
 /// How often log lines are handed on and old connections looked for.
 const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SWEEP: u32 = 10;
+/// An RSA signature takes about a millisecond.
+const HANDSHAKES_PER_TURN: usize = 4;
 
 /// A connection that counts against the limit, for as long as this lives.
 pub struct Place(Arc<AtomicUsize>);
@@ -56,11 +54,15 @@ pub struct Core {
     pub(super) observer: CoreObserver,
     pub(super) desk: Desk,
     pub(super) counters: CoreCounters,
+    pub(super) tracer: CoreTracer,
     ids: RequestIds,
     pub(super) streams: Streams,
     draining: Cell<bool>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
+    /// TLS handshakes wait here for their turn.
+    pub(super) handshakes: Rc<Turnstile>,
+    pub(super) handshakes_failed: Cell<u64>,
 }
 
 /// The published state as one core holds it: counted without touching a line that other cores
@@ -76,7 +78,14 @@ impl std::ops::Deref for Snapshot {
 }
 
 /// A client that was accepted, on its way to a core.
-pub enum Accepted {
+pub struct Accepted {
+    pub socket: Socket,
+    /// Of the published entrances, that of its listener.
+    pub entrance: usize,
+}
+
+/// Its socket.
+pub enum Socket {
     Tcp(std::net::TcpStream, IpAddr),
     Unix(std::os::unix::net::UnixStream),
 }
@@ -111,6 +120,7 @@ pub struct Shared {
     pub published: Arc<ArcSwap<Published>>,
     pub observer: Observer,
     pub counters: Counters,
+    pub tracer: Tracer,
     pub log: crate::telemetry::access::AccessLogWriter,
     /// For what a request must ask of the control plane.
     pub desk: Desk,
@@ -148,11 +158,14 @@ async fn run(
         observer: shared.observer.core_observer(),
         desk: shared.desk,
         counters: shared.counters.core_counters(),
+        tracer: shared.tracer.core_tracer(),
         ids: RequestIds::new(index),
         streams: Streams::default(),
         draining: Cell::new(false),
         connections: RefCell::default(),
         open,
+        handshakes: Turnstile::new(HANDSHAKES_PER_TURN),
+        handshakes_failed: Cell::new(0),
     });
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -180,6 +193,7 @@ async fn run(
                 ticks = ticks.wrapping_add(1);
                 core.log.flush();
                 core.observer.report();
+                core.tracer.flush();
                 core.streams.expire(UnixMs::now());
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
                     core.log.summarise(UnixMs::now());
@@ -208,6 +222,20 @@ impl Core {
 
     pub fn next_request_id(&self) -> HeaderValue {
         self.ids.next()
+    }
+
+    /// The place of a connection that the acceptor has counted already.
+    pub(super) fn placed(&self) -> Place {
+        Place(Arc::clone(&self.open))
+    }
+
+    /// From here the sweeper looks after it.
+    pub(super) fn watch(&self, connection: &Rc<Connection>) {
+        self.connections.borrow_mut().push(Rc::clone(connection));
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
     }
 
     /// A place for a connection that outlives its serving task, as a tunnel does.
@@ -244,9 +272,10 @@ impl Core {
             .routes
             .routes()
             .iter()
-            .flat_map(|route| {
-                let timeout = route.upstream.idle_timeout;
-                route.upstream.servers.iter().map(move |server| (server.slot, timeout))
+            .filter_map(|route| route.upstream())
+            .flat_map(|upstream| {
+                let timeout = upstream.idle_timeout;
+                upstream.servers.iter().map(move |server| (server.slot, timeout))
             })
             .collect();
         self.pool.sweep(|slot| {
@@ -254,68 +283,6 @@ impl Core {
             found.map_or(Duration::ZERO, |(_, timeout)| *timeout)
         });
     }
-}
-
-fn serve(core: &Rc<Core>, accepted: Accepted) {
-    let published = core.published();
-    let (stream, peer) = match accepted {
-        Accepted::Tcp(stream, peer) => {
-            (tokio::net::TcpStream::from_std(stream).map(Stream::Tcp), Some(peer.to_canonical()))
-        }
-        Accepted::Unix(stream) => {
-            (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None)
-        }
-    };
-    let Ok(stream) = stream else {
-        core.open.fetch_sub(1, Ordering::Relaxed);
-        return;
-    };
-    let (stream, activity) = ClientStream::new(stream);
-    let trusted =
-        peer.is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer)));
-    let connection = Rc::new(Connection::new(peer, trusted, activity));
-    core.connections.borrow_mut().push(Rc::clone(&connection));
-    tokio::task::spawn_local(drive(Rc::clone(core), connection, stream, published));
-}
-
-/// Serves the connection until it ends, is told to drain, or is closed by the sweeper.
-async fn drive(
-    core: Rc<Core>,
-    connection: Rc<Connection>,
-    stream: ClientStream,
-    published: Rc<Snapshot>,
-) {
-    let service = {
-        let (core, connection) = (Rc::clone(&core), Rc::clone(&connection));
-        service_fn(move |request| {
-            let answering = super::handle(Rc::clone(&core), Rc::clone(&connection), request);
-            async move { Ok::<_, std::convert::Infallible>(answering.await) }
-        })
-    };
-    let limits = &published.limits;
-    let mut serving = http1::Builder::new()
-        .max_headers(limits.header_count_max)
-        .max_header_size(limits.header_bytes_max)
-        .max_buf_size(limits.header_bytes_max.max(64 * 1024))
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    drop(published);
-    let mut told = false;
-    std::future::poll_fn(|context: &mut Context<'_>| {
-        if connection.is_to_close() {
-            return Poll::Ready(());
-        }
-        if core.draining.get() && !told {
-            told = true;
-            Pin::new(&mut serving).graceful_shutdown();
-        }
-        connection.watch(context);
-        // A connection that fails has nobody left to be told; its exchange has written its line.
-        Pin::new(&mut serving).poll(context).map(|_| ())
-    })
-    .await;
-    connection.set_ended();
-    core.open.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Request ids: unique, short, without meaning. A random prefix per core and a counter.

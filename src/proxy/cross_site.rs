@@ -73,7 +73,7 @@ impl<'r> Asked<'r> {
         let scheme = match forwarded(&X_FORWARDED_PROTO) {
             Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => "https",
             Some(_) => "http",
-            None => "http",
+            None => connection.scheme,
         };
         Self {
             method,

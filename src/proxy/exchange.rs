@@ -2,8 +2,8 @@
 //! is begun before anything can fail and ends, with its line, when the answer's body has ended or
 //! the client is gone, whichever way the request went.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
+mod telling;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::clock::UnixMs;
-use crate::config::AccessLog;
 use crate::denylist::Hit;
-use crate::telemetry::access::{Entry, Verdict};
-use crate::telemetry::counters::{Outcome, Unrevocable};
-use crate::telemetry::{Observation, Refusal, Sighting};
+use crate::telemetry::access::Verdict;
+use crate::telemetry::counters::Outcome;
+use crate::telemetry::trace::{Parent, Trace};
+use crate::telemetry::{Observation, Sighting};
 use crate::verify::Signed;
 
 use super::answer::Rejection;
@@ -34,8 +34,7 @@ use super::route::Route;
 use super::session::browser::Browser;
 use super::streams::{Cause, Kind, Stream};
 
-const PATH_BYTES_REMEMBERED: usize = 2048;
-const METHOD_BYTES_REMEMBERED: usize = 32;
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// See the module.
 pub struct Exchange {
@@ -62,6 +61,7 @@ pub struct Exchange {
     bytes_in: u64,
     bytes_out: u64,
     broken: bool,
+    trace: Option<Box<Trace>>,
     stream: Option<Rc<Stream>>,
     place: Option<Place>,
     /// Where the route serves browsers.
@@ -102,6 +102,7 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             broken: false,
+            trace: None,
             stream: None,
             place: None,
             browser: None,
@@ -114,6 +115,19 @@ impl Exchange {
 
     pub fn request_id(&self) -> &HeaderValue {
         &self.request_id
+    }
+
+    /// Begins a span where one is due; `traceparent` goes on as it came where none is.
+    pub fn trace(&mut self, one_in: u32, headers: &HeaderMap) {
+        let parent = headers.get(&TRACEPARENT);
+        let parent = parent.and_then(|value| Parent::read(value.as_bytes()));
+        let trace = self.core.tracer.begin(parent, self.connection.trusted, one_in);
+        self.trace = trace.map(Box::new);
+    }
+
+    /// The header that makes the upstream's span a child of ours.
+    pub fn traceparent(&self) -> Option<HeaderValue> {
+        self.trace.as_ref()?.header()
     }
 
     pub fn routed(&mut self, route: &Route) {
@@ -171,6 +185,11 @@ impl Exchange {
             self.core.observer.tell(|| Observation::Sighting(sighting()));
         }
         self.token = Some(Arc::clone(signed));
+    }
+
+    /// By the route itself, without an upstream.
+    pub fn answered(&mut self) {
+        self.verdict = Verdict::Answered;
     }
 
     /// The head of the upstream's answer has come; the request was sent on at `sent_at`.
@@ -282,85 +301,6 @@ impl Exchange {
     pub fn broken(&mut self) {
         self.broken = true;
     }
-
-    fn observe_refusal(&self) {
-        let refusal = || Refusal {
-            at: self.at,
-            request_id: self.request_id.to_str().unwrap_or("").to_owned(),
-            method: remembered_method(&self.method),
-            host: self.host_text().to_owned(),
-            path: remembered_path(&printable(self.path())).to_owned(),
-            route: self.route.clone(),
-            status: self.status,
-            code: self.code,
-            detail: self.reason.clone().unwrap_or_default(),
-            address: self.connection.peer,
-            token: self.token.clone(),
-            hit: self.hit,
-        };
-        self.core.observer.tell(|| Observation::Refusal(refusal()));
-    }
-
-    fn host_text(&self) -> &str {
-        self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("")
-    }
-
-    fn path(&self) -> &str {
-        self.target.as_ref().map_or("", PathAndQuery::path)
-    }
-
-    fn count_unrevocable(&self, signed: &Signed) {
-        let name = &signed.policy().name;
-        let lacks = [
-            (signed.jti().is_none(), Unrevocable::Token),
-            (signed.session().is_none(), Unrevocable::Session),
-            (signed.issued_at().is_none(), Unrevocable::IssuedAt),
-        ];
-        for (_, missing) in lacks.into_iter().filter(|(lacks, _)| *lacks) {
-            self.core.counters.unrevocable(name, missing);
-        }
-    }
-
-    fn write_line(&self, published: &Published, duration: Duration) {
-        let refused = self.verdict != Verdict::Forwarded;
-        match published.access_log {
-            AccessLog::Off => return,
-            AccessLog::Refused if !refused => return,
-            AccessLog::Refused | AccessLog::On => {}
-        }
-        if !refused && published.log_sample > 1 && !self.core.log.samples(published.log_sample) {
-            return;
-        }
-        let subject = self.token.as_ref().filter(|_| published.log_subject);
-        let named = |index: usize| {
-            let value = self.named.as_ref()?.get(index)?.as_ref()?;
-            value.to_str().ok()
-        };
-        let entry = Entry {
-            at: self.at,
-            request_id: self.request_id.to_str().unwrap_or(""),
-            client: self.connection.peer,
-            method: self.method.as_str(),
-            version: self.version,
-            host: self.host_text(),
-            path: &printable(self.path()),
-            route: self.route.as_deref(),
-            status: self.status,
-            verdict: self.verdict,
-            code: self.code,
-            reason: self.reason.as_deref(),
-            issuer: self.token.as_ref().map(|token| token.policy().name.as_str()),
-            subject: subject.and_then(|token| token.subject()),
-            duration,
-            upstream: self.upstream,
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-            broken: self.broken,
-            referer: named(0),
-            agent: named(1),
-        };
-        self.core.log.write(&entry, published.log_repeats_max);
-    }
 }
 
 impl Drop for Exchange {
@@ -378,6 +318,9 @@ impl Drop for Exchange {
                 added: self.added,
             },
         );
+        if let Some(trace) = self.trace.take() {
+            self.end_span(*trace, duration);
+        }
         self.write_line(&self.core.published(), duration);
     }
 }
@@ -391,58 +334,7 @@ fn offered_id(headers: &HeaderMap) -> Option<HeaderValue> {
     fits.then(|| value.clone())
 }
 
-/// What is written of a path: a byte that is not visible ASCII, which only a refused path can hold,
-/// becomes an escape. A terminal that shows a log obeys U+009B and U+202E.
-fn printable(path: &str) -> Cow<'_, str> {
-    if path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Cow::Borrowed(path);
-    }
-    let mut text = String::with_capacity(path.len() + 16);
-    for byte in path.bytes() {
-        if byte.is_ascii_graphic() {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    Cow::Owned(text)
-}
-
-/// The beginning of a path. Thousands of refusals are remembered, and a stranger chooses how long
-/// their paths are.
-fn remembered_path(path: &str) -> &str {
-    path.get(..PATH_BYTES_REMEMBERED).unwrap_or(path)
-}
-
-/// A method may be as long as a head; none that exists is.
-fn remembered_method(method: &Method) -> Method {
-    let long = method.as_str().as_bytes().get(..METHOD_BYTES_REMEMBERED);
-    long.and_then(|start| Method::from_bytes(start).ok()).unwrap_or_else(|| method.clone())
-}
-
 /// The request id goes into the answer as well.
 pub fn stamp(response: &mut HeaderMap, request_id: &HeaderValue) {
     response.insert(headers::X_REQUEST_ID, request_id.clone());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_remembered_of_a_refusal_is_bounded_and_the_usual_is_whole() {
-        assert_eq!(remembered_path("/a/b"), "/a/b");
-        let long = "/".repeat(60_000);
-        assert_eq!(remembered_path(&long).len(), PATH_BYTES_REMEMBERED);
-        assert_eq!(remembered_method(&Method::DELETE), Method::DELETE);
-        let long = Method::from_bytes("M".repeat(60_000).as_bytes()).unwrap();
-        assert_eq!(remembered_method(&long).as_str().len(), METHOD_BYTES_REMEMBERED);
-    }
-
-    #[test]
-    fn a_path_that_steers_terminals_is_written_in_escapes_and_others_as_they_are() {
-        assert!(matches!(printable("/a%20b;c"), Cow::Borrowed("/a%20b;c")));
-        assert_eq!(printable("/\u{9b}2J\u{202e}\u{7f}é"), "/%C2%9B2J%E2%80%AE%7F%C3%A9");
-    }
 }

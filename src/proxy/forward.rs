@@ -2,7 +2,6 @@
 //! denylist again before anything is sent.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
@@ -36,14 +35,14 @@ pub async fn send(
     connection: &Connection,
     exchange: &mut Exchange,
     mut permit: Permit<'_>,
+    upstream: &Upstream,
     published: &Published,
 ) -> Result<Answer, Rejection> {
     let websocket = permit.request_mut().websocket;
     rewrite(&mut permit, connection, published, exchange, websocket)?;
-    let upstream = Arc::clone(&permit.route().upstream);
     let switch = websocket.then(|| take_upgrade(&mut permit.request_mut().parts));
     let started = Instant::now();
-    let (response, lease) = deliver(core, permit, &upstream, published).await?;
+    let (response, lease) = deliver(core, permit, upstream, published).await?;
     exchange.upstream_took(&upstream.name, started, response.status());
     answer(response, lease, switch, exchange)
 }
@@ -75,6 +74,9 @@ fn rewrite(
     let request = permit.request_mut();
     request.parts = parts;
     result?;
+    if let Some(value) = exchange.traceparent() {
+        request.parts.headers.insert(exchange::TRACEPARENT, value);
+    }
     frame(&mut request.parts.headers, &request.parts.method, &request.body);
     request.parts.version = Version::HTTP_11;
     if request.parts.uri.authority().is_some() {

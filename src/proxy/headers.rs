@@ -7,7 +7,9 @@ use http::header::{
 };
 use http::request::Parts;
 
-use crate::config::{Carrier, Forward, Forwarded};
+use crate::config::{
+    Carrier, Forward, Forwarded, is_hop_by_hop, normal_header_name as normal, speaks_of_client,
+};
 use crate::verify::Signed;
 
 use super::answer::Rejection;
@@ -23,7 +25,8 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const HTTP: HeaderValue = HeaderValue::from_static("http");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
 /// Names that the backend trusts because we set them. A client's header that could be mistaken for
 /// one (`_` or `.` for `-`, any case) never gets through.
@@ -44,9 +47,8 @@ impl GuardedNames {
     }
 }
 
-fn normal(name: &str) -> String {
-    name.replace(['_', '.'], "-").to_ascii_lowercase()
-}
+/// What tells the backend of the client's certificate (RFC 9440).
+pub const OF_CLIENT_CERT: [HeaderName; 2] = [CLIENT_CERT, CLIENT_CERT_CHAIN];
 
 /// `name` equals the normal form `guarded` when `_` and `.` are read as `-`.
 fn looks_like(name: &str, guarded: &str) -> bool {
@@ -65,51 +67,6 @@ pub fn nominates(headers: &HeaderMap, option: &str) -> bool {
             .split(|&byte| byte == b',')
             .any(|name| name.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
     })
-}
-
-/// Headers of one connection only (RFC 9110 section 7.6.1), and those that frame the message.
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "content-length"
-            | "expect"
-            | "http2-settings"
-            | "proxy"
-    )
-}
-
-/// What a proxy in front of us may say of the client, and what backends believe of it. Dropped
-/// unless the peer is a trusted proxy.
-fn speaks_of_client(name: &str) -> bool {
-    let first = name.as_bytes().first().copied();
-    let candidate = matches!(first, Some(b'x' | b'f' | b't' | b'c'));
-    if !candidate {
-        return false;
-    }
-    let name = normal(name);
-    name.starts_with("x-forwarded")
-        || name.starts_with("x-original-")
-        || name.starts_with("x-envoy-")
-        || matches!(
-            name.as_str(),
-            "forwarded"
-                | "x-real-ip"
-                | "x-client-ip"
-                | "x-cluster-client-ip"
-                | "x-rewrite-url"
-                | "x-request-id"
-                | "true-client-ip"
-                | "client-ip"
-                | "cf-connecting-ip"
-        )
 }
 
 /// Trailer fields that may pass (RFC 9110 section 6.5.1): nothing that frames, routes,
@@ -165,6 +122,9 @@ pub fn prepare(
     }
     // The one that the log has: what a trusted proxy offered, if it was fit.
     headers.insert(X_REQUEST_ID, request_id.clone());
+    if let Some(certificate) = &connection.client_cert {
+        headers.insert(CLIENT_CERT, certificate.clone());
+    }
     if let Some(signed) = permit.signed() {
         add_identity(headers, permit.route(), signed)?;
     }
@@ -287,7 +247,7 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
             HeaderValue::from_bytes(&chain).unwrap_or_else(|_| connection.peer_text.clone());
         headers.insert(X_FORWARDED_FOR, chain);
         if !headers.contains_key(&X_FORWARDED_PROTO) {
-            headers.insert(X_FORWARDED_PROTO, HTTP);
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(connection.scheme));
         }
         if let Some(host) = host.clone().filter(|_| !headers.contains_key(&X_FORWARDED_HOST)) {
             headers.insert(X_FORWARDED_HOST, host);
@@ -298,7 +258,7 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
         let peer = if peer.contains(':') { format!("\"[{peer}]\"") } else { peer.to_owned() };
         let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("");
         // The canonical request's Host holds no quote and no backslash (RFC 7239 section 4).
-        let element = format!("for={peer};host=\"{host}\";proto=http");
+        let element = format!("for={peer};host=\"{host}\";proto={}", connection.scheme);
         if let Ok(value) = HeaderValue::try_from(element) {
             headers.append(FORWARDED, value);
         }

@@ -1,4 +1,5 @@
-//! A byte stream of either kind, so that one compiled connection serves TCP and unix sockets.
+//! A byte stream of any kind, so that one compiled connection serves TCP and unix sockets, plain
+//! and with TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// See the module.
 pub enum Stream {
@@ -16,11 +18,24 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+/// A stream with what was read of it already, ahead of its reader.
+pub struct Rewound {
+    stream: Stream,
+    /// Read and not yet taken, from `taken` on.
+    ahead: Vec<u8>,
+    taken: usize,
+}
+
 /// A client's stream that counts its reads, so that a connection which sends a header slowly can be
 /// told from one that is idle, and that can end with a reset.
 pub struct ClientStream {
-    stream: Stream,
+    transport: Transport,
     activity: Arc<Activity>,
+}
+
+enum Transport {
+    Plain(Rewound),
+    Tls(Box<TlsStream<Rewound>>),
 }
 
 /// What a connection and its stream tell each other.
@@ -46,8 +61,12 @@ impl Activity {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
+        let lowest = match &self.transport {
+            Transport::Plain(rewound) => &rewound.stream,
+            Transport::Tls(tls) => &tls.get_ref().0.stream,
+        };
         if self.activity.abort.load(Ordering::Relaxed)
-            && let Stream::Tcp(stream) = &self.stream
+            && let Stream::Tcp(stream) = lowest
         {
             // Where it cannot be set the connection ends with a FIN: cut all the same.
             socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok();
@@ -56,10 +75,100 @@ impl Drop for ClientStream {
 }
 
 impl ClientStream {
-    pub fn new(stream: Stream) -> (Self, Arc<Activity>) {
-        let activity = Arc::<Activity>::default();
-        (Self { stream, activity: Arc::clone(&activity) }, activity)
+    pub fn plain(stream: Rewound) -> (Self, Arc<Activity>) {
+        Self::new(Transport::Plain(stream))
     }
+
+    /// After the handshake.
+    pub fn tls(stream: TlsStream<Rewound>) -> (Self, Arc<Activity>) {
+        Self::new(Transport::Tls(Box::new(stream)))
+    }
+
+    fn new(transport: Transport) -> (Self, Arc<Activity>) {
+        let activity = Arc::<Activity>::default();
+        (Self { transport, activity: Arc::clone(&activity) }, activity)
+    }
+
+    /// Puts bytes that were read off a plain stream back in front of it.
+    pub fn unread(&mut self, bytes: Vec<u8>) {
+        if let Transport::Plain(rewound) = &mut self.transport {
+            rewound.unread(bytes);
+        }
+    }
+}
+
+impl Rewound {
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, ahead: Vec::new(), taken: 0 }
+    }
+
+    /// Puts bytes back in front. Only what was read may be: nothing else is ahead then.
+    pub fn unread(&mut self, bytes: Vec<u8>) {
+        (self.ahead, self.taken) = (bytes, 0);
+    }
+}
+
+impl AsyncRead for Rewound {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.ahead.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(context, buffer);
+        }
+        let rest = this.ahead.get(this.taken..).unwrap_or_default();
+        let (now, later) = rest.split_at(rest.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        if later.is_empty() {
+            // Given back rather than kept: an idle connection holds no buffer.
+            this.unread(Vec::new());
+        } else {
+            this.taken += now.len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Rewound {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+/// The same for either transport of a client's stream.
+macro_rules! carry {
+    ($transport:expr, $stream:ident => $call:expr) => {
+        match $transport {
+            Transport::Plain($stream) => $call,
+            Transport::Tls($stream) => $call,
+        }
+    };
 }
 
 macro_rules! forward {
@@ -119,7 +228,8 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
+        let polled =
+            carry!(&mut this.transport, stream => Pin::new(stream).poll_read(context, buffer));
         if buffer.filled().len() > before {
             // One writer; a plain load and store is enough and cheaper than an atomic addition.
             let reads = &this.activity.reads;
@@ -136,7 +246,8 @@ impl AsyncWrite for ClientStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
+        let polled =
+            carry!(&mut this.transport, stream => Pin::new(stream).poll_write(context, bytes));
         this.activity.note_write(&polled);
         polled
     }
@@ -147,7 +258,7 @@ impl AsyncWrite for ClientStream {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.stream).poll_write_vectored(context, parts);
+        let polled = carry!(&mut this.transport, stream => Pin::new(stream).poll_write_vectored(context, parts));
         this.activity.note_write(&polled);
         polled
     }
@@ -157,10 +268,10 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        carry!(&mut self.get_mut().transport, stream => Pin::new(stream).poll_flush(context))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        carry!(&mut self.get_mut().transport, stream => Pin::new(stream).poll_shutdown(context))
     }
 }

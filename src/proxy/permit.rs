@@ -111,6 +111,10 @@ impl<'r> Permit<'r> {
         self.token.as_ref().map(|verified| verified.token.signed())
     }
 
+    pub(super) fn request(&self) -> &Canonical {
+        &self.request
+    }
+
     pub(super) fn request_mut(&mut self) -> &mut Canonical {
         &mut self.request
     }

@@ -4,20 +4,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{Carrier, Config, Forwarded, IpNet, Limits};
+use crate::config::{self, Carrier, Config, Forwarded, IpNet, Limits};
 use crate::denylist::Denylist;
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
 use super::auth::Auth;
-use super::headers::GuardedNames;
-use super::route::{Route, RouteTable};
+use super::entrance::Entrance;
+use super::headers::{self, GuardedNames};
+use super::route::{Route, RouteTable, Target};
 use super::session::Session;
 use super::upstream::{Addresses, Upstream};
 
 /// See the module.
 pub struct Published {
     pub routes: RouteTable,
+    /// How connections begin, by listener.
+    pub entrances: Vec<Entrance>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
@@ -34,6 +37,8 @@ pub struct Published {
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
+    /// Of so many requests one has a span; 0: only where a trusted proxy wants it. `None`: none.
+    pub trace_sample: Option<u32>,
     pub log_sample: u32,
     pub log_repeats_max: u32,
     pub log_subject: bool,
@@ -60,11 +65,18 @@ pub fn compile(
         .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, addresses))))
         .collect();
     let routes = config.routes.iter().filter_map(|route| {
-        let upstream = Arc::clone(upstreams.get(route.upstream.as_str())?);
+        let target = match &route.target {
+            config::Target::Upstream(name) => {
+                Target::Upstream(Arc::clone(upstreams.get(name.as_str())?))
+            }
+            config::Target::Answer(answer) => Target::Answer(answer.clone()),
+            config::Target::Redirect(redirect) => Target::Redirect(redirect.clone()),
+        };
         Some(Arc::new(Route {
             name: Arc::from(route.name.as_str()),
             host: route.host.clone(),
             path: route.path.clone(),
+            conditions: route.conditions.clone(),
             access: route.access,
             credentials: route.credentials.clone(),
             forward: route.forward,
@@ -73,19 +85,25 @@ pub fn compile(
             issuers: route.issuers.clone(),
             capture: route.capture.clone(),
             login_url: route.login_url.clone(),
-            upstream,
+            target,
         }))
     });
+    let entrances = Entrance::compile(config);
     let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
+    let asks_client = entrances.iter().any(Entrance::asks_client);
+    let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),
+        entrances,
         verifier,
         denylist,
         auth: Auth::compile(config, &carriers),
         session: Session::compile(config),
         carriers,
-        guarded: Arc::new(GuardedNames::new(identity.map(|(name, _)| name.clone()))),
+        guarded: Arc::new(GuardedNames::new(
+            identity.map(|(name, _)| name.clone()).chain(of_client),
+        )),
         trusted_proxies: config.server.trusted_proxies.clone(),
         external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,
@@ -93,6 +111,7 @@ pub fn compile(
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
+        trace_sample: config.tracing.as_ref().map(|tracing| tracing.sample),
         log_sample: config.log.sample,
         log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,

@@ -1,18 +1,20 @@
-//! Routes: which policy and upstream a request gets. The order of matching is that of the
+//! Routes: which policy and target a request gets. The order of matching is that of the
 //! configuration, [`crate::config::ORDER`].
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::{
-    Access, Capture, Carrier, Forward, HostPattern, PathPattern, Requirements, specificity,
+    Access, Capture, Carrier, Conditions, Forward, HostPattern, PathPattern, Redirect,
+    Requirements, StaticAnswer, specificity,
 };
 use crate::token::ClaimPath;
 
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
 use super::path;
+use super::route_index::HostIndex;
 use super::upstream::Upstream;
 
 /// A compiled route.
@@ -20,6 +22,7 @@ pub struct Route {
     pub name: Arc<str>,
     pub host: HostPattern,
     pub path: PathPattern,
+    pub conditions: Conditions,
     pub access: Access,
     pub credentials: Vec<Carrier>,
     pub forward: Forward,
@@ -29,18 +32,63 @@ pub struct Route {
     pub issuers: Option<Vec<String>>,
     pub capture: Option<Capture>,
     pub login_url: Option<String>,
-    pub upstream: Arc<Upstream>,
+    pub target: Target,
 }
 
-/// All routes, in order of matching.
+/// Who answers.
+pub enum Target {
+    Upstream(Arc<Upstream>),
+    Answer(StaticAnswer),
+    Redirect(Redirect),
+}
+
+impl Route {
+    /// Where it forwards to; `None`: it answers itself.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        match &self.target {
+            Target::Upstream(upstream) => Some(upstream),
+            Target::Answer(_) | Target::Redirect(_) => None,
+        }
+    }
+}
+
+/// What of a request chooses its route.
+#[derive(Clone, Copy)]
+pub struct Wanted<'q> {
+    /// Lower case, without port.
+    pub host: &'q str,
+    pub path: &'q str,
+    pub method: &'q Method,
+    pub headers: &'q HeaderMap,
+}
+
+impl Wanted<'_> {
+    /// The conditions beside host and path hold.
+    fn meets(&self, conditions: &Conditions) -> bool {
+        conditions.takes_method(self.method)
+            && conditions.headers.iter().all(|condition| {
+                let mut values = self.headers.get_all(&condition.name).iter();
+                match (&condition.equals, values.next()) {
+                    (_, None) => false,
+                    (None, Some(_)) => true,
+                    // Of two lines a backend may read either: then it does not have the value.
+                    (Some(wanted), Some(value)) => value == wanted && values.next().is_none(),
+                }
+            })
+    }
+}
+
+/// All routes, in order of matching, and the way to the one of a request.
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
+    index: HostIndex,
 }
 
 impl RouteTable {
     pub fn new(mut routes: Vec<Arc<Route>>) -> Self {
-        routes.sort_by_cached_key(|route| specificity(&route.host, &route.path));
-        Self { routes }
+        routes.sort_by_cached_key(|route| specificity(&route.host, &route.path, &route.conditions));
+        let index = HostIndex::new(routes.iter().map(|route| (&route.host, &route.path)));
+        Self { routes, index }
     }
 
     /// The routes' names, for whoever shows a figure for each.
@@ -54,15 +102,20 @@ impl RouteTable {
 
     /// The route of a canonical request. A path with several readings must have the same route in
     /// all of them.
-    pub fn select(&self, request: &Canonical) -> Result<&Route, Rejection> {
-        self.select_path(&request.host, request.path())
+    pub fn select(&self, request: &Canonical) -> Result<&Arc<Route>, Rejection> {
+        self.select_wanted(Wanted {
+            host: &request.host,
+            path: request.path(),
+            method: &request.parts.method,
+            headers: &request.parts.headers,
+        })
     }
 
-    /// Like [`Self::select`], for `explain` and `check --url`. `host` is lower case without port.
-    pub fn select_path(&self, host: &str, path: &str) -> Result<&Route, Rejection> {
-        let found = self.first(host, path);
-        for reading in path::readings(path) {
-            let other = self.first(host, &reading);
+    /// Like [`Self::select`], for what is not a request yet, or not only one.
+    pub fn select_wanted(&self, wanted: Wanted<'_>) -> Result<&Arc<Route>, Rejection> {
+        let found = self.first(wanted);
+        for reading in path::readings(wanted.path) {
+            let other = self.first(Wanted { path: &reading, ..wanted });
             let same = match (found, other) {
                 (Some(one), Some(two)) => Arc::ptr_eq(one, two),
                 (None, None) => true,
@@ -72,62 +125,29 @@ impl RouteTable {
                 return Err(BadRequest::PathRoutes.into());
             }
         }
-        found.map(|route| &**route).ok_or(Rejection::NoRoute)
+        found.ok_or(Rejection::NoRoute)
     }
 
-    fn first(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
-        self.routes
-            .iter()
-            .find(|route| path_matches(&route.path, path) && host_matches(&route.host, host))
+    /// Places of the routes whose host and path match and that come before the one that is found:
+    /// their other conditions do not hold.
+    pub fn passed_over(&self, wanted: Wanted<'_>) -> Vec<usize> {
+        let passed = std::cell::RefCell::new(Vec::new());
+        self.index.find(wanted.host, wanted.path, |at| {
+            let meets = self.routes.get(at).is_some_and(|route| wanted.meets(&route.conditions));
+            passed.borrow_mut().extend((!meets).then_some(at));
+            meets.then_some(())
+        });
+        passed.into_inner()
     }
-}
 
-pub fn host_matches(pattern: &HostPattern, host: &str) -> bool {
-    match pattern {
-        HostPattern::Any => true,
-        HostPattern::Exact(name) => name == host,
-        HostPattern::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
-    }
-}
-
-/// Prefixes match by whole segments: `/api/` and `/api` match `/api` and all below `/api/`.
-pub fn path_matches(pattern: &PathPattern, path: &str) -> bool {
-    match pattern {
-        PathPattern::Exact(exact) => exact == path,
-        PathPattern::Prefix(prefix) => {
-            let stem = prefix.strip_suffix('/').unwrap_or(prefix);
-            path.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
+    fn first(&self, wanted: Wanted<'_>) -> Option<&Arc<Route>> {
+        let meets = |at: usize| {
+            let route = self.routes.get(at)?;
+            wanted.meets(&route.conditions).then_some(route)
+        };
+        self.index.find(wanted.host, wanted.path, meets)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn prefix(path: &str) -> PathPattern {
-        PathPattern::Prefix(path.to_owned())
-    }
-
-    #[test]
-    fn prefixes_match_whole_segments_only() {
-        for pattern in ["/api/", "/api"] {
-            assert!(path_matches(&prefix(pattern), "/api"));
-            assert!(path_matches(&prefix(pattern), "/api/"));
-            assert!(path_matches(&prefix(pattern), "/api/x"));
-            assert!(!path_matches(&prefix(pattern), "/apix"));
-            assert!(!path_matches(&prefix(pattern), "/API/x"));
-        }
-        assert!(path_matches(&prefix("/"), "/anything"));
-        assert!(!path_matches(&PathPattern::Exact("/a".into()), "/a/"));
-    }
-
-    #[test]
-    fn a_wildcard_host_needs_a_label_in_front() {
-        let pattern = HostPattern::Suffix(".example.com".into());
-        assert!(host_matches(&pattern, "a.example.com"));
-        assert!(!host_matches(&pattern, "example.com"));
-        assert!(!host_matches(&pattern, ".example.com"));
-        assert!(!host_matches(&pattern, "aexample.com"));
-    }
-}
+mod tests;

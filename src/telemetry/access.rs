@@ -29,6 +29,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     Forwarded,
+    /// By the route itself, which has no upstream.
+    Answered,
     /// By us.
     Refused,
     /// By the upstream's fault.
@@ -149,7 +151,7 @@ impl CoreLog {
     /// `repeats_max`: lines a second of one client with one reason; the rest is counted, and
     /// [`Self::summarise`] writes how many they were.
     pub fn write(&self, entry: &Entry<'_>, repeats_max: u32) {
-        let refused = entry.verdict != Verdict::Forwarded;
+        let refused = entry.verdict.is_refusal();
         let may_leave_out = refused && self.writer.format != Format::Combined;
         if may_leave_out && self.repeats.borrow_mut().is_one_too_many(entry, repeats_max) {
             return;
@@ -193,8 +195,14 @@ impl CoreLog {
 }
 
 impl Verdict {
+    /// The request did not get what it asked for.
+    pub fn is_refusal(self) -> bool {
+        !matches!(self, Self::Forwarded | Self::Answered)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Answered => "answered",
             Self::Forwarded => "forwarded",
             Self::Refused => "refused",
             Self::Failed => "failed",

@@ -35,12 +35,16 @@ mod durability;
 
 // HTTP/1.1 in both directions: connections, bodies, trailers.
 mod proxying;
+// TLS towards clients.
+mod tls;
 // WebSocket handshakes.
 mod upgrades;
 // What is open when a token stops to count.
 mod streams;
 // One side breaks off.
 mod faults;
+// Which route a request gets, and routes that answer by themselves.
+mod routing;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.
@@ -54,6 +58,8 @@ mod admin;
 mod logs;
 // What Prometheus scrapes.
 mod metrics;
+// Spans for a collector.
+mod traces;
 // SIGTERM.
 mod drain;
 // The config file, by way of the running program.

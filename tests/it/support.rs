@@ -2,6 +2,7 @@
 //! Everything is on loopback with a port the system chose; everything that waits has a deadline.
 
 mod admin;
+mod authority;
 mod client;
 mod gateway;
 mod issuer;
@@ -14,6 +15,7 @@ mod token_scene;
 mod upstream;
 
 pub use admin::Admin;
+pub use authority::{Authority, Issued, der};
 pub use client::{Answer, Connection, ReadError};
 pub use gateway::{Gateway, program, run_to_end};
 pub use issuer::{Issuer, Token, base64url, now};

@@ -14,8 +14,8 @@ use crate::config::Flags;
 use crate::keys::Algorithm;
 
 use super::{
-    Block, Denials, Explain, Explained, KeyCommand, List, Mint, Notes, Revoke, SigningSource,
-    Spared, TokenCommand, Undo, Which,
+    AskedRequest, Block, Check, Denials, Explain, Explained, KeyCommand, List, Mint, Notes, Revoke,
+    SigningSource, Spared, TokenCommand, Undo, Which,
 };
 
 pub fn flags(raw: RawRun) -> Option<Flags> {
@@ -33,6 +33,28 @@ pub fn flags(raw: RawRun) -> Option<Flags> {
         secret_file: raw.secret_file,
         cookie: raw.cookie,
     })
+}
+
+pub fn check(
+    url: Option<String>,
+    method: Option<String>,
+    headers: &[String],
+) -> Result<Check, Failure> {
+    let Some(url) = url else { return Ok(Check { asked: None }) };
+    let method = method.map_or("GET".to_owned(), |method| method.to_ascii_uppercase());
+    let method =
+        method.parse().map_err(|_| Failure::usage("--method takes a method, such as POST."))?;
+    let mut map = http::HeaderMap::new();
+    for header in headers {
+        let pair = header.split_once(':').and_then(|(name, value)| {
+            let name = http::HeaderName::from_bytes(name.trim_ascii().as_bytes()).ok()?;
+            Some((name, http::HeaderValue::from_str(value.trim_ascii()).ok()?))
+        });
+        let (name, value) =
+            pair.ok_or_else(|| Failure::usage("--header takes \"NAME: VALUE\"."))?;
+        map.append(name, value);
+    }
+    Ok(Check { asked: Some(AskedRequest { url, method, headers: map }) })
 }
 
 fn notes(raw: RawNotes) -> Notes {

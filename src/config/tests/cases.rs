@@ -58,7 +58,7 @@ const GENERAL: &[Case] = &[
     case(Code::UnknownKey, "[[upstream]]", "[admn]\n[[upstream]]", "[admin]\n[[upstream]]"),
     case(Code::Unsupported, KEYS, "keys = { jwks_url = \"https://id.example.com/keys\" }", KEYS),
     case(Code::Unsupported, KEYS, "keys = { discovery = true }", KEYS),
-    case(Code::Unsupported, LISTEN, "tls.certificates = []", LISTEN),
+    case(Code::MissingKey, LISTEN, "tls.certificates = []", LISTEN),
     case(Code::Unsupported, SERVERS, "servers = [\"https://a\"]", "servers = [\"http://a\"]"),
     case(
         Code::Unsupported,
@@ -283,6 +283,73 @@ const ISSUERS_AND_ROUTES: &[Case] = &[
         "upstream = \"app\"\n[[route]]\npath_exact = \"/\"\nupstream = \"app\"",
     ),
     case(
+        Code::Unreachable,
+        TO,
+        "upstream = \"app\"\nmethods = [\"GET\"]\n[[route]]\npath = \"/\"\nmethods = [\"GET\"]\nupstream = \"app\"",
+        "upstream = \"app\"\nmethods = [\"GET\"]\n[[route]]\npath = \"/\"\nmethods = [\"POST\"]\nupstream = \"app\"",
+    ),
+    case(
+        Code::Ambiguous,
+        TO,
+        "upstream = \"app\"\nmethods = [\"GET\"]\n[[route]]\npath = \"/\"\nmethods = [\"HEAD\"]\nupstream = \"app\"",
+        "upstream = \"app\"\nmethods = [\"GET\"]\n[[route]]\npath = \"/\"\nmethods = [\"GET\"]\nheaders = { x-a = true }\nupstream = \"app\"",
+    ),
+    case(
+        Code::Ambiguous,
+        TO,
+        "upstream = \"app\"\nheaders = { x-a = \"1\" }\n[[route]]\npath = \"/\"\nheaders = { x-b = \"1\" }\nupstream = \"app\"",
+        "upstream = \"app\"\nheaders = { x-a = \"1\" }\n[[route]]\npath = \"/\"\nheaders = { x-a = \"2\" }\nupstream = \"app\"",
+    ),
+    case(
+        Code::BadMethod,
+        PATH,
+        "path = \"/\"\nmethods = [\"get\"]",
+        "path = \"/\"\nmethods = [\"GET\"]",
+    ),
+    case(
+        Code::BadMethod,
+        PATH,
+        "path = \"/\"\nmethods = [\"CONNECT\"]",
+        "path = \"/\"\nmethods = [\"PROPFIND\"]",
+    ),
+    case(Code::Empty, PATH, "path = \"/\"\nmethods = []", PATH),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nheaders = { Host = \"a\" }",
+        "path = \"/\"\nheaders = { X-Host = \"a\" }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nheaders = { X-Forwarded-Proto = \"https\" }",
+        "path = \"/\"\nheaders = { X-Proto = \"https\" }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nheaders = { X-A = \"a\\r\\nb\" }",
+        "path = \"/\"\nheaders = { X-A = \"a b\" }",
+    ),
+    case(
+        Code::BadRedirect,
+        TO,
+        "redirect = { to = \"https://$host/\" }\n[[route]]\npath = \"/b\"\nupstream = \"app\"",
+        "redirect = { to = \"https://$host/\" }\nhost = \"a.example.com\"\n[[route]]\npath = \"/b\"\nupstream = \"app\"",
+    ),
+    case(
+        Code::BadRedirect,
+        TO,
+        "redirect = { to = \"/x\", status = 305 }\n[[route]]\npath = \"/b\"\nupstream = \"app\"",
+        "redirect = { to = \"/x\", status = 303 }\n[[route]]\npath = \"/b\"\nupstream = \"app\"",
+    ),
+    case(
+        Code::Exclusive,
+        TO,
+        "upstream = \"app\"\nanswer = {}",
+        "answer = {}\n[[route]]\npath = \"/b\"\nupstream = \"app\"",
+    ),
+    case(
         Code::NoEffect,
         PATH,
         "path = \"/\"\naccess = \"public\"\nrequire = { max_age = \"5m\" }",
@@ -365,6 +432,18 @@ const NOTICES: &[Case] = &[
         "[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]\n[[route]]",
         "[[route]]",
     ),
+    case(
+        Code::WayAround,
+        TO,
+        "upstream = \"app\"\nmethods = [\"GET\"]\n[[route]]\npath = \"/\"\naccess = \"public\"\nupstream = \"app\"",
+        "upstream = \"app\"\nmethods = [\"GET\"]\n[[route]]\npath = \"/\"\naccess = \"public\"\nmethods = [\"POST\"]\nupstream = \"app\"",
+    ),
+    case(
+        Code::WayAround,
+        TO,
+        "upstream = \"app\"\n[[route]]\npath = \"/\"\naccess = \"public\"\nheaders = { X-Debug = true }\nupstream = \"app\"",
+        "upstream = \"app\"\n[[route]]\npath = \"/\"\nheaders = { X-Debug = true }\nupstream = \"app\"",
+    ),
     case(Code::AdminExposed, LISTEN, EXPOSED, "[admin]\nlisten = \"127.0.0.1:9900\""),
     case(
         Code::TrustsEveryone,
@@ -416,8 +495,14 @@ fn each_notice_is_given_once_and_not_without_its_cause() {
 #[test]
 fn every_code_has_a_case() {
     let cases = [GENERAL, ISSUERS_AND_ROUTES, NOTICES].concat();
-    // The file itself, and the pod: they are no matter of a text.
-    let elsewhere = [Code::Unreadable, Code::OnePerPod];
+    // The file itself, the pod, and what is in certificates: they are no matter of a text.
+    let elsewhere = [
+        Code::Unreadable,
+        Code::OnePerPod,
+        Code::BadCertificate,
+        Code::CertificateDates,
+        Code::OpenPrivateKey,
+    ];
     for code in Code::ALL {
         assert!(
             elsewhere.contains(code) || cases.iter().any(|case| case.code == *code),

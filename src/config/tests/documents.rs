@@ -13,6 +13,7 @@ const EXAMPLE: &str = include_str!("../../../gateway.toml");
 const EVERYTHING: &str = r#"
 [server]
 limits = {}
+tls = { certificates = [{ chain = "DIRECTORY/chain.pem", key = "DIRECTORY/key.pem" }] }
 [store]
 [log]
 [session]
@@ -29,15 +30,29 @@ name = "app"
 servers = ["http://127.0.0.1:3000"]
 [[route]]
 path = "/"
+headers = {}
 require = {}
 capture = { token = "/a" }
 upstream = "app"
+[[route]]
+path = "/a"
+access = "public"
+answer = {}
+[[route]]
+path = "/r"
+access = "public"
+redirect = { to = "/a" }
 "#;
 
 /// The keys that the reader knows, `table.key`, by whether this version supports them.
 fn known(supported: bool) -> BTreeSet<String> {
     let environment = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
-    let (loaded, keys) = parse_with_keys(EVERYTHING, Path::new("gateway.toml"), &environment);
+    let place = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    std::fs::write(place.path().join("chain.pem"), own.cert.pem()).unwrap();
+    std::fs::write(place.path().join("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let text = EVERYTHING.replace("DIRECTORY", place.path().to_str().unwrap());
+    let (loaded, keys) = parse_with_keys(&text, Path::new("gateway.toml"), &environment);
     assert!(loaded.is_ok(), "{loaded:?}");
     let dotted = |table: &str, key: &str| match table {
         "" => key.to_owned(),
@@ -67,6 +82,8 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
     let mut documented = rows("The file");
     let tables = [
         "server",
+        "server.tls",
+        "server.tls.certificates",
         "server.limits",
         "admin",
         "admin.token",
@@ -74,12 +91,15 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "log",
         "session",
         "metrics",
+        "tracing",
         "issuer",
         "issuer.claims",
         "issuer.keys",
         "issuer.keys.secrets.KID",
         "upstream",
         "route",
+        "route.answer",
+        "route.redirect",
         "route.require",
         "route.capture",
     ];

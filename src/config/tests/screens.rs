@@ -94,7 +94,7 @@ fn the_good_screen_shows_listeners_issuers_and_the_route_table() {
   1  *     /api/  required  scope read  app       http://127.0.0.1:3000
   2  *     /      public    -           app       http://127.0.0.1:3000
 
-  Tried in this order: exact host, then longest path; never file order.
+  Tried in this order: {ORDER}.
 "
     );
     assert_eq!(report(&loaded), expected);

@@ -30,6 +30,8 @@ pub struct RouteQuestion<'a> {
     /// Absolute (`https://app.example.com/api/orders`) or a path (`/api/orders`).
     pub url: &'a str,
     pub method: &'a Method,
+    /// The route that it had, where it is a request of before.
+    pub route: Option<&'a str>,
     /// Where its signature held.
     pub token: Option<&'a Arc<Signed>>,
     pub now: UnixMs,
@@ -113,7 +115,10 @@ pub(super) fn explain(
         .or_else(|| then.as_ref().map(|then| format!("http://{}{}", then.host, then.path)));
     let method = then.as_ref().map_or(&question.method, |then| &then.method);
     let report = match &place {
-        Some(url) => (api.routes)(&RouteQuestion { url, method, token: signed.as_ref(), now }),
+        Some(url) => {
+            let route = then.as_ref().and_then(|then| then.route.as_deref());
+            (api.routes)(&RouteQuestion { url, method, route, token: signed.as_ref(), now })
+        }
         None => RouteReport {
             before: vec![Check::skipped("route", "needs url")],
             ..RouteReport::default()

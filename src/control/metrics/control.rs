@@ -1,5 +1,7 @@
 //! The denylist, the store, the keys, and what was lost on the way to a log.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::clock::UnixMs;
 
 use super::Sources;
@@ -45,6 +47,16 @@ pub fn write(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
         "portcullis_observations_dropped",
         "Sightings and refusals that the control plane was too busy to remember",
         sources.observer.dropped(),
+    )?;
+    let exported = |of: &AtomicU64| of.load(Ordering::Relaxed);
+    let (delivered, lost) = (&sources.exported.delivered, &sources.exported.lost);
+    page.counters(
+        "portcullis_spans",
+        "Spans for the collector, by what became of them",
+        [
+            ([("result", "delivered")], exported(delivered)),
+            ([("result", "lost")], exported(lost) + sources.tracer.dropped()),
+        ],
     )
 }
 

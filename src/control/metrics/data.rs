@@ -8,8 +8,8 @@ use crate::telemetry::counters::{HistogramSum, RouteSum, STATUS_CLASSES, Sums};
 use super::Sources;
 use super::family::Page;
 
-const VERDICTS: [Verdict; 4] =
-    [Verdict::Forwarded, Verdict::Refused, Verdict::Failed, Verdict::Cut];
+const VERDICTS: [Verdict; 5] =
+    [Verdict::Forwarded, Verdict::Answered, Verdict::Refused, Verdict::Failed, Verdict::Cut];
 /// With more routes, a reason is shown once it happened: a thousand routes times all reasons would
 /// be a scrape of its own.
 const ROUTES_WITH_ZEROS: usize = 100;

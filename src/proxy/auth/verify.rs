@@ -9,6 +9,7 @@ use crate::config::Forward;
 use crate::proxy::answer::{self, BadRequest, Rejection};
 use crate::proxy::body::Body;
 use crate::proxy::cross_site::Asked;
+use crate::proxy::route::Wanted;
 use crate::proxy::{canonical, credential, headers, path, permit};
 
 use super::{Visit, return_path};
@@ -78,7 +79,8 @@ fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Rejectio
     let told = Told::read(&visit.request, rest)?;
     let (headers, published) = (&visit.request.parts.headers, visit.published);
     let now = visit.exchange.now();
-    let route = published.routes.select_path(&told.host, &told.path)?;
+    let (host, path, method) = (told.host.as_str(), told.path.as_str(), &told.method);
+    let route = published.routes.select_wanted(Wanted { host, path, method, headers })?;
     visit.exchange.routed(route);
     let presented = credential::present_by(headers, &route.credentials, published)?;
     let token = credential::verify(presented, route, published, now)?;

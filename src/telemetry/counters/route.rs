@@ -11,7 +11,7 @@ use super::cell::{Count, Histogram, HistogramSum};
 pub const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Reasons that a core keeps apart on a route; there are fewer in the program.
 const REASONS_MAX: usize = 96;
-const VERDICTS: usize = 4;
+const VERDICTS: usize = 5;
 
 /// How a request ended.
 pub struct Outcome {
@@ -79,6 +79,7 @@ fn index(verdict: Verdict) -> usize {
         Verdict::Refused => 1,
         Verdict::Failed => 2,
         Verdict::Cut => 3,
+        Verdict::Answered => 4,
     }
 }
 

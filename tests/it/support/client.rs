@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustls::{ClientConnection, StreamOwned};
+
 use super::PATIENCE;
 
 /// One connection to a server.
@@ -17,6 +19,7 @@ pub struct Connection {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// Why no whole answer could be read.
@@ -104,6 +107,11 @@ impl Connection {
         Self { stream: Stream::Tcp(stream), buffered: Vec::new() }
     }
 
+    /// After the handshake.
+    pub fn secured(stream: StreamOwned<ClientConnection, TcpStream>) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), buffered: Vec::new() }
+    }
+
     #[track_caller]
     pub fn open_unix(path: &Path) -> Self {
         let stream =
@@ -123,6 +131,7 @@ impl Connection {
         match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(bytes.as_ref()),
             Stream::Unix(stream) => stream.write_all(bytes.as_ref()),
+            Stream::Tls(stream) => stream.write_all(bytes.as_ref()),
         }
     }
 
@@ -131,6 +140,7 @@ impl Connection {
         let _ = match &self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tls(stream) => stream.sock.shutdown(Shutdown::Write),
         };
     }
 
@@ -139,6 +149,7 @@ impl Connection {
         match &self.stream {
             Stream::Tcp(stream) => stream.set_write_timeout(Some(patience)).unwrap(),
             Stream::Unix(stream) => stream.set_write_timeout(Some(patience)).unwrap(),
+            Stream::Tls(stream) => stream.sock.set_write_timeout(Some(patience)).unwrap(),
         }
     }
 
@@ -306,6 +317,7 @@ impl Connection {
         let read = match &mut self.stream {
             Stream::Tcp(stream) => stream.read(&mut chunk),
             Stream::Unix(stream) => stream.read(&mut chunk),
+            Stream::Tls(stream) => stream.read(&mut chunk),
         };
         match read {
             Ok(0) => Err(Stop::End),

@@ -261,5 +261,5 @@ fn first_tcp(listeners: &Value) -> Option<String> {
     listeners
         .as_array()?
         .iter()
-        .find_map(|listener| Some(listener.as_str()?.strip_prefix("http://")?.to_owned()))
+        .find_map(|listener| Some(listener.as_str()?.split_once("://")?.1.to_owned()))
 }

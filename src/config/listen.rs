@@ -1,0 +1,56 @@
+//! Addresses: where the gateway listens, and blocks of peers.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// As it is written in the file.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// As people type it: `http://127.0.0.1:8080`, `unix:/run/p.sock`.
+    pub fn url(&self) -> String {
+        self.url_of("http")
+    }
+
+    /// The same where something else than plain HTTP is spoken: `https://127.0.0.1:8443`.
+    pub fn url_of(&self, scheme: &str) -> String {
+        match self {
+            Self::Tcp(address) => format!("{scheme}://{address}"),
+            Self::Unix(_) => self.shown(),
+        }
+    }
+}
+
+/// An address block: `10.0.0.0/8`, `::1`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IpNet {
+    pub address: std::net::IpAddr,
+    pub prefix: u8,
+}
+
+impl IpNet {
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        use std::net::IpAddr::{V4, V6};
+        let (ours, theirs, width) = match (self.address, address) {
+            (V4(ours), V4(theirs)) => {
+                (u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
+            }
+            (V6(ours), V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
+            (V4(_), V6(_)) | (V6(_), V4(_)) => return false,
+        };
+        let host_bits = width - u32::from(self.prefix).min(width);
+        let differ = ours ^ theirs;
+        differ.checked_shr(host_bits).unwrap_or(0) == 0
+    }
+}

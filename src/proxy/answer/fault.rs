@@ -1,0 +1,93 @@
+//! What is wrong with a request, and what went wrong behind us, each with its text.
+
+use http::StatusCode;
+
+/// What is wrong with the request itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadRequest {
+    Connect,
+    Trace,
+    TargetForm,
+    HostMissing,
+    HostRepeated,
+    HostInvalid,
+    HostDisagrees,
+    PathBytes,
+    PathEscape,
+    PathDots,
+    /// Its readings select different routes.
+    PathRoutes,
+    /// The route rewrites it, and its readings would be rewritten differently.
+    PathRewrite,
+    Upgrade,
+    /// Another than exactly `chunked`.
+    TransferCoding,
+    /// More than one credential, or one that can be read as two (RFC 6750 section 2).
+    TwoCredentials,
+    AuthorizationForm,
+    /// The proxy in front does not tell which request it asks about.
+    ForwardedRequest,
+}
+
+/// What went wrong behind us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UpstreamFault {
+    Unreachable,
+    ConnectTimeout,
+    ResponseTimeout,
+    /// It closed or broke the protocol before an answer.
+    Broken,
+    /// It switched protocols without being asked, or to another one.
+    UnexpectedSwitch,
+}
+
+impl BadRequest {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT is not served here",
+            Self::Trace => "TRACE is not served here",
+            Self::TargetForm => "The request target must begin with a slash",
+            Self::HostMissing => "The Host header is missing",
+            Self::HostRepeated => "There is more than one Host header",
+            Self::HostInvalid => "The Host header is not a host",
+            Self::HostDisagrees => "The Host header and the request target disagree",
+            Self::PathBytes => "The request target holds bytes that must be escaped",
+            Self::PathEscape => "The path holds an escape that is malformed or ambiguous",
+            Self::PathDots => "The path holds a dot segment",
+            Self::PathRewrite => "The path can be read in more than one way to rewrite it",
+            Self::PathRoutes => "The path can be read in more than one way",
+            Self::Upgrade => "The WebSocket handshake is malformed",
+            Self::TransferCoding => "The only transfer coding served here is chunked",
+            Self::TwoCredentials => "There is more than one credential",
+            Self::AuthorizationForm => "The Authorization header is malformed",
+            Self::ForwardedRequest => "X-Forwarded-Method, -Host and -Uri must tell one request",
+        }
+    }
+}
+
+impl UpstreamFault {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Unreachable => "The backend cannot be reached",
+            Self::ConnectTimeout => "The backend did not accept a connection in time",
+            Self::ResponseTimeout => "The backend did not answer in time",
+            Self::Broken => "The backend closed the connection before it answered",
+            Self::UnexpectedSwitch => "The backend switched protocols without being asked",
+        }
+    }
+
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Unreachable => "upstream_unreachable",
+            Self::ConnectTimeout | Self::ResponseTimeout => "upstream_timeout",
+            Self::Broken | Self::UnexpectedSwitch => "upstream_broken",
+        }
+    }
+
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Unreachable | Self::Broken | Self::UnexpectedSwitch => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}

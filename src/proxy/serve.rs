@@ -1,0 +1,154 @@
+//! Serving a connection: from the hand-over by the acceptor through its beginning to its last
+//! request, until it ends, is told to drain, or is closed by the sweeper.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+use super::connection::Connection;
+use super::core::{Accepted, Core, Place, Snapshot, Socket};
+use super::entrance::Begun;
+use super::io::{ClientStream, Rewound, Stream};
+
+/// Serves what the acceptor handed over, in a task of its own.
+pub fn serve(core: &Rc<Core>, accepted: Accepted) {
+    let published = core.published();
+    let place = core.placed();
+    let (stream, peer) = match accepted.socket {
+        Socket::Tcp(stream, peer) => {
+            (tokio::net::TcpStream::from_std(stream).map(Stream::Tcp), Some(peer.to_canonical()))
+        }
+        Socket::Unix(stream) => (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None),
+    };
+    let Ok(stream) = stream else { return };
+    let Some(entrance) = published.entrances.get(accepted.entrance) else { return };
+    let core = Rc::clone(core);
+    if entrance.is_plain() {
+        let (stream, activity) = ClientStream::plain(Rewound::new(stream));
+        let connection = Connection::new(peer, trusts(&published, peer), activity);
+        let redirect = entrance.redirect;
+        tokio::task::spawn_local(drive(core, connection, stream, published, redirect, place));
+    } else {
+        tokio::task::spawn_local(begin(core, stream, peer, published, accepted.entrance, place));
+    }
+}
+
+fn trusts(published: &Snapshot, peer: Option<IpAddr>) -> bool {
+    peer.is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer)))
+}
+
+/// What its entrance asks for, then its requests.
+async fn begin(
+    core: Rc<Core>,
+    stream: Stream,
+    peer: Option<IpAddr>,
+    published: Rc<Snapshot>,
+    entrance: usize,
+    place: Place,
+) {
+    let Some(entrance) = published.entrances.get(entrance) else { return };
+    let Ok(begun) = entrance.begin(&core, stream, peer).await else { return };
+    let Begun { stream, activity, peer, secure } = begun;
+    let mut connection = Connection::new(peer, trusts(&published, peer), activity);
+    if let (Some(secure), Some(tls)) = (secure, &entrance.tls) {
+        connection.secure(tls.hsts.clone(), secure.client.as_deref());
+    }
+    let redirect = entrance.redirect;
+    drive(core, connection, stream, published, redirect, place).await;
+}
+
+async fn drive(
+    core: Rc<Core>,
+    connection: Connection,
+    stream: ClientStream,
+    published: Rc<Snapshot>,
+    redirect: Option<u16>,
+    _place: Place,
+) {
+    let connection = Rc::new(connection);
+    core.watch(&connection);
+    match redirect {
+        None => http1(&core, &connection, stream, published).await,
+        Some(port) => redirecting(&core, &connection, stream, published, port).await,
+    }
+    connection.set_ended();
+}
+
+async fn http1(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    stream: ClientStream,
+    published: Rc<Snapshot>,
+) {
+    let service = {
+        let (core, connection) = (Rc::clone(core), Rc::clone(connection));
+        service_fn(move |request| {
+            let answering = super::handle(Rc::clone(&core), Rc::clone(&connection), request);
+            async move { Ok::<_, Infallible>(answering.await) }
+        })
+    };
+    let serving = builder(&published).serve_connection(TokioIo::new(stream), service);
+    drop(published);
+    let serving = serving.with_upgrades();
+    let shut = |serving: Pin<&mut http1::UpgradeableConnection<_, _>>| serving.graceful_shutdown();
+    until_ended(core, connection, serving, shut).await;
+}
+
+/// A listener that only sends people to the encrypted one.
+async fn redirecting(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    stream: ClientStream,
+    published: Rc<Snapshot>,
+    port: u16,
+) {
+    let service = service_fn(|request| {
+        let response = super::redirect::answer(core, connection, request, port);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let serving = builder(&published).serve_connection(TokioIo::new(stream), service);
+    drop(published);
+    let shut = |serving: Pin<&mut http1::Connection<_, _>>| serving.graceful_shutdown();
+    until_ended(core, connection, serving, shut).await;
+}
+
+fn builder(published: &Snapshot) -> http1::Builder {
+    let limits = &published.limits;
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(limits.header_count_max)
+        .max_header_size(limits.header_bytes_max)
+        .max_buf_size(limits.header_bytes_max.max(64 * 1024));
+    builder
+}
+
+/// Until it ends or is closed by the sweeper; a drain is told to it once, by `shut`.
+async fn until_ended<F: Future>(
+    core: &Core,
+    connection: &Connection,
+    serving: F,
+    shut: impl Fn(Pin<&mut F>),
+) {
+    let mut serving = std::pin::pin!(serving);
+    let mut told = false;
+    std::future::poll_fn(|context: &mut Context<'_>| {
+        if connection.is_to_close() {
+            return Poll::Ready(());
+        }
+        if core.is_draining() && !told {
+            told = true;
+            shut(serving.as_mut());
+        }
+        connection.watch(context);
+        // A connection that fails has nobody left to be told; its exchange has written its line.
+        serving.as_mut().poll(context).map(|_| ())
+    })
+    .await;
+}

@@ -156,5 +156,34 @@ fn refused(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, cold, hot, refused);
+/// A thousand issuers cost a request what one costs.
+fn issuers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("issuers");
+    for count in [1, 1_000] {
+        let keys: Vec<_> =
+            (0..count).map(|_| SigningKey::generate(Algorithm::HS256).expect("a key")).collect();
+        let iss = |number: usize| format!("https://id-{number}.example.com/");
+        let table = keys.iter().enumerate().map(|(number, key)| {
+            let (name, iss) = (format!("issuer-{number}"), iss(number));
+            let policy = Policy { name, id: IssuerId::new(&iss), iss: Some(iss), ..policy() };
+            let set = key.key_set(&Algorithm::ALL).expect("the key is good");
+            Arc::new(Issuer::new(policy, Arc::new(set)))
+        });
+        let table: Vec<_> = table.collect();
+        let last = count - 1;
+        let mut claims = claims(last);
+        claims["iss"] = iss(last).into();
+        let token = Credential::new(&keys[last].sign(&claims).expect("it signs"));
+        for (what, bytes) in [("cold", 0), ("hot", 1 << 20)] {
+            let cache = Arc::new(SignatureCache::new(bytes));
+            let verifier = Verifier::new(table.clone(), Fingerprinter::random(), cache);
+            assert!(verifier.verify(&token, NOW).is_ok());
+            group.bench_function(format!("{count}, {what}"), |bencher| {
+                bencher.iter(|| verifier.verify(black_box(&token), NOW).is_ok());
+            });
+        }
+    }
+}
+
+criterion_group!(benches, cold, hot, refused, issuers);
 criterion_main!(benches);

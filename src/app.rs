@@ -2,11 +2,18 @@
 //! the store, binds the sockets, starts the data plane's cores and the control plane's thread, and
 //! ends them in order.
 
+mod background;
 mod certificates;
+mod compile;
 mod control_thread;
 mod explain;
+mod listening;
+mod live;
+mod reload;
+mod scrape;
 mod session_key;
 mod signals;
+mod watch;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -17,26 +24,34 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use crate::clock::UnixMs;
-use crate::config::{Config, Listen};
+use crate::config::{Listen, Loaded};
 use crate::control::admin::FirstCredentialSource;
-use crate::control::metrics::{Metrics, Sources};
+use crate::control::config::{Desk, Trigger};
 use crate::control::store::{self, Store};
+use crate::control::tasks::Tasks;
 use crate::control::traces::Exported;
 use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
-use crate::proxy::accept::{self, Acceptor, Listener};
+use crate::proxy;
+use crate::proxy::accept::Acceptor;
 use crate::proxy::core::{Command, CoreHandle, Shared};
-use crate::proxy::{self, Addresses, Published};
-use crate::sockets::{self, Bound, Socket, SocketFile};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::trace::Tracer;
-use crate::verify::{Issuer, SignatureCache, Verifier};
 
 use control_thread::{ControlThread, Parts};
+use listening::Sockets;
+use live::{Fixed, Live};
+use reload::ReloadThread;
+use signals::Asked;
+use watch::Watch;
 
-pub use signals::StopSignals;
-pub use sockets::BindError;
+pub(crate) use compile::publish;
+
+pub use live::Source;
+pub use signals::Signals;
+
+pub use crate::sockets::BindError;
 
 /// Reports of the cores that may wait for the control plane.
 const REPORTS: usize = 64;
@@ -48,6 +63,8 @@ pub struct Options {
     pub log_sink: Box<dyn Write + Send>,
     /// The admin credential of the environment, if there is one.
     pub admin_token: Option<zeroize::Zeroizing<String>>,
+    /// Where the configuration is read again when somebody asks for it.
+    pub source: Source,
 }
 
 /// Why the gateway did not start.
@@ -65,15 +82,12 @@ pub enum StartError {
 /// A running gateway.
 pub struct Gateway {
     listen: Vec<Listen>,
-    /// So many of them are for requests, the others only redirect.
-    listening: usize,
-    scheme: &'static str,
-    socket_files: Vec<SocketFile>,
+    urls: Vec<String>,
     cores: Vec<CoreHandle>,
-    acceptor: Acceptor,
     control: ControlThread,
+    reload: ReloadThread,
+    desk: Arc<Desk>,
     store: Store,
-    drain_timeout: Duration,
     ready: Arc<AtomicBool>,
     log: Option<(AccessLogWriter, JoinHandle<()>)>,
 }
@@ -90,85 +104,85 @@ pub enum Drained {
 impl Gateway {
     /// Starts everything. When this returns, the sockets are bound, the denylist is loaded and
     /// requests are served.
-    pub fn start(mut config: Config, options: Options) -> Result<Self, StartError> {
-        let server = &config.server;
-        let addresses = [server.listen.as_slice(), &server.redirect_from].concat();
-        let bound = sockets::bind_all(&addresses).map_err(StartError::Bind)?;
+    pub fn start(mut loaded: Loaded, options: Options) -> Result<Self, StartError> {
+        let watch = Watch::of(loaded.notes.named.clone());
+        session_key::complete(&mut loaded.config).map_err(StartError::SessionKey)?;
+        let config = &loaded.config;
+        let sockets = Sockets::default().after(&config.listeners).map_err(StartError::Bind)?;
         let (denylist, writer) = Denylist::new(Fingerprinter::random());
         let store_options = store::Options { limit: config.store.limit };
         let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
             .map_err(StartError::Store)?;
-        session_key::complete(&mut config).map_err(StartError::SessionKey)?;
-        let published = Arc::new(ArcSwap::from_pointee(publish(&config, &denylist)));
+        let mut addresses = proxy::Addresses::default();
+        let published =
+            Arc::new(ArcSwap::from_pointee(compile::publish(config, &denylist, &mut addresses)));
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
         let (desk, asks) = crate::desk::desk();
-        let counters = Counters::default();
         let (tracer, spans) = Tracer::new();
         let exported = Arc::new(Exported::default());
         let shared = Shared {
             published: Arc::clone(&published),
-            observer: observer.clone(),
-            counters: counters.clone(),
-            tracer: tracer.clone(),
+            observer,
+            counters: Counters::default(),
+            tracer,
             log: log.clone(),
             desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         tell_cores_of_changes(&denylist, &cores);
         let ready = Arc::new(AtomicBool::new(true));
-        let started_at = UnixMs::now();
-        let (verifier_of, routes_of) = (Arc::clone(&published), Arc::clone(&published));
-        let tls_of = Arc::clone(&published);
-        let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
-        let metrics = Metrics::new(Sources {
-            counters,
-            store: store.clone(),
-            store_file: config.store.path.join("denials.redb"),
-            store_limit: config.store.limit,
-            denylist: Arc::clone(&denylist),
-            verifier: Box::new(move || Arc::clone(&verifier_of.load().verifier)),
-            routes: Box::new(move || routes_of.load().routes.names()),
-            connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
-            // The configuration and the keys in files are read once, at the start.
-            reload: Box::new(move || (true, started_at)),
-            keys_read_at: Box::new(move |_| Some(started_at)),
-            certificates: Box::new(move || certificates::ends(&tls_of.load())),
-            observer,
-            tracer,
-            exported: Arc::clone(&exported),
-            log: log.clone(),
-            codes: proxy::answer::CODES,
-        });
+        let fixed = Fixed::of(config);
+        let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
+        let desk = Arc::new(desk);
+        let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };
+        let metrics = told.metrics(&store, &denylist, &desk);
         let control = ControlThread::start(Parts {
-            config: &config,
+            config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
             store: store.clone(),
             denylist,
-            published,
+            published: Arc::clone(&published),
             observations,
             asks,
             ready: Arc::clone(&ready),
+            desk: Arc::clone(&desk),
             metrics,
             spans,
             exported,
         })?;
-        let (listeners, listen, socket_files) = apart(bound, config.server.listen.len());
+        let entrances = published.load().entrances.clone();
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
-        let acceptor =
-            Acceptor::spawn(listeners, targets, connections_max).map_err(StartError::Thread)?;
+        let acceptor = Acceptor::spawn(sockets.listening(&entrances), targets, connections_max)
+            .map_err(StartError::Thread)?;
+        let mut tasks = Tasks::new(control.runtime().clone());
+        tasks.settle(background::wanted(config, &published.load_full()));
+        let (listen, urls) = (sockets.addresses(), sockets.urls(&entrances));
+        let live = Live {
+            source: options.source,
+            config: loaded.config,
+            fixed,
+            published,
+            addresses,
+            cores: cores.iter().map(|core| core.commands.downgrade()).collect(),
+            sockets,
+            acceptor,
+            tasks,
+            api: Arc::clone(control.api()),
+            desk: Arc::clone(&desk),
+            admin_token: options.admin_token,
+        };
+        let reload = ReloadThread::start(live, reloads, watch).map_err(StartError::Thread)?;
         Ok(Self {
             listen,
-            listening: config.server.listen.len(),
-            scheme: config.server.entrance.scheme(),
-            socket_files,
+            urls,
             cores,
-            acceptor,
             control,
+            reload,
+            desk,
             store,
-            drain_timeout: config.server.drain_timeout,
             ready,
             log: Some((log, log_thread)),
         })
@@ -191,9 +205,7 @@ impl Gateway {
 
     /// The listening addresses as people type them.
     pub fn listen_urls(&self) -> Vec<String> {
-        let (listening, redirecting) = self.listen.split_at(self.listening.min(self.listen.len()));
-        let listening = listening.iter().map(|listen| listen.url_of(self.scheme));
-        listening.chain(redirecting.iter().map(Listen::url)).collect()
+        self.urls.clone()
     }
 
     /// The admin API's addresses as people type them.
@@ -201,9 +213,12 @@ impl Gateway {
         self.admin().iter().map(Listen::url).collect()
     }
 
-    /// Waits for SIGTERM or SIGINT, then drains.
-    pub fn run_until_stopped(self, stop: StopSignals) -> std::io::Result<Drained> {
-        stop.wait()?;
+    /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reads the configuration again.
+    pub fn run_until_stopped(self, mut signals: Signals) -> std::io::Result<Drained> {
+        while signals.wait() == Asked::Reload {
+            self.desk.ask(Trigger::Signal);
+        }
+        signals.end_at_the_second()?;
         tracing::info!("draining");
         Ok(self.drain())
     }
@@ -217,11 +232,19 @@ impl Gateway {
     /// connections; after the deadline the rest is cut.
     pub fn drain(mut self) -> Drained {
         self.ready.store(false, Ordering::Release);
-        self.acceptor.stop();
+        // What is in force is held until the end: the names of unix sockets leave with it.
+        let live = self.reload.stop();
+        let (drain_timeout, _sockets) = match live {
+            Some(Live { config, sockets, acceptor, .. }) => {
+                acceptor.stop();
+                (config.server.drain_timeout, Some(sockets))
+            }
+            None => (Duration::ZERO, None),
+        };
         for core in &self.cores {
             core.commands.send(Command::Drain).ok();
         }
-        let deadline = Instant::now() + self.drain_timeout;
+        let deadline = Instant::now() + drain_timeout;
         while open(&self.cores) > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -236,7 +259,6 @@ impl Gateway {
             drop(log);
             thread.join().ok();
         }
-        self.socket_files.clear();
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
     }
 }
@@ -254,39 +276,8 @@ fn tell_cores_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
     }));
 }
 
-/// The sockets for the acceptor; their addresses; the files that leave with the gateway. Those of
-/// `listen` come first, then those which only redirect.
-fn apart(bound: Vec<Bound>, listening: usize) -> (Vec<Listener>, Vec<Listen>, Vec<SocketFile>) {
-    let (mut listeners, mut addresses, mut files) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, Bound { socket, address }) in bound.into_iter().enumerate() {
-        let entrance = usize::from(number >= listening);
-        addresses.push(address);
-        let bound = match socket {
-            Socket::Tcp(listener) => accept::Bound::Tcp(listener),
-            Socket::Unix(listener, file) => {
-                files.push(file);
-                accept::Bound::Unix(listener)
-            }
-        };
-        listeners.push(Listener { bound, entrance });
-    }
-    (listeners, addresses, files)
-}
-
 fn open(cores: &[CoreHandle]) -> usize {
     cores.iter().map(|core| core.open.load(Ordering::Relaxed)).sum()
-}
-
-/// Compiles what the data plane is to know.
-pub(crate) fn publish(config: &Config, denylist: &Arc<Denylist>) -> Published {
-    let issuers = config
-        .issuers
-        .iter()
-        .map(|issuer| Arc::new(Issuer::new(issuer.policy.clone(), Arc::clone(&issuer.keys))))
-        .collect();
-    let cache = Arc::new(SignatureCache::new(config.server.signature_cache_bytes));
-    let verifier = Arc::new(Verifier::new(issuers, denylist.fingerprinter().clone(), cache));
-    proxy::compile(config, verifier, Arc::clone(denylist), &mut Addresses::default())
 }
 
 fn start_cores(threads: usize, shared: &Shared) -> std::io::Result<Vec<CoreHandle>> {

@@ -25,6 +25,7 @@ mod init;
 mod input;
 mod query;
 mod raw;
+mod reload;
 mod run;
 mod shapes;
 mod status;
@@ -58,6 +59,7 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Exchange(exchange) => exchange::run(exchange, global, &console),
         Command::Audit(list) => audit::run(list, global, &console),
         Command::Explain(explain) => explain::run(explain, global, &console),
+        Command::Reload => reload::run(global, &console),
         Command::Status => status::run(global, &console),
         Command::Store(store) => store::run(store, global, &console),
         Command::Token(command) => token::run(command, &console),

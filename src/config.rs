@@ -6,6 +6,7 @@ mod browser;
 mod capture;
 mod cursor;
 mod diagnostic;
+mod effective;
 mod entrance;
 mod environment;
 mod files;
@@ -17,6 +18,7 @@ mod issuer;
 mod item;
 mod keys;
 mod listen;
+mod listener;
 mod load;
 mod log;
 mod mask;
@@ -25,6 +27,8 @@ mod order;
 mod report;
 mod route;
 mod route_match;
+mod route_pattern;
+mod route_require;
 mod route_table;
 mod route_target;
 mod secrets;
@@ -42,6 +46,7 @@ mod whole;
 
 pub use browser::{Capture, SameSite, Session, SessionCookies, TokenPlace};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+pub use effective::effective;
 pub use entrance::Entrance;
 pub use flags::{Flags, from_flags};
 pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
@@ -53,6 +58,8 @@ pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
 pub use route_match::{Conditions, HeaderCondition};
+pub use route_pattern::{HostPattern, PathPattern};
+pub use route_require::{ClaimRule, ClaimTest, Requirements};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 pub use traces::Tracing;
 
@@ -79,6 +86,10 @@ pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
     pub server: Server,
+    /// How connections begin: to `[server] listen`, to what only redirects, to each `[[listener]]`.
+    pub entrances: Vec<Entrance>,
+    /// `[server] listen`, `redirect_from`, and each `[[listener]]`.
+    pub listeners: Vec<Listener>,
     pub admin: Admin,
     pub metrics: Metrics,
     pub store: Store,
@@ -89,6 +100,28 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
     pub routes: Vec<Route>,
+}
+
+/// One address with what its socket is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// By which a service manager may pass its socket.
+    pub name: Option<String>,
+    pub listen: Listen,
+    /// Which of the entrances its connections take.
+    pub entrance: usize,
+    /// An IPv6 address takes no IPv4 clients, so that `[::]` and `0.0.0.0` can both be listened on.
+    pub ipv6_only: bool,
+    pub rights: SocketRights,
+}
+
+/// Who may connect to a unix socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketRights {
+    pub mode: u32,
+    /// `None`: the process's own.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +139,8 @@ pub struct Server {
     pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.
     pub threads: usize,
+    /// The config file and those that it names are read again when they change.
+    pub watch: bool,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
     /// Which headers tell the upstream about the client.
@@ -136,6 +171,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     pub connections_max: usize,
     pub token_bytes_max: usize,
+    /// Streams of one HTTP/2 connection at a time.
+    pub http2_streams_max: u32,
+    /// Requests that one HTTP/2 connection may give up in a second.
+    pub http2_resets_max: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -240,51 +279,6 @@ pub struct Route {
     pub line: usize,
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum HostPattern {
-    /// Lower case, without port.
-    Exact(String),
-    /// `*.example.com`: exactly one or more labels before `.example.com`; holds `.example.com`.
-    Suffix(String),
-    Any,
-}
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum PathPattern {
-    Exact(String),
-    /// By whole segments: `/api/` and `/api` match `/api` and everything below `/api/`.
-    Prefix(String),
-}
-
-impl HostPattern {
-    /// As it is written in the file.
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Exact(host) => host.clone(),
-            Self::Suffix(suffix) => format!("*{suffix}"),
-            Self::Any => "*".to_owned(),
-        }
-    }
-}
-
-impl PathPattern {
-    /// The path; an exact one begins with `=`.
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Exact(path) => format!("={path}"),
-            Self::Prefix(path) => path.clone(),
-        }
-    }
-
-    /// `/api` for `/api/`: patterns that match the same paths are equal.
-    pub fn normal(&self) -> Self {
-        match self {
-            Self::Exact(path) => Self::Exact(path.clone()),
-            Self::Prefix(path) => Self::Prefix(path.trim_end_matches('/').to_owned()),
-        }
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
     Required,
@@ -318,12 +312,4 @@ pub enum Forward {
     Pass,
     /// Whatever carried it, it goes on as `Authorization: Bearer`.
     Bearer,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Requirements {
-    /// All of these.
-    pub scopes: Vec<String>,
-    /// Since `auth_time`.
-    pub max_age: Option<Duration>,
 }

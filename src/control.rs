@@ -2,9 +2,11 @@
 //! runtime; what it decides reaches the data plane as published state only.
 
 pub mod admin;
+pub mod config;
 pub mod metrics;
 pub mod outbound;
 pub mod people;
 pub mod sessions;
 pub mod store;
+pub mod tasks;
 pub mod traces;

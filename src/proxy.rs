@@ -21,6 +21,8 @@ mod cross_site;
 mod entrance;
 mod exchange;
 mod forward;
+mod grpc;
+mod h2;
 mod headers;
 mod io;
 mod path;
@@ -28,10 +30,12 @@ mod permit;
 mod pool;
 mod published;
 mod redirect;
+mod requirements;
 pub mod route;
 mod route_index;
 mod serve;
 mod session;
+mod sniff;
 mod static_answer;
 mod streams;
 pub mod tls;
@@ -82,8 +86,11 @@ pub async fn handle(
             exchange.reject(&rejection);
             let published = core.published();
             let html = answer::wants_html(accept.as_ref());
-            let response =
-                answer::respond(&rejection, published.answers, exchange.request_id(), html);
+            let id = exchange.request_id();
+            let response = match exchange.is_grpc() {
+                true => grpc::refusal(&rejection, published.answers, id),
+                false => answer::respond(&rejection, published.answers, id, html),
+            };
             let response = exchange.dress_refusal(&rejection, &published, response);
             exchange.attach(response)
         }
@@ -108,6 +115,9 @@ async fn pass(
 ) -> Result<Answer, Rejection> {
     let now = exchange.now();
     let published = core.published();
+    if exchange.is_over_http2() {
+        h2::check(request.headers(), &published.limits)?;
+    }
     if let Some(one_in) = published.trace_sample {
         exchange.trace(one_in, request.headers());
     }

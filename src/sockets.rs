@@ -1,6 +1,6 @@
-//! Binding: TCP, or a unix socket that only its owner can open. Errors name the address and say
-//! what to do. What always holds: a socket file never has wider rights than its owner's, replaces
-//! nothing but a socket that nobody serves, and leaves with the process that made it.
+//! Binding: TCP, or a unix socket that only its owner can open unless more is said. Errors name the address and say
+//! what to do. What always holds: a socket file never has wider rights than were asked for,
+//! replaces nothing but a socket that nobody serves, and leaves with the process that made it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use crate::config::Listen;
+use crate::config::{Listen, Listener, SocketRights};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -37,28 +37,34 @@ pub fn bind_all(addresses: &[Listen]) -> Result<Vec<Bound>, BindError> {
     addresses.iter().map(bind).collect()
 }
 
+/// A socket that only its owner can open, or one of TCP.
 pub fn bind(address: &Listen) -> Result<Bound, BindError> {
+    bind_listener(&Listener::plain(address.clone(), 0))
+}
+
+pub fn bind_listener(listener: &Listener) -> Result<Bound, BindError> {
+    let address = &listener.listen;
     let named = |error| BindError { address: address.shown(), error };
     match address {
         Listen::Tcp(at) => {
-            let listener = bind_tcp(*at).map_err(named)?;
+            let listener = bind_tcp(*at, listener.ipv6_only).map_err(named)?;
             let address = Listen::Tcp(listener.local_addr().unwrap_or(*at));
             Ok(Bound { socket: Socket::Tcp(listener), address })
         }
         Listen::Unix(path) => {
-            let (listener, file) = bind_unix(path).map_err(named)?;
+            let (listener, file) = bind_unix(path, &listener.rights).map_err(named)?;
             Ok(Bound { socket: Socket::Unix(listener, file), address: address.clone() })
         }
     }
 }
 
-fn bind_tcp(at: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(at: SocketAddr, ipv6_only: bool) -> io::Result<TcpListener> {
     let domain = if at.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     // A restart must not wait for the old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
     if at.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(ipv6_only)?;
     }
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;
@@ -71,6 +77,26 @@ fn bind_tcp(at: SocketAddr) -> io::Result<TcpListener> {
 pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+}
+
+impl SocketFile {
+    /// Gives a socket that is there other rights, if the name is still ours.
+    pub fn permit(&self, rights: &SocketRights) -> io::Result<()> {
+        if identity(&self.path)? != self.identity {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the socket's name is gone"));
+        }
+        permit(&self.path, rights)
+    }
+}
+
+/// Narrowed before it changes hands, widened after that.
+fn permit(path: &Path, rights: &SocketRights) -> io::Result<()> {
+    let mode = |mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    mode(0o600)?;
+    if rights.owner.is_some() || rights.group.is_some() {
+        std::os::unix::fs::chown(path, rights.owner, rights.group)?;
+    }
+    mode(rights.mode)
 }
 
 impl Drop for SocketFile {
@@ -86,9 +112,9 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// Bound under a name that nobody knows, narrowed to mode 0600, then moved into place: the socket
-/// is never there with wider rights.
-fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+/// Bound under a name that nobody knows, given its rights, then moved into place: the socket is
+/// never there with wider rights.
+fn bind_unix(path: &Path, rights: &SocketRights) -> io::Result<(UnixListener, SocketFile)> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -114,7 +140,7 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     name.push(format!(".{:016x}", u64::from_le_bytes(random)));
     let draft = path.with_file_name(name);
     let listener = UnixListener::bind(&draft)?;
-    let placed = std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))
+    let placed = permit(&draft, rights)
         .and_then(|()| listener.set_nonblocking(true))
         .and_then(|()| std::fs::rename(&draft, path))
         .and_then(|()| identity(path));

@@ -5,12 +5,15 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
-use crate::control::admin::{self, AdminListener, Api, FirstCredentialSource, first_credential};
+use crate::control::admin::{
+    self, AdminListener, Api, FirstCredentialSource, Settings, first_credential,
+};
+use crate::control::config::Desk;
 use crate::control::metrics::{self, Metrics};
 use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
@@ -38,6 +41,7 @@ pub struct Parts<'c> {
     pub observations: mpsc::Receiver<Observations>,
     pub asks: Asks,
     pub ready: Arc<AtomicBool>,
+    pub desk: Arc<Desk>,
     pub metrics: Metrics,
     pub spans: mpsc::Receiver<Vec<Span>>,
     pub exported: Arc<Exported>,
@@ -48,6 +52,8 @@ pub struct ControlThread {
     admin: Vec<Listen>,
     metrics: Vec<Listen>,
     credential: Option<FirstCredentialSource>,
+    api: Arc<Api>,
+    runtime: Handle,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
 }
@@ -59,7 +65,7 @@ impl ControlThread {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let (tokens, credential) = credentials(&parts)?;
+        let (tokens, credential) = credentials(parts.config, parts.admin_token)?;
         let (listeners, admin) = bind(&runtime, &parts.config.admin.listen)?;
         let (scraped, metrics_at) = bind(&runtime, &parts.config.metrics.listen)?;
         let people = Arc::new(People::new(
@@ -81,10 +87,9 @@ impl ControlThread {
             routes: route_explainer(parts.published),
             people: Arc::clone(&people),
             refusals: Arc::clone(&refusals),
-            tokens,
-            hosts: parts.config.admin.hosts.clone(),
+            settings: Settings::new(tokens, &parts.config.admin.hosts, parts.config.log.subject),
+            config: parts.desk,
             store_limit: parts.config.store.limit,
-            log_subject: parts.config.log.subject,
             ready: parts.ready,
         }));
         let export = match &parts.config.tracing {
@@ -96,6 +101,8 @@ impl ControlThread {
         };
         let (stop, stopped) = watch::channel(false);
         let (observations, asks) = (parts.observations, parts.asks);
+        let handle = runtime.handle().clone();
+        let served = Arc::clone(&api);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
@@ -110,15 +117,24 @@ impl ControlThread {
                     let metrics = Arc::clone(&metrics);
                     runtime.spawn(metrics::serve(listener, metrics, stopped.clone()));
                 }
-                runtime.block_on(admin::serve(listeners, api, until(stopped)));
+                runtime.block_on(admin::serve(listeners, served, until(stopped)));
             })
             .map_err(StartError::Thread)?;
-        Ok(Self { admin, metrics: metrics_at, credential, stop, thread })
+        Ok(Self { admin, metrics: metrics_at, credential, api, runtime: handle, stop, thread })
     }
 
     /// Where the admin API listens, ports resolved.
     pub fn admin(&self) -> &[Listen] {
         &self.admin
+    }
+
+    pub fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// Where background work of the control plane runs.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Where metrics are scraped, ports resolved.
@@ -141,12 +157,12 @@ impl ControlThread {
 type Credentials = (Vec<AdminToken>, Option<FirstCredentialSource>);
 
 /// The configured credentials, and where the first one comes from when none is configured.
-fn credentials(parts: &Parts<'_>) -> Result<Credentials, StartError> {
-    let mut tokens = parts.config.admin.tokens.clone();
-    if !tokens.is_empty() && parts.admin_token.is_none() {
+pub fn credentials(config: &Config, admin_token: Option<&str>) -> Result<Credentials, StartError> {
+    let mut tokens = config.admin.tokens.clone();
+    if !tokens.is_empty() && admin_token.is_none() {
         return Ok((tokens, None));
     }
-    let (token, source) = first_credential(&parts.config.admin.first_token, parts.admin_token)
+    let (token, source) = first_credential(&config.admin.first_token, admin_token)
         .map_err(|fault| StartError::AdminToken(fault.to_string()))?;
     tokens.push(token);
     Ok((tokens, Some(source)))

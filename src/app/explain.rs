@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 
-use crate::config::Access;
+use crate::config::{Access, ClaimRule};
 use crate::control::admin::{RouteExplainer, RouteFound, RouteQuestion, RouteRefusal, RouteReport};
 use crate::proxy::answer::Rejection;
 use crate::proxy::route::Route;
@@ -49,13 +49,13 @@ fn report(published: &Published, question: &RouteQuestion<'_>) -> RouteReport {
         }),
         before: vec![Check::ok("route", detail)],
         scopes: route.require.scopes.clone(),
+        scopes_any: route.require.scopes_any.clone(),
         ..RouteReport::default()
     };
     let Some(signed) = question.token else { return report };
     for (name, answer) in ask::requirements(route, signed, question.now) {
         match answer {
-            Ok(()) if is_asked(route, name) => report.after.push(Check::ok(name, "")),
-            Ok(()) => {}
+            Ok(()) => report.after.push(Check::ok(name, needs(route, name))),
             Err(rejection) => {
                 report.refused_after = report.refused_after.or(Some(refusal(&rejection)));
                 report.after.push(Check::fail(name, rejection.reason()));
@@ -74,12 +74,14 @@ fn named<'p>(published: &'p Published, question: &RouteQuestion<'_>) -> Option<(
     found.next().map(|(at, route)| (at + 1, &**route))
 }
 
-/// The route has such a requirement at all.
-fn is_asked(route: &Route, name: &str) -> bool {
+/// What the route asks for, where the check's name does not say it.
+fn needs(route: &Route, name: &str) -> String {
+    let require = &route.require;
     match name {
-        "scopes" => !route.require.scopes.is_empty(),
-        "login" => route.require.max_age.is_some(),
-        _ => route.issuers.is_some(),
+        "audience" => require.audiences.join(" or "),
+        "type" => require.typ.clone().unwrap_or_default(),
+        "claims" => require.claims.iter().map(ClaimRule::shown).collect::<Vec<_>>().join(", "),
+        _ => String::new(),
     }
 }
 

@@ -1,46 +1,60 @@
-//! Signals: SIGTERM and SIGINT ask for a drain; a second one ends the process at once.
+//! Signals: SIGTERM and SIGINT ask for a drain, a second one ends the process at once; SIGHUP asks
+//! for the configuration to be read again.
 
 use std::io;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT no longer end the process but are waited for. Made before anybody is told
-/// that the process is ready, so that no request to stop is answered by dying.
-pub struct StopSignals {
+/// These signals no longer end the process but are waited for. Made before anybody is told that
+/// the process is ready, so that no request to stop or to reload is answered by dying.
+pub struct Signals {
     runtime: Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
-impl StopSignals {
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    Stop,
+    Reload,
+}
+
+impl Signals {
     pub fn listen() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (terminate, interrupt) = {
+        let (terminate, interrupt, hang_up) = {
             let _inside = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+            (
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::hangup())?,
+            )
         };
-        Ok(Self { runtime, terminate, interrupt })
+        Ok(Self { runtime, terminate, interrupt, hang_up })
     }
 
-    /// Blocks until the process is asked to stop. A second request ends it without waiting further.
-    pub fn wait(mut self) -> io::Result<()> {
-        self.next();
+    /// Blocks until something is asked.
+    pub fn wait(&mut self) -> Asked {
+        let Self { runtime, terminate, interrupt, hang_up } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => Asked::Stop,
+                _ = interrupt.recv() => Asked::Stop,
+                _ = hang_up.recv() => Asked::Reload,
+            }
+        })
+    }
+
+    /// From now on a request to stop ends the process without waiting further.
+    pub fn end_at_the_second(mut self) -> io::Result<()> {
         std::thread::Builder::new().name("second-signal".to_owned()).spawn(move || {
-            self.next();
+            while self.wait() != Asked::Stop {}
             // What was acknowledged is on disk; everything else is the asker's choice.
             std::process::exit(130);
         })?;
         Ok(())
-    }
-
-    fn next(&mut self) {
-        let Self { runtime, terminate, interrupt } = self;
-        runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        });
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::config::{self, Config, HostPattern, PathPattern, Target};
-use crate::proxy::ask;
+use crate::proxy::{Addresses, ask};
 
 use super::arguments::{AskedRequest, Check, Global};
 use super::console::{Console, json_text};
@@ -65,7 +65,7 @@ struct Refused {
 fn answer(config: &Config, asked: &AskedRequest) -> Asked {
     let (denylist, _writer) =
         crate::denylist::Denylist::new(crate::denylist::Fingerprinter::random());
-    let published = crate::app::publish(config, &denylist);
+    let published = crate::app::publish(config, &denylist, &mut Addresses::default());
     let selected = ask::route(&published.routes, &asked.url, &asked.method, &asked.headers);
     let found = match selected {
         Ok(ask::Selected { number, route, passed_over }) => {

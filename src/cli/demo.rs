@@ -14,7 +14,7 @@ use std::path::Path;
 
 use tracing::Level;
 
-use crate::app::StopSignals;
+use crate::app::Signals;
 use crate::telemetry::access::Format;
 
 use super::arguments::{Demo, Global};
@@ -39,13 +39,12 @@ pub fn run(demo: &Demo, global: &Global, console: &Console) -> Result<Exit, Fail
     events::start(Format::Text, Level::INFO);
     let stage = Stage::set(directory, directory, screen::PORTS)?;
     let signals = |cause| Failure::Read { what: "signals".to_owned(), cause };
-    let stop = StopSignals::listen().map_err(signals)?;
+    let stop = Signals::listen().map_err(signals)?;
     let gateway = stage.start(Box::new(std::io::stdout()))?;
     let in_force = in_force(&stage, global);
     let screen = screen::screen(&stage, &Called::new(&stage, global), in_force, console.look.paint);
     console.say_always(&screen)?;
-    stop.wait().map_err(signals)?;
-    gateway.drain();
+    gateway.run_until_stopped(stop).map_err(signals)?;
     let word = words::shell(&directory.display().to_string());
     console.say(&format!(
         "\nStopped. Start again and what was revoked still is; rm -r {word} forgets it.\n"

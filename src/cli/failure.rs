@@ -85,11 +85,12 @@ impl Failure {
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Start(_)
-            | Self::Problem(_)
             | Self::Answer { .. }
             | Self::NotConfirmed(_)
             | Self::Nothing(_)
             | Self::Refused(_) => Exit::Refused,
+            Self::Problem(problem) if problem.is_of_config() => Exit::Config,
+            Self::Problem(_) => Exit::Refused,
         }
     }
 

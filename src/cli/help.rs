@@ -12,6 +12,7 @@ Start
   init      Write a gateway.toml from a sample token
   check     Check the config, show the route table; start nothing
   run       Start the gateway
+  reload    Let the running gateway read its config again
 
 Stop access
   revoke    End tokens and sessions that exist now; their owner can log in again
@@ -76,7 +77,15 @@ Examples:
   portcullis run --upstream http://127.0.0.1:3000 --issuer https://id.example.com/ \\
       --audience https://api.example.com --jwks-file issuer.jwks.json
 
-SIGTERM or Ctrl+C: finishes what is in flight, then stops.";
+SIGTERM or Ctrl+C: finishes what is in flight, then stops. SIGHUP: reads the config again.";
+
+pub const RELOAD: &str = "\
+Examples:
+  portcullis reload
+  portcullis check && portcullis reload
+
+All or nothing: with a mistake in it nothing changes, and exit code 78. Exit code 2: in force but
+for what needs a restart. The gateway also reads its files when they change, and at SIGHUP.";
 
 pub const REVOKE: &str = "\
 Examples:

@@ -103,6 +103,9 @@ pub enum RawCommand {
     /// Is everything all right: store, issuers, keys
     #[command(after_help = help::STATUS)]
     Status,
+    /// Let the running gateway read its config again
+    #[command(after_help = help::RELOAD)]
+    Reload,
     /// The store's file while no gateway runs: check it, build it anew, write it out
     #[command(subcommand, after_help = help::STORE)]
     Store(RawStore),

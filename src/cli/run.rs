@@ -5,8 +5,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::app::{Drained, Gateway, Options, StopSignals};
-use crate::config::{self, AccessFormat, Config, Loaded, LogFormat, Severity};
+use crate::app::{Drained, Gateway, Options, Signals, Source};
+use crate::config::{self, AccessFormat, Config, LogFormat, Severity};
 use crate::control::admin::FirstCredentialSource;
 use crate::telemetry::access::{Format, LogFile};
 
@@ -17,7 +17,9 @@ use super::exit::Exit;
 use super::failure::Failure;
 
 pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failure> {
-    let Loaded { config, notes } = load(run, global)?;
+    let source = source(run, global);
+    let loaded = source().map_err(|found| Failure::Config(Box::new(found)))?;
+    let (config, notes) = (&loaded.config, &loaded.notes);
     let format = match config.log.format {
         LogFormat::Auto if std::io::stdout().is_terminal() => Format::Text,
         LogFormat::Text => Format::Text,
@@ -32,7 +34,7 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
         tracing::warn!("under Kubernetes: what one pod revokes the others do not know; run one");
     }
-    let told = Told::of(&config);
+    let told = Told::of(config);
     let options = Options {
         log_format: match config.log.access_format {
             AccessFormat::Text => Format::Text,
@@ -41,13 +43,14 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
             AccessFormat::AsEvents if config.log.access_file.is_some() => Format::Json,
             AccessFormat::AsEvents => format,
         },
-        log_sink: access_log(&config)?,
+        log_sink: access_log(config)?,
         admin_token: std::env::var("PORTCULLIS_ADMIN_TOKEN").ok().map(Zeroizing::new),
+        source,
     };
     let signals = |cause| Failure::Read { what: "signals".to_owned(), cause };
-    let stop = StopSignals::listen().map_err(signals)?;
+    let stop = Signals::listen().map_err(signals)?;
     let gateway =
-        Gateway::start(config, options).map_err(|fault| Failure::Start(Box::new(fault)))?;
+        Gateway::start(loaded, options).map_err(|fault| Failure::Start(Box::new(fault)))?;
     match format {
         Format::Text | Format::Combined => {
             write_stderr(&told.screen(&gateway, &global.again(), console))
@@ -78,14 +81,14 @@ fn access_log(config: &Config) -> Result<Box<dyn Write + Send>, Failure> {
 }
 
 /// The file, or what the flags say in its place.
-fn load(run: &Run, global: &Global) -> Result<Loaded, Failure> {
-    let loaded = match &run.flags {
-        Some(flags) => config::parse(&config::from_flags(flags), Path::new("flags"), &|name| {
-            std::env::var(name).ok()
-        }),
-        None => config::load(&global.config),
+fn source(run: &Run, global: &Global) -> Source {
+    let Some(flags) = &run.flags else {
+        let path = global.config.clone();
+        return Box::new(move || config::load(&path));
     };
-    loaded.map_err(|found| Failure::Config(Box::new(found)))
+    let text = config::from_flags(flags);
+    let environment = |name: &str| std::env::var(name).ok();
+    Box::new(move || config::parse(&text, Path::new("flags"), &environment))
 }
 
 /// What the start screen says of the config, which the gateway takes.

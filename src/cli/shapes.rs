@@ -316,6 +316,28 @@ impl Problem {
         self.document.get(name).and_then(Value::as_str).map(words::printable_line)
     }
 
+    /// The config file of the gateway is wrong.
+    pub fn is_of_config(&self) -> bool {
+        self.code.as_deref() == Some("invalid_config")
+    }
+
+    /// What is wrong with the config file: as `check` says it, without the lines themselves.
+    fn diagnostics(&self) -> impl Iterator<Item = String> {
+        let found = self.document.get("diagnostics").and_then(Value::as_array);
+        found.into_iter().flatten().flat_map(|item| {
+            let text = |name| item.get(name).and_then(Value::as_str).map(words::printable_line);
+            let number = |name| item.get(name).and_then(Value::as_u64).map(|n| format!(":{n}"));
+            let place = [number("line"), number("column")].into_iter().flatten();
+            let head = [text("severity"), text("code")].map(Option::unwrap_or_default);
+            let first =
+                format!("{}[{}]: {}", head[0], head[1], text("message").unwrap_or_default());
+            let place = text("file").unwrap_or_default() + &place.collect::<String>();
+            let more = ["suggestion", "detail", "help"].map(text);
+            let more = more.into_iter().flatten().map(|text| format!("  = {text}"));
+            [first, format!("  --> {place}")].into_iter().chain(more).collect::<Vec<_>>()
+        })
+    }
+
     /// `The denial was not created (422 invalid_denial)`.
     pub fn headline(&self) -> String {
         let title = self.text("title").or_else(|| self.text("detail"));
@@ -342,6 +364,7 @@ impl Problem {
         if let Some(detail) = detail.filter(|text| !lines.iter().any(|line| line.ends_with(text))) {
             lines.insert(0, detail);
         }
+        lines.extend(self.diagnostics());
         lines.extend(self.notes.iter().cloned());
         lines.extend(self.text("request_id").map(|id| format!("request id {id}")));
         lines

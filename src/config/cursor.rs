@@ -25,6 +25,8 @@ pub struct Reader<'s> {
     pub environment: &'s Environment<'s>,
     base: PathBuf,
     found: RefCell<Vec<Diagnostic>>,
+    /// Files that the document names, for whoever watches them.
+    named: RefCell<BTreeSet<PathBuf>>,
     /// Keys that exist, by table; `false`: known, not supported by this version.
     asked: RefCell<BTreeMap<(String, String), bool>>,
     /// Unknown keys without a suggestion: which diagnostic, which key.
@@ -38,6 +40,7 @@ impl<'s> Reader<'s> {
             environment,
             base: source.path.parent().unwrap_or(Path::new("")).to_owned(),
             found: RefCell::default(),
+            named: RefCell::new(BTreeSet::from([source.path.clone()])),
             asked: RefCell::default(),
             astray: RefCell::default(),
         }
@@ -56,6 +59,17 @@ impl<'s> Reader<'s> {
     /// A path as the process sees it: relative ones start at the file's directory.
     pub fn resolve(&self, path: &str) -> PathBuf {
         self.base.join(path)
+    }
+
+    /// The path of a file that is read now: a change of it is a change of the configuration.
+    pub fn resolve_file(&self, path: &str) -> PathBuf {
+        let path = self.resolve(path);
+        self.named.borrow_mut().insert(path.clone());
+        path
+    }
+
+    pub fn named(&self) -> Vec<PathBuf> {
+        self.named.borrow().iter().cloned().collect()
     }
 
     /// Everything found, and the keys that exist. Only now is it known where a key that was

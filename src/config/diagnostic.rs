@@ -102,6 +102,10 @@ codes! {
     /// Expired, or not valid yet.
     CertificateDates = 71,
     OpenPrivateKey = 72,
+    /// A key of `[[listener]]` that its kind of address does not have.
+    NotOfThisListener = 90,
+    /// Mode, owner or group of a unix socket.
+    BadSocketRights = 91,
     BadMethod = 100,
     /// Two routes that match the same requests, and nothing says which is tried first.
     Ambiguous = 101,
@@ -246,6 +250,8 @@ pub struct Diagnostics {
     /// As the file was named.
     pub file: String,
     pub items: Vec<Diagnostic>,
+    /// Files that the configuration names and that were read, or should have been.
+    pub named: Vec<std::path::PathBuf>,
 }
 
 impl Diagnostics {
@@ -255,7 +261,7 @@ impl Diagnostics {
         };
         items.sort_by_key(|item| (item.severity, place(item)));
         items.dedup();
-        Self { file, items }
+        Self { file, items, named: Vec::new() }
     }
 
     pub fn has_errors(&self) -> bool {

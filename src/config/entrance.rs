@@ -10,6 +10,8 @@ use super::tls::{self, Tls};
 #[derive(Clone, Debug, Default)]
 pub struct Entrance {
     pub tls: Option<Tls>,
+    /// HTTP/2 is spoken too: by ALPN, and on plain listeners with prior knowledge.
+    pub http2: bool,
     /// Peers that begin with a PROXY protocol header and must; empty: the header is not spoken.
     pub proxy_protocol: Vec<IpNet>,
     /// Every request is answered with its `https://` address.
@@ -28,6 +30,7 @@ pub fn entrance(table: &Table<'_>, kind: &str) -> Entrance {
     table.unsupported("proxy_protocol", "let the proxy in front send X-Forwarded-For");
     Entrance {
         tls: tls::tls(table, &format!("{kind}.tls")),
+        http2: table.boolean("http2", true),
         proxy_protocol: Vec::new(),
         redirect: false,
     }

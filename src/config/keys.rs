@@ -171,7 +171,7 @@ fn by_kid(item: &Item<'_>) -> Option<Vec<(Option<String>, Secret)>> {
 }
 
 fn public_file(item: &Item<'_>) -> Option<Vec<u8>> {
-    let path = item.reader.resolve(&item.string()?.value);
+    let path = item.reader.resolve_file(&item.string()?.value);
     match files::read(&path) {
         Ok(content) => Some(content.bytes),
         Err(why) => {

@@ -9,10 +9,14 @@ use toml::de::DeTable;
 use super::cursor::{Reader, Table};
 use super::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 use super::environment::Environment;
+use super::listener::Listeners;
 use super::route::{self, Parsed};
 use super::source::Source;
 use super::whole::{Whole, named};
-use super::{Config, Loaded, admin, issuer, log, metrics, server, session, traces, upstream};
+use super::{
+    Config, Listen, Loaded, admin, issuer, listener, log, metrics, server, session, traces,
+    upstream,
+};
 
 /// A configuration is written by hand; a larger file is a mistake.
 const CONFIG_BYTES_MAX: u64 = 8 << 20;
@@ -23,7 +27,8 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
         let diagnostic =
             Diagnostic::error(Code::Unreadable, "the config file cannot be read").detail(why);
         let file = path.display().to_string();
-        Err(Diagnostics::new(file, vec![diagnostic.help("name it with --config FILE")]))
+        let found = vec![diagnostic.help("name it with --config FILE")];
+        Err(Diagnostics { named: vec![path.to_owned()], ..Diagnostics::new(file, found) })
     };
     let content = match super::files::read_up_to(path, CONFIG_BYTES_MAX) {
         Ok(content) => content,
@@ -61,6 +66,7 @@ pub(super) fn parse_with_keys(
         reader.report(&span, diagnostic);
     }
     let config = walk(&Table::new(&reader, "", "", 0..0, Some(document.get_ref())));
+    let named = reader.named();
     let (mut found, keys) = reader.into_found();
     if !faults.is_empty() {
         keep_what_holds(&mut found);
@@ -69,7 +75,7 @@ pub(super) fn parse_with_keys(
         // Advice waits until the file can be used.
         found.retain(|item| item.severity == Severity::Error);
     }
-    let found = Diagnostics::new(source.file(), found);
+    let found = Diagnostics { named, ..Diagnostics::new(source.file(), found) };
     let result = match config {
         Some(config) if !found.has_errors() => Ok(Loaded { config, notes: found }),
         _ => Err(found),
@@ -91,11 +97,14 @@ fn keep_what_holds(found: &mut Vec<Diagnostic>) {
 
 /// `None` where something is missing that has no default; a diagnostic says what.
 fn walk(root: &Table<'_>) -> Option<Config> {
-    root.unsupported("listener", "several addresses: [server] listen = [\"…\", \"…\"]");
     root.unsupported("replicas", "one gateway only: each has its own store");
     root.unsupported("intake", "revoke by the admin API");
     let tracing = traces::tracing(&root.table("tracing", "tracing"));
-    let server = server::server(&root.table("server", "server"));
+    let server = server::server(&root.table("server", "server"), root.has("listener"));
+    let tables = root.tables("listener", "listener");
+    let Listeners { entrances, listeners, complete: all_listeners } =
+        listener::listeners(&server, &tables);
+    let addresses: Vec<Listen> = listeners.iter().map(|one| one.listen.clone()).collect();
     let store = server::store(&root.table("store", "store"));
     let (admin, admin_issuers) = admin::admin(&root.table("admin", "admin"), &store);
     let metrics = metrics::metrics(&root.table("metrics", "metrics"));
@@ -110,7 +119,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let whole = Whole { root, issuers: &issuers, upstreams: &upstreams, routes: &complete };
     whole.check(&admin_issuers);
     whole.check_listeners(&[
-        ("server", &server.listen),
+        ("server", &addresses),
         ("admin", &admin.listen),
         ("metrics", &metrics.listen),
     ]);
@@ -118,10 +127,13 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     whole.check_empty(routes.len());
     let all = issuers.iter().all(|entry| entry.value.is_some())
         && upstreams.iter().all(|entry| entry.value.is_some())
-        && routes.iter().all(Option::is_some);
+        && routes.iter().all(Option::is_some)
+        && all_listeners;
     all.then(|| Config {
         path: root.reader.source.path.clone(),
         server,
+        entrances,
+        listeners,
         admin,
         metrics,
         store,

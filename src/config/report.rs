@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 use super::cursor::show;
 use super::value::show_duration;
 use super::{
-    Access, Carrier, Config, Diagnostic, Forward, HeaderCondition, Issuer, Listen, Loaded, ORDER,
-    Route, ServerAddress, Target, ordered,
+    Access, Carrier, ClaimRule, Config, Diagnostic, Forward, HeaderCondition, Issuer, Listen,
+    Loaded, ORDER, Route, ServerAddress, Target, ordered,
 };
 
 /// For people.
 pub fn report(loaded: &Loaded) -> String {
     let Loaded { config, notes } = loaded;
     let mut out = format!("{} is valid.\n\n", config.path.display());
-    let _ = writeln!(out, "  listen    {}", all(&listening(config)));
-    let redirect: Vec<String> = config.server.redirect_from.iter().map(Listen::url).collect();
+    let _ = writeln!(out, "  listen    {}", all(&addresses(config, false)));
+    let redirect = addresses(config, true);
     if !redirect.is_empty() {
         let _ = writeln!(out, "  redirect  {} to https", all(&redirect));
     }
@@ -96,6 +96,11 @@ pub fn report_json(loaded: &Loaded) -> Value {
                 "credentials": route.credentials.iter().map(carrier).collect::<Vec<_>>(),
                 "forward": forward(route.forward),
                 "scopes": route.require.scopes,
+                "scopes_any": route.require.scopes_any,
+                "audiences": route.require.audiences,
+                "type": route.require.typ,
+                "claims": route.require.claims.iter().map(ClaimRule::shown).collect::<Vec<_>>(),
+                "max_lifetime": route.require.max_lifetime.map(show_duration),
                 "max_age": route.require.max_age.map(show_duration),
                 "issuers": route.issuers,
                 "upstream": route.target.upstream(),
@@ -108,8 +113,8 @@ pub fn report_json(loaded: &Loaded) -> Value {
     json!({
         "valid": true,
         "file": config.path.display().to_string(),
-        "listen": listening(config),
-        "redirect_from": listen(&config.server.redirect_from),
+        "listen": addresses(config, false),
+        "redirect_from": addresses(config, true),
         "certificates": certificates(config),
         "admin": listen(&config.admin.listen),
         "store": { "path": config.store.path.display().to_string(), "limit": config.store.limit },
@@ -129,14 +134,18 @@ fn note(item: &Diagnostic, out: &mut String) {
     }
 }
 
-fn listening(config: &Config) -> Vec<String> {
-    let scheme = config.server.entrance.scheme();
-    config.server.listen.iter().map(|listen| listen.url_of(scheme)).collect()
+fn addresses(config: &Config, redirecting: bool) -> Vec<String> {
+    let listeners = config.listeners.iter().filter_map(|listener| {
+        let entrance = config.entrances.get(listener.entrance)?;
+        let wanted = entrance.redirect == redirecting;
+        wanted.then(|| listener.listen.url_of(entrance.scheme()))
+    });
+    listeners.collect()
 }
 
 /// For whom each certificate is, and until when.
 fn certificates(config: &Config) -> Vec<Vec<String>> {
-    let tls = config.server.entrance.tls.iter();
+    let tls = config.entrances.iter().filter_map(|entrance| entrance.tls.as_ref());
     let all = tls.flat_map(|tls| &tls.certificates);
     all.map(|one| vec![show(&one.shown()), format!("until {}", one.facts.not_after.rfc3339())])
         .collect()
@@ -197,13 +206,7 @@ fn servers(config: &Config, route: &Route) -> Vec<String> {
 }
 
 fn needs(route: &Route) -> String {
-    let mut needs = Vec::new();
-    match route.require.scopes.as_slice() {
-        [] => {}
-        [one] => needs.push(format!("scope {one}")),
-        several => needs.push(format!("scopes {}", several.join(" "))),
-    }
-    needs.extend(route.require.max_age.map(|age| format!("login in {}", show_duration(age))));
+    let mut needs = route.require.shown();
     needs.extend(route.issuers.as_ref().map(|names| format!("issuer {}", names.join(" or "))));
     let cookies: Vec<String> = route.credentials.iter().map(carrier).collect();
     if route.access != Access::Public && route.credentials != [Carrier::Bearer] {

@@ -1,8 +1,6 @@
 //! `[[route]]`: which requests go where, and what they need. Keys that contradict each other are
 //! errors here; references to other tables are checked when all are read.
 
-use std::time::Duration;
-
 use http::HeaderName;
 
 use super::cursor::{Table, show};
@@ -10,11 +8,10 @@ use super::diagnostic::{Code, Diagnostic};
 use super::identity::identity;
 use super::item::{Item, Text};
 use super::route_match::conditions;
+use super::route_require::require;
 use super::route_target::target;
 use super::server::name;
-use super::{
-    Access, Carrier, Conditions, Forward, HostPattern, PathPattern, Requirements, Route, value,
-};
+use super::{Access, Carrier, Conditions, Forward, HostPattern, PathPattern, Route, value};
 use crate::token::ClaimPath;
 
 /// A route with where its references stand.
@@ -184,27 +181,6 @@ fn credentials(table: &Table<'_>, access: Access) -> Vec<Carrier> {
         );
     }
     carriers
-}
-
-fn require(table: &Table<'_>) -> Requirements {
-    let mut scopes = Vec::new();
-    for text in table.strings("scopes").unwrap_or_default() {
-        // RFC 6749 section 3.3: visible ASCII without quote and backslash.
-        let is_scope = !text.value.is_empty()
-            && text.value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
-        if is_scope {
-            scopes.push(text.value);
-        } else {
-            let message = format!("\"{}\" is not one scope", show(&text.raw));
-            let help = "one scope each: scopes = [\"read\", \"write\"]";
-            let diagnostic = Diagnostic::error(Code::BadName, message).help(help);
-            table.reader.report(&text.span, diagnostic);
-        }
-    }
-    let range = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
-    let max_age = table.get("max_age").and_then(|item| item.duration(&range));
-    table.finish();
-    Requirements { scopes, max_age }
 }
 
 /// Keys that say something about a token on a route that never looks at one.

@@ -10,7 +10,7 @@ use super::item::Item;
 
 /// A secret from a file; reports and notes.
 pub fn secret_file(item: &Item<'_>) -> Option<Vec<u8>> {
-    let path: PathBuf = item.reader.resolve(&item.string()?.value);
+    let path: PathBuf = item.reader.resolve_file(&item.string()?.value);
     match files::read_unnamed(&path) {
         Ok(content) => {
             if content.mode & 0o077 != 0 {

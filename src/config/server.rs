@@ -16,8 +16,11 @@ const UNIX_PATH_BYTES_MAX: usize = 107;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-pub fn server(table: &Table<'_>) -> Server {
-    let default = || vec![Listen::Tcp(([127, 0, 0, 1], 8080).into())];
+pub fn server(table: &Table<'_>, has_listeners: bool) -> Server {
+    let default = || match has_listeners {
+        true => Vec::new(),
+        false => vec![Listen::Tcp(([127, 0, 0, 1], 8080).into())],
+    };
     let entrance = entrance(table, "server");
     let redirect = redirect(table, &entrance);
     let server = Server {
@@ -28,6 +31,7 @@ pub fn server(table: &Table<'_>) -> Server {
         trusted_proxies: trusted_proxies(table),
         external_origins: super::session::origins(table, "external_origins"),
         threads: usize::try_from(table.integer("threads", 0, 0..=1024)).unwrap_or(0),
+        watch: table.boolean("watch", true),
         drain_timeout: table.duration("drain_timeout", 30 * SECOND, Duration::ZERO..=24 * HOUR),
         forwarded: table.choice(
             "forwarded",
@@ -62,6 +66,9 @@ fn limits(table: &Table<'_>) -> Limits {
             TOKEN_BYTES_MAX as u64,
             256..=TOKEN_BYTES_MAX as u64,
         ),
+        http2_streams_max: u32::try_from(table.integer("http2_streams_max", 100, 1..=10_000))
+            .unwrap_or(1),
+        http2_resets_max: count("http2_resets_max", 200, 10..=100_000),
     };
     let smaller = limits.token_bytes_max.saturating_add(1024) > limits.header_bytes_max;
     if let (true, Some(item)) = (smaller, table.get("token_bytes_max")) {
@@ -120,7 +127,7 @@ pub fn unix_path(reader: &Reader<'_>, path: &str) -> Result<PathBuf, String> {
     Err(format!("unix: and the path of a socket, at most {UNIX_PATH_BYTES_MAX} bytes in all"))
 }
 
-fn listen_address(reader: &Reader<'_>, text: &Text) -> Option<Listen> {
+pub fn listen_address(reader: &Reader<'_>, text: &Text) -> Option<Listen> {
     let (message, expected) = if let Some(path) = text.value.strip_prefix("unix:") {
         match unix_path(reader, path) {
             Ok(path) => return Some(Listen::Unix(path)),

@@ -146,7 +146,7 @@ impl Whole<'_, '_> {
             if seen.contains(&listen) && !is_any_port {
                 let message = format!("{} is listened on twice", listen.shown());
                 let diagnostic = Diagnostic::error(Code::Duplicate, message)
-                    .help("[server], [admin] and [metrics] need addresses of their own");
+                    .help("each [[listener]], [server], [admin] and [metrics] need addresses of their own");
                 let written = tables.iter().find_map(|(key, _)| {
                     self.root.table(key, key).get("listen").map(|item| item.span)
                 });

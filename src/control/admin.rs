@@ -10,6 +10,7 @@ mod audit;
 mod batch;
 mod caller;
 mod condition;
+mod config;
 mod create;
 mod endpoints;
 mod event;
@@ -47,10 +48,12 @@ mod warnings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::UnixMs;
 use crate::config::AdminToken;
+use crate::control::config::Desk;
 use crate::control::people::{People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
@@ -73,6 +76,22 @@ const STREAMS_MAX: usize = 8;
 /// The verifier in force. A reload publishes another one.
 pub type VerifierSource = Arc<dyn Fn() -> Arc<Verifier> + Send + Sync>;
 
+/// What a reload may change of the admin API itself.
+pub struct Settings {
+    pub tokens: Vec<AdminToken>,
+    /// Lower case, without port.
+    hosts: Vec<String>,
+    log_subject: bool,
+}
+
+impl Settings {
+    /// `log_subject`: events may say who was denied.
+    pub fn new(tokens: Vec<AdminToken>, hosts: &[String], log_subject: bool) -> Self {
+        let hosts = hosts.iter().map(|host| guard::comparable_host(host)).collect();
+        Self { tokens, hosts, log_subject }
+    }
+}
+
 /// What the app gives.
 pub struct Parts {
     pub store: Store,
@@ -81,13 +100,11 @@ pub struct Parts {
     pub routes: RouteExplainer,
     pub people: Arc<People>,
     pub refusals: Arc<Refusals>,
-    pub tokens: Vec<AdminToken>,
-    /// `admin.hosts` of the config.
-    pub hosts: Vec<String>,
+    /// What a reload may change.
+    pub settings: Settings,
+    pub config: Arc<Desk>,
     /// `store.limit` of the config.
     pub store_limit: u64,
-    /// `log.subject` of the config: events may say who was denied.
-    pub log_subject: bool,
     /// True while the gateway takes requests: after the start, until a drain begins.
     pub ready: Arc<AtomicBool>,
 }
@@ -100,11 +117,9 @@ pub struct Api {
     routes: RouteExplainer,
     people: Arc<People>,
     refusals: Arc<Refusals>,
-    tokens: Vec<AdminToken>,
-    /// Lower case, without port.
-    hosts: Vec<String>,
+    settings: ArcSwap<Settings>,
+    config: Arc<Desk>,
     store_limit: u64,
-    log_subject: bool,
     ready: Arc<AtomicBool>,
     started_at: UnixMs,
     throttle: Throttle,
@@ -122,16 +137,24 @@ impl Api {
             routes: parts.routes,
             people: parts.people,
             refusals: parts.refusals,
-            tokens: parts.tokens,
-            hosts: parts.hosts.iter().map(|host| guard::comparable_host(host)).collect(),
+            settings: ArcSwap::from_pointee(parts.settings),
+            config: parts.config,
             store_limit: parts.store_limit,
-            log_subject: parts.log_subject,
             ready: parts.ready,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
             remembered: Remembered::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
+    }
+
+    /// For the calls that begin from now on.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     fn verifier(&self) -> Arc<Verifier> {

@@ -1,8 +1,8 @@
 //! The acceptor: one thread, one socket per address. Each new connection goes to the core that
 //! serves the fewest; one wake-up a connection buys an even load and no connection lost when the
-//! sockets change hands.
+//! sockets change hands. Which sockets it serves may change while it runs.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,23 +10,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use super::core::{Accepted, Command, Socket};
+use super::entrance::Entrance;
 
 /// How long to wait when there is no room or the system has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A bound socket, not blocking, and which of the published entrances its connections take.
-pub struct Listener {
-    pub bound: Bound,
-    pub entrance: usize,
-}
-
+/// A bound socket, not blocking.
 pub enum Bound {
     Tcp(TcpListener),
     Unix(UnixListener),
+}
+
+/// A socket and how its connections begin. A reload gives a listener another entrance for the
+/// connections that come then.
+#[derive(Clone)]
+pub struct Listener {
+    pub bound: Arc<Bound>,
+    pub entrance: Arc<Entrance>,
+}
+
+/// What is changed while it runs. The acceptor looks when it is woken.
+struct Orders {
+    /// `None`: nothing new.
+    listeners: Option<Vec<Listener>>,
+    stop: bool,
+}
+
+/// What the acceptor and its handle both see.
+struct Desk {
+    orders: Mutex<Orders>,
+    connections_max: AtomicUsize,
 }
 
 /// A core as the acceptor sees it.
@@ -37,8 +55,9 @@ pub struct Target {
 
 /// The acceptor's thread; dropping or stopping it closes the sockets.
 pub struct Acceptor {
-    /// Closing this end wakes the thread and ends it.
-    stop: UnixStream,
+    desk: Arc<Desk>,
+    /// A byte wakes the thread; closing this end ends it.
+    wake: UnixStream,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -48,37 +67,76 @@ impl Acceptor {
         targets: Vec<Target>,
         connections_max: usize,
     ) -> io::Result<Self> {
-        let (stop, stopped) = UnixStream::pair()?;
+        let (wake, woken) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let desk = Arc::new(Desk {
+            orders: Mutex::new(Orders { listeners: Some(listeners), stop: false }),
+            connections_max: AtomicUsize::new(connections_max),
+        });
+        let seen = Arc::clone(&desk);
         let thread = std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
-            if let Err(error) = run(&listeners, &targets, connections_max, &stopped) {
+            if let Err(error) = run(&seen, &targets, &woken) {
                 tracing::error!(%error, "the acceptor has ended");
             }
         })?;
-        Ok(Self { stop, thread })
+        Ok(Self { desk, wake, thread })
     }
 
-    /// Returns when the sockets are closed.
+    /// From now on these listeners and no others. What waits on one that goes is still taken.
+    pub fn listen(&self, listeners: Vec<Listener>) {
+        self.desk.orders.lock().listeners = Some(listeners);
+        self.wake();
+    }
+
+    pub fn limit(&self, connections_max: usize) {
+        self.desk.connections_max.store(connections_max, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Returns when the sockets are closed here.
     pub fn stop(self) {
-        drop(self.stop);
+        self.desk.orders.lock().stop = true;
+        self.wake();
+        drop(self.wake);
         self.thread.join().ok();
+    }
+
+    fn wake(&self) {
+        // Full: it has been woken and has not looked yet.
+        (&self.wake).write_all(&[1]).ok();
     }
 }
 
-fn run(
-    listeners: &[Listener],
-    targets: &[Target],
-    connections_max: usize,
-    stopped: &UnixStream,
-) -> io::Result<()> {
+fn run(desk: &Desk, targets: &[Target], woken: &UnixStream) -> io::Result<()> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut look = true;
     loop {
+        if std::mem::take(&mut look) {
+            let (next, stop) = {
+                let mut orders = desk.orders.lock();
+                (orders.listeners.take(), orders.stop)
+            };
+            if let Some(next) = next {
+                let gone = std::mem::replace(&mut listeners, next);
+                let stays = |one: &Listener| {
+                    listeners.iter().any(|other| Arc::ptr_eq(&one.bound, &other.bound))
+                };
+                gone.iter()
+                    .filter(|one| !stays(one))
+                    .for_each(|one| desk.accept_last(one, targets));
+            }
+            if stop {
+                listeners.iter().for_each(|one| desk.accept_last(one, targets));
+                return Ok(());
+            }
+        }
         // At the limit new clients wait in the kernel's queue rather than take memory here.
-        let full = open(targets) >= connections_max;
-        let watched = if full { &[] } else { listeners };
-        let mut waits: Vec<PollFd<'_>> = vec![PollFd::new(stopped, PollFlags::IN)];
+        let full = desk.is_full(targets);
+        let watched: &[Listener] = if full { &[] } else { &listeners };
+        let mut waits: Vec<PollFd<'_>> = vec![PollFd::new(woken, PollFlags::IN)];
         waits.extend(
-            watched
-                .iter()
-                .map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)),
+            watched.iter().map(|one| PollFd::from_borrowed_fd(one.bound.as_fd(), PollFlags::IN)),
         );
         let pause = Timespec::try_from(PAUSE).ok().filter(|_| full);
         match poll(&mut waits, pause.as_ref()) {
@@ -87,60 +145,84 @@ fn run(
         }
         let mut ready = waits.iter().map(|wait| !wait.revents().is_empty());
         if ready.next() == Some(true) {
-            return Ok(());
+            look = true;
+            let mut bytes = [0; 64];
+            // Nothing to read means that the other end is gone, and with it the gateway.
+            if let Ok(0) = (&*woken).read(&mut bytes) {
+                desk.orders.lock().stop = true;
+            }
         }
         for (listener, ready) in watched.iter().zip(ready) {
             if ready {
-                accept_waiting(listener, targets, connections_max);
+                desk.accept_waiting(listener, targets);
             }
         }
     }
 }
 
-/// Takes what waits on one socket, a bounded number at a time so that the others get their turn.
-fn accept_waiting(listener: &Listener, targets: &[Target], connections_max: usize) {
-    for _ in 0..64 {
-        if open(targets) >= connections_max {
-            return;
-        }
-        match listener.accept() {
-            Ok(accepted) => hand_over(accepted, targets),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if is_of_client(&error) => {}
-            Err(error) => {
-                // Out of file descriptors or memory: waiting is all that helps.
-                tracing::warn!(%error, "a connection could not be accepted");
-                std::thread::sleep(PAUSE);
+impl Desk {
+    fn is_full(&self, targets: &[Target]) -> bool {
+        open(targets) >= self.connections_max.load(Ordering::Relaxed)
+    }
+
+    /// Those whose connection stands already are not turned away with the socket.
+    fn accept_last(&self, listener: &Listener, targets: &[Target]) {
+        for _ in 0..64 {
+            if !self.accept_waiting(listener, targets) {
                 return;
             }
         }
     }
-}
 
-impl Listener {
-    fn accept(&self) -> io::Result<Accepted> {
-        let socket = match &self.bound {
-            Bound::Tcp(listener) => {
-                let (stream, peer) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                stream.set_nodelay(true)?;
-                Socket::Tcp(stream, peer.ip())
+    /// Takes what waits on one socket, a bounded number at a time so that the others get their
+    /// turn; `true`: more may wait.
+    fn accept_waiting(&self, listener: &Listener, targets: &[Target]) -> bool {
+        for _ in 0..64 {
+            if self.is_full(targets) {
+                return false;
             }
-            Bound::Unix(listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Socket::Unix(stream)
+            match listener.bound.accept() {
+                Ok(socket) => {
+                    let entrance = Arc::clone(&listener.entrance);
+                    hand_over(Accepted { socket, entrance }, targets);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if is_of_client(&error) => {}
+                Err(error) => {
+                    // Out of file descriptors or memory: waiting is all that helps.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    std::thread::sleep(PAUSE);
+                    return false;
+                }
             }
-        };
-        Ok(Accepted { socket, entrance: self.entrance })
+        }
+        true
     }
 }
 
-impl AsFd for Listener {
+impl Bound {
+    fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                stream.set_nodelay(true)?;
+                Ok(Socket::Tcp(stream, peer.ip()))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Socket::Unix(stream))
+            }
+        }
+    }
+}
+
+impl AsFd for Bound {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.bound {
-            Bound::Tcp(listener) => listener.as_fd(),
-            Bound::Unix(listener) => listener.as_fd(),
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
         }
     }
 }

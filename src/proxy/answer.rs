@@ -35,7 +35,16 @@ pub enum Rejection {
     Denied(Hit),
     /// A cookie, and another site made the browser send it.
     CrossSite(CrossSite),
-    ScopeMissing(Vec<String>),
+    ScopeMissing {
+        /// All that the route asks for: what a client has to request (RFC 6750 section 3).
+        needed: Vec<String>,
+        /// In words.
+        missing: String,
+    },
+    /// Genuine, and not for this route: of another audience, type or lifetime.
+    TokenNotTaken(String),
+    /// A claim that the route asks for is not there, or is something else.
+    ClaimUnmet(String),
     /// The login is older than the route's `max_age`, or the token does not say how old it is.
     TooOldLogin {
         max_age_s: u64,
@@ -87,6 +96,7 @@ struct Shape {
 /// begin each at zero.
 pub const CODES: &[&str] = &[
     "bad_request",
+    "claim_unmet",
     "draining",
     "no_route",
     "not_ready",
@@ -133,7 +143,9 @@ impl Rejection {
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
             Self::CrossSite(fault) => fault.reason().to_owned(),
-            Self::ScopeMissing(missing) => format!("scope missing: {}", missing.join(" ")),
+            Self::ScopeMissing { missing, .. } => format!("scope missing: {missing}"),
+            Self::TokenNotTaken(why) => format!("not a token for this route: {why}"),
+            Self::ClaimUnmet(rule) => format!("the route needs claim {rule}"),
             Self::TooOldLogin { max_age_s } => {
                 format!("login older than {max_age_s} s, or unknown")
             }
@@ -143,14 +155,19 @@ impl Rejection {
         }
     }
 
+    /// What the client may know, for those who say it in another form.
+    pub fn told(&self, policy: AnswerPolicy) -> (StatusCode, String) {
+        let shape = self.shape(policy);
+        (shape.status, shape.detail)
+    }
+
     fn shape(&self, policy: AnswerPolicy) -> Shape {
         match self {
             Self::BadRequest(fault) => {
                 let two =
                     matches!(fault, BadRequest::TwoCredentials | BadRequest::AuthorizationForm);
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
-                Shape::new(StatusCode::BAD_REQUEST, "bad_request", fault.text())
-                    .challenged(challenge)
+                Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
             Self::Method(allow) => {
@@ -187,8 +204,14 @@ impl Rejection {
                 let text = "Another site asked for this with your cookie";
                 Shape::new(StatusCode::FORBIDDEN, "cross_site", text)
             }
-            Self::ScopeMissing(missing) => {
-                let scopes = missing.join(" ");
+            Self::TokenNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::ClaimUnmet(_) => {
+                let text = "The token lacks a claim that is needed here";
+                Shape::new(StatusCode::FORBIDDEN, "claim_unmet", text)
+                    .challenged(Some(bearer("insufficient_scope", text)))
+            }
+            Self::ScopeMissing { needed, .. } => {
+                let scopes = needed.join(" ");
                 let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");
                 Shape::new(StatusCode::FORBIDDEN, "scope_missing", "The token lacks a scope")
                     .challenged(Some(challenge))

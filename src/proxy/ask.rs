@@ -10,7 +10,7 @@ use crate::verify::Signed;
 
 use super::answer::{BadRequest, Rejection};
 use super::route::{Route, RouteTable, Wanted};
-use super::{canonical, credential, path, permit};
+use super::{canonical, credential, path, requirements};
 
 /// A route that was asked for.
 pub struct Selected<'t> {
@@ -47,15 +47,13 @@ pub fn route<'t>(
     Ok(Selected { number: at.map_or(0, |at| at + 1), route: found, passed_over })
 }
 
-/// What a route asks of a verified token, beside the denylist: each answer by its word.
+/// What a route asks of a verified token, beside the denylist: each that it asks, by its word.
 pub fn requirements(
     route: &Route,
     signed: &Arc<Signed>,
     now: UnixMs,
-) -> [(&'static str, Result<(), Rejection>); 3] {
-    [
-        ("issuers", credential::issuer_taken(route, signed)),
-        ("scopes", permit::scopes(signed, route)),
-        ("login", permit::login_age(signed, route, now)),
-    ]
+) -> Vec<(&'static str, Result<(), Rejection>)> {
+    let issuers = route.issuers.as_ref();
+    let issuers = issuers.map(|_| ("issuers", credential::issuer_taken(route, signed)));
+    issuers.into_iter().chain(requirements::each(signed, route, now)).collect()
 }

@@ -27,15 +27,15 @@ pub struct Body {
 #[derive(Debug)]
 pub enum BodyError {
     Upstream(hyper::Error),
-    /// By us: its token no longer counts.
-    Cut,
+    /// By us: its token no longer counts. On HTTP/2 the client is told this reason.
+    Cut(h2::Error),
 }
 
 impl std::fmt::Display for BodyError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Upstream(_) => out.write_str("the upstream broke off"),
-            Self::Cut => out.write_str("cut"),
+            Self::Cut(_) => out.write_str("cut"),
         }
     }
 }
@@ -44,7 +44,7 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Upstream(cause) => Some(cause),
-            Self::Cut => None,
+            Self::Cut(reason) => Some(reason),
         }
     }
 }
@@ -79,6 +79,14 @@ impl Body {
 }
 
 impl Content {
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Upstream(body, _) => body.is_end_stream(),
+        }
+    }
+
     fn release_if_ended(&mut self) {
         if let Self::Upstream(body, lease) = self
             && body.is_end_stream()
@@ -101,9 +109,12 @@ impl HttpBody for Body {
         if let Some(cause) = this.exchange.as_ref().and_then(|exchange| exchange.cause(context)) {
             this.content = Content::Empty;
             if let Some(exchange) = &mut this.exchange {
+                if let Some(trailers) = exchange.end_call(cause) {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
                 exchange.abort(cause);
             }
-            return Poll::Ready(Some(Err(BodyError::Cut)));
+            return Poll::Ready(Some(Err(BodyError::Cut(h2::Reason::CANCEL.into()))));
         }
         match &mut this.content {
             Content::Empty => Poll::Ready(None),
@@ -111,12 +122,19 @@ impl HttpBody for Body {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut this.exchange {
                     exchange.sent(bytes.len());
+                    exchange.gave(Some(&bytes));
+                    exchange.whole();
                 }
                 this.content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Content::Upstream(body, lease) => {
-                let frame = ready!(Pin::new(body).poll_frame(context));
+                let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+                    if let Some(exchange) = &this.exchange {
+                        exchange.gave(None);
+                    }
+                    return Poll::Pending;
+                };
                 match &frame {
                     None => {
                         if let Some(lease) = lease.take() {
@@ -127,6 +145,7 @@ impl HttpBody for Body {
                         if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
                         {
                             exchange.sent(data.len());
+                            exchange.gave(Some(data));
                         }
                     }
                     Some(Err(_)) => {
@@ -137,6 +156,10 @@ impl HttpBody for Body {
                     }
                 }
                 this.content.release_if_ended();
+                let over = frame.is_none() || this.content.has_ended();
+                if let (true, Some(exchange)) = (over, &mut this.exchange) {
+                    exchange.whole();
+                }
                 let filter = |frame| filter_trailers(frame, None);
                 Poll::Ready(frame.map(|frame| frame.map(filter).map_err(BodyError::Upstream)))
             }
@@ -144,11 +167,7 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Empty => true,
-            Content::Full(bytes) => bytes.is_empty(),
-            Content::Upstream(body, _) => body.is_end_stream(),
-        }
+        self.content.has_ended()
     }
 
     fn size_hint(&self) -> SizeHint {

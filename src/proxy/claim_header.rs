@@ -8,7 +8,7 @@ use serde_json::Value;
 const BYTES_MAX: usize = 4096;
 
 /// Visible ASCII and inner spaces stay; other characters and `%` become percent-escapes of their
-/// UTF-8 bytes. Array elements are joined with `,` and have their own commas escaped. `Ok(None)`
+/// UTF-8 bytes, and so does `,`: a comma in the header always stands between the elements of an array. `Ok(None)`
 /// where the claim is null or empty; `Err` where it cannot be a header: control characters, objects,
 /// too long.
 pub fn value(claim: &Value) -> Result<Option<HeaderValue>, ()> {
@@ -19,11 +19,11 @@ pub fn value(claim: &Value) -> Result<Option<HeaderValue>, ()> {
                 if index > 0 {
                     text.push(',');
                 }
-                scalar(element, true, &mut text)?;
+                scalar(element, &mut text)?;
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            scalar(claim, false, &mut text)?
+            scalar(claim, &mut text)?
         }
     }
     if text.is_empty() {
@@ -35,7 +35,7 @@ pub fn value(claim: &Value) -> Result<Option<HeaderValue>, ()> {
     HeaderValue::try_from(text).map(Some).map_err(|_| ())
 }
 
-fn scalar(claim: &Value, in_list: bool, text: &mut String) -> Result<(), ()> {
+fn scalar(claim: &Value, text: &mut String) -> Result<(), ()> {
     match claim {
         Value::Null => Ok(()),
         Value::Bool(flag) => {
@@ -46,12 +46,12 @@ fn scalar(claim: &Value, in_list: bool, text: &mut String) -> Result<(), ()> {
             text.push_str(&number.to_string());
             Ok(())
         }
-        Value::String(string) => escape(string, in_list, text),
+        Value::String(string) => escape(string, text),
         Value::Array(_) | Value::Object(_) => Err(()),
     }
 }
 
-fn escape(string: &str, in_list: bool, text: &mut String) -> Result<(), ()> {
+fn escape(string: &str, text: &mut String) -> Result<(), ()> {
     if string.chars().any(char::is_control) || string.len() > BYTES_MAX {
         return Err(());
     }
@@ -59,9 +59,8 @@ fn escape(string: &str, in_list: bool, text: &mut String) -> Result<(), ()> {
     for (at, byte) in string.bytes().enumerate() {
         let edge_space = byte == b' ' && (at == 0 || at == last);
         let plain = (byte.is_ascii_graphic() || byte == b' ')
-            && byte != b'%'
-            && !edge_space
-            && !(in_list && byte == b',');
+            && !matches!(byte, b'%' | b',')
+            && !edge_space;
         if plain {
             text.push(char::from(byte));
         } else {
@@ -99,6 +98,9 @@ mod tests {
         assert_eq!(text(json!("José")).unwrap(), "Jos%C3%A9");
         assert_eq!(text(json!("100%")).unwrap(), "100%25");
         assert_eq!(text(json!(["a,b", "c"])).unwrap(), "a%2Cb,c");
+        // One string is one value, whatever stands in it.
+        assert_eq!(text(json!("a,b")).unwrap(), "a%2Cb");
+        assert_eq!(text(json!(["a,b"])).unwrap(), "a%2Cb");
         assert_eq!(text(json!(" x ")).unwrap(), "%20x%20");
         for bad in [
             json!("a\r\nX-Admin: 1"),

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
@@ -10,16 +11,16 @@ use std::time::Instant;
 use base64::Engine as _;
 use http::HeaderValue;
 
-use crate::config::Limits;
+use crate::config::{IpNet, Limits};
 
+use super::h2::Guard;
 use super::io::Activity;
 
 /// See the module.
 pub struct Connection {
     pub peer: Option<IpAddr>,
     pub peer_text: HeaderValue,
-    /// The peer is a listed proxy: what it says of the client is believed.
-    pub trusted: bool,
+    trusted: Cell<bool>,
     /// `https` where the connection has TLS, else `http`.
     pub scheme: &'static str,
     /// `Strict-Transport-Security` for its answers.
@@ -39,14 +40,21 @@ pub struct Connection {
     close: Cell<bool>,
     ended: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// It speaks HTTP/2: each exchange is a stream of it.
+    multiplexed: Cell<bool>,
+    /// Streams whose client takes nothing.
+    stalled: RefCell<Vec<Rc<Guard>>>,
+    /// Exchanges that the client gave up since the last sweep.
+    resets: Cell<usize>,
+    resets_max: Cell<usize>,
 }
 
 impl Connection {
-    pub(super) fn new(peer: Option<IpAddr>, trusted: bool, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(peer: Option<IpAddr>, activity: Arc<Activity>) -> Self {
         Self {
             peer,
             peer_text: peer_text(peer),
-            trusted,
+            trusted: Cell::new(false),
             scheme: "http",
             hsts: None,
             client_cert: None,
@@ -60,7 +68,21 @@ impl Connection {
             close: Cell::new(false),
             ended: Cell::new(false),
             waker: RefCell::new(None),
+            multiplexed: Cell::new(false),
+            stalled: RefCell::default(),
+            resets: Cell::new(0),
+            resets_max: Cell::new(usize::MAX),
         }
+    }
+
+    /// The peer is a listed proxy: what it says of the client is believed.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted.get()
+    }
+
+    pub(super) fn trust(&self, proxies: &[IpNet]) {
+        let listed = |peer| proxies.iter().any(|net| net.contains(peer));
+        self.trusted.set(self.peer.is_some_and(listed));
     }
 
     /// The connection has TLS; `client` is the certificate that the client showed, in DER.
@@ -118,7 +140,35 @@ impl Connection {
         }
     }
 
+    /// From here it speaks HTTP/2.
+    pub(super) fn multiplex(&self, resets_max: usize) {
+        self.resets_max.set(resets_max);
+        self.multiplexed.set(true);
+        self.served.set(true);
+    }
+
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
+    }
+
+    /// The sweeper will ask it.
+    pub(super) fn list_stalled(&self, stream: &Rc<Guard>) {
+        self.stalled.borrow_mut().push(Rc::clone(stream));
+    }
+
+    /// An exchange was given up by the client before its answer was whole. Who does that all the
+    /// time makes us work for nothing (CVE-2023-44487).
+    pub(super) fn count_reset(&self) {
+        self.resets.set(self.resets.get() + 1);
+        if self.resets.get() > self.resets_max.get() && !self.ended.get() {
+            self.close.set(true);
+            self.wake();
+        }
+    }
+
     pub(super) fn examine(&self, now: Instant, limits: &Limits) {
+        self.resets.set(0);
+        self.stalled.borrow_mut().retain(|stream| stream.examine(now, limits.idle_timeout));
         if self.has_stalled(now, limits) {
             // What it has of the answer must not look whole.
             self.abort();
@@ -129,7 +179,8 @@ impl Connection {
             return;
         }
         let reading = self.activity.reads.load(Ordering::Relaxed) != self.idle_reads.get();
-        let too_slow = reading && {
+        // What an idle connection of HTTP/2 reads is pings and the like.
+        let too_slow = reading && !self.multiplexed.get() && {
             let since = self.head_since.get().unwrap_or(now);
             self.head_since.set(Some(since));
             now.duration_since(since) >= limits.header_timeout

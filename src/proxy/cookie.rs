@@ -1,8 +1,7 @@
 //! The Cookie header (RFC 6265 section 4.2): our cookies are found in it and taken out of it; every
 //! other byte stays as it was.
 
-use http::header::COOKIE;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 /// The values of every cookie of this name, as the bytes between `=` and the next `;`.
 pub fn values<'h>(header: &'h [u8], name: &str) -> impl Iterator<Item = &'h [u8]> {
@@ -17,31 +16,18 @@ pub fn pairs(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     header.split(|&byte| byte == b';').filter_map(split)
 }
 
-/// Takes the cookies that are `ours` out of all Cookie headers.
-pub fn strip(headers: &mut HeaderMap, ours: impl Fn(&[u8]) -> bool) {
-    let any = headers
-        .get_all(COOKIE)
-        .iter()
-        .any(|header| pairs(header.as_bytes()).any(|(name, _)| ours(name)));
-    if !any {
-        return;
-    }
-    let kept: Vec<HeaderValue> = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| without_those(value, |name| ours(name)))
-        .collect();
-    headers.remove(COOKIE);
-    for value in kept {
-        headers.append(COOKIE, value);
-    }
+/// Where some backends end a cookie.
+fn is_end(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b',' | b'"')
 }
+
+/// Bytes that one byte of a name takes at the most when it is escaped.
+const ESCAPED: usize = 3;
 
 /// Does a cookie of this name hide inside another's value? Some backends also end a cookie at a
 /// space or a comma (RFC 2965 did), or do not know the quotes that others know.
 pub fn hides(header: &[u8], name: &str) -> bool {
     let name = name.as_bytes();
-    let is_end = |byte: u8| matches!(byte, b' ' | b'\t' | b',' | b'"');
     let begins = |part: &[u8]| {
         part.strip_prefix(name).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
     };
@@ -52,32 +38,64 @@ pub fn hides(header: &[u8], name: &str) -> bool {
     })
 }
 
-/// The header without the named cookies: `None` when nothing of it is left. The same value comes
-/// back when it holds none of them.
-pub fn without(header: &HeaderValue, names: &[String]) -> Option<HeaderValue> {
-    without_those(header, |name| names.iter().any(|ours| ours.as_bytes() == name))
-}
-
-fn without_those(header: &HeaderValue, is_ours: impl Fn(&[u8]) -> bool) -> Option<HeaderValue> {
+/// The header without the named cookies, without what backends take for one of them, and without the
+/// cookies in whose values one of them hides: `None` when nothing of it is left. The same value comes
+/// back when it holds none of these. The one that is `kept` stays, spelt exactly so.
+pub fn without(header: &HeaderValue, names: &[String], kept: Option<&str>) -> Option<HeaderValue> {
     let bytes = header.as_bytes();
-    let ours = |pair: &[u8]| split(pair).is_some_and(|(name, _)| is_ours(name));
-    if !bytes.split(|&byte| byte == b';').any(ours) {
+    let goes = |pair: &[u8]| {
+        let is_kept =
+            split(pair).is_some_and(|(name, _)| kept.is_some_and(|kept| kept.as_bytes() == name));
+        names.iter().any(|ours| (!is_kept && looks_like(pair, ours)) || hides_alike(pair, ours))
+    };
+    if !bytes.split(|&byte| byte == b';').any(goes) {
         return Some(header.clone());
     }
-    let mut kept: Vec<u8> = Vec::with_capacity(bytes.len());
-    for pair in bytes.split(|&byte| byte == b';').filter(|pair| !ours(pair)) {
-        if kept.is_empty() {
-            kept.extend_from_slice(pair.trim_ascii_start());
+    let mut left: Vec<u8> = Vec::with_capacity(bytes.len());
+    for pair in bytes.split(|&byte| byte == b';').filter(|pair| !goes(pair)) {
+        if left.is_empty() {
+            left.extend_from_slice(pair.trim_ascii_start());
         } else {
-            kept.push(b';');
-            kept.extend_from_slice(pair);
+            left.push(b';');
+            left.extend_from_slice(pair);
         }
     }
-    if kept.trim_ascii().is_empty() {
+    if left.trim_ascii().is_empty() {
         return None;
     }
     // Bytes taken from a valid value at ASCII boundaries are a valid value.
-    HeaderValue::from_bytes(&kept).ok()
+    HeaderValue::from_bytes(&left).ok()
+}
+
+/// Like [`hides`], for whatever some backend takes for that name.
+fn hides_alike(pair: &[u8], name: &str) -> bool {
+    let pair = pair.trim_ascii();
+    let ends = pair.iter().enumerate().filter(|(_, byte)| is_end(**byte));
+    ends.map(|(at, _)| pair.get(at + 1..).unwrap_or_default()).any(|rest| {
+        // No longer than such a name can be: work is bounded by the header's length.
+        let near = rest.get(..name.len() * ESCAPED + 2).unwrap_or(rest);
+        near.contains(&b'=') && !near.starts_with(b"=") && looks_like(near, name)
+    })
+}
+
+/// Would some backend take this pair for the cookie of that name? PHP decodes escapes in names and
+/// reads `.`, space and `[` as `_`; ASP.NET knows no case; some take a first `=` for nothing.
+fn looks_like(pair: &[u8], name: &str) -> bool {
+    let pair = pair.trim_ascii();
+    let nameless = pair.iter().take_while(|byte| matches!(byte, b'=' | b' ' | b'\t')).count();
+    let pair = pair.get(nameless..).unwrap_or_default();
+    let found = pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+    let found = found.strip_prefix(b"\"").unwrap_or(found);
+    let found = found.strip_suffix(b"\"").unwrap_or(found);
+    if found.len() > name.len() * ESCAPED {
+        return false;
+    }
+    let plain = |byte: u8| match byte {
+        b'.' | b' ' | b'[' | b'+' => b'_',
+        other => other.to_ascii_lowercase(),
+    };
+    let once = super::path::decode_leniently(found);
+    once.len() == name.len() && once.iter().zip(name.bytes()).all(|(a, b)| plain(*a) == plain(b))
 }
 
 /// Name and value; space around either is not part of it (RFC 6265 section 5.2), and one pair of
@@ -97,7 +115,7 @@ mod tests {
     fn strip(header: &str) -> Option<String> {
         let value = HeaderValue::from_str(header).unwrap();
         let names = ["session".to_owned()];
-        without(&value, &names).map(|value| value.to_str().unwrap().to_owned())
+        without(&value, &names, None).map(|value| value.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -110,10 +128,43 @@ mod tests {
         assert_eq!(strip("session=x; session=y"), None);
         assert_eq!(strip("a=1;  b=2 ").unwrap(), "a=1;  b=2 ");
         assert_eq!(
-            strip("xsession=1; Session=2; session2=3").unwrap(),
-            "xsession=1; Session=2; session2=3"
+            strip("xsession=1; sessio=2; session2=3").unwrap(),
+            "xsession=1; sessio=2; session2=3"
         );
         assert_eq!(strip("a=1; session =x").unwrap(), "a=1");
+    }
+
+    #[test]
+    fn what_some_backend_takes_for_our_cookie_leaves_too() {
+        let names = ["my_session".to_owned()];
+        let strip = |header: &str| {
+            let value = HeaderValue::from_str(header).unwrap();
+            without(&value, &names, None).map(|value| value.to_str().unwrap().to_owned())
+        };
+        for odd in [
+            "My_Session=x",
+            "my.session=x",
+            "my session=x",
+            "my[session=x",
+            "my%5Fsession=x",
+            "%6dy_session=x",
+            "=my_session=x",
+            " = my_session=x",
+            "\"my_session\"=x",
+            "my_session",
+            "b=1 my_session=x",
+            "b=\"my_session=x\"",
+            "b=1,my_session=x",
+            "b=1 My%5Fsession=x",
+        ] {
+            assert_eq!(strip(&format!("a=1; {odd}")).as_deref(), Some("a=1"), "{odd}");
+        }
+        for other in ["a=1; mysession=x", "a=1; my-session=x", "a=my_session", "a=/?my_session=x"] {
+            assert_eq!(strip(other).as_deref(), Some(other));
+        }
+        let value = HeaderValue::from_static("my_session=x; My_Session=y");
+        let kept = without(&value, &names, Some("my_session")).unwrap();
+        assert_eq!(kept, "my_session=x");
     }
 
     #[test]

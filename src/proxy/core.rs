@@ -23,6 +23,7 @@ use crate::telemetry::{CoreObserver, Observer};
 
 use super::accept::Target;
 use super::connection::Connection;
+use super::entrance::Entrance;
 use super::pool::Pool;
 use super::published::Published;
 use super::serve::serve;
@@ -80,8 +81,8 @@ impl std::ops::Deref for Snapshot {
 /// A client that was accepted, on its way to a core.
 pub struct Accepted {
     pub socket: Socket,
-    /// Of the published entrances, that of its listener.
-    pub entrance: usize,
+    /// That of its listener, as it was when the client came.
+    pub entrance: Arc<Entrance>,
 }
 
 /// Its socket.
@@ -95,6 +96,8 @@ pub enum Command {
     Serve(Accepted),
     /// These selectors changed in the hot table.
     Changed(Arc<[Fingerprint]>),
+    /// Another state is published: what is open must hold under it too.
+    Republished,
     /// Finish the requests in flight, then end.
     Drain,
 }
@@ -174,7 +177,7 @@ async fn run(
     let mut ticks = 0_u32;
     let mut pulsing = false;
     loop {
-        let more = core.streams.examine_some(&core.published().denylist);
+        let more = core.streams.examine_some(&core.published());
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(command) => core.obey(command),
@@ -186,7 +189,7 @@ async fn run(
                 pulse.reset();
             }
             _ = pulse.tick(), if pulsing => {
-                core.streams.enter_lasting(&core.published().denylist, UnixMs::now());
+                core.streams.enter_lasting(&core.published(), UnixMs::now());
                 pulsing = core.streams.has_young();
             }
             _ = tick.tick() => {
@@ -231,6 +234,7 @@ impl Core {
 
     /// From here the sweeper looks after it.
     pub(super) fn watch(&self, connection: &Rc<Connection>) {
+        connection.trust(&self.published().trusted_proxies);
         self.connections.borrow_mut().push(Rc::clone(connection));
     }
 
@@ -248,6 +252,7 @@ impl Core {
         match command {
             Command::Serve(accepted) => serve(self, accepted),
             Command::Changed(marks) => self.streams.changed(&marks),
+            Command::Republished => self.republished(),
             Command::Drain => self.drain(),
         }
     }
@@ -257,6 +262,15 @@ impl Core {
         self.streams.drain();
         for connection in self.connections.borrow().iter() {
             connection.wake();
+        }
+    }
+
+    /// Requests take what is published by themselves; what lasts longer than one is looked at here.
+    fn republished(&self) {
+        let published = self.published();
+        self.streams.republished();
+        for connection in self.connections.borrow().iter() {
+            connection.trust(&published.trusted_proxies);
         }
     }
 

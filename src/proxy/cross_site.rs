@@ -66,7 +66,7 @@ impl<'r> Asked<'r> {
         connection: &Connection,
     ) -> Self {
         let forwarded = |name: &HeaderName| {
-            let value = headers.get(name).filter(|_| connection.trusted)?.as_bytes();
+            let value = headers.get(name).filter(|_| connection.is_trusted())?.as_bytes();
             value.split(|&byte| byte == b',').next().map(<[u8]>::trim_ascii)
         };
         let own = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::config::{self, Config};
 
@@ -13,6 +14,7 @@ use super::tls::{H2, Tls};
 /// See the module.
 pub struct Entrance {
     pub tls: Option<Tls>,
+    pub http2: bool,
     /// Every request is answered with its `https://` address, at this port.
     pub redirect: Option<u16>,
 }
@@ -20,9 +22,20 @@ pub struct Entrance {
 /// A connection that has begun.
 pub struct Begun {
     pub stream: ClientStream,
-    pub activity: std::sync::Arc<super::io::Activity>,
+    pub activity: Arc<super::io::Activity>,
     pub peer: Option<IpAddr>,
     pub secure: Option<Secure>,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    Http1,
+    Http2,
+    /// The client's first bytes will say.
+    Either,
+    /// HTTP/1.1, and every answer leads to the encrypted listener at this port.
+    Redirect(u16),
 }
 
 /// What the handshake agreed on.
@@ -36,23 +49,39 @@ pub struct Secure {
 pub struct NotBegun;
 
 impl Entrance {
-    fn new(config: &config::Entrance) -> Self {
-        Self { tls: config.tls.as_ref().and_then(Tls::new), redirect: None }
-    }
-
-    /// Of `[server]`: that of its addresses, and that of those which only redirect.
-    pub fn compile(config: &Config) -> Vec<Self> {
-        let port = config.server.listen.iter().find_map(|listen| match listen {
+    /// All of a configuration, in its order. Who redirects sends people to the first port with TLS.
+    pub fn compile(config: &Config) -> Vec<Arc<Self>> {
+        let is_secure = |entrance: usize| {
+            config.entrances.get(entrance).is_some_and(|entrance| entrance.tls.is_some())
+        };
+        let mut secure = config.listeners.iter().filter(|listener| is_secure(listener.entrance));
+        let port = secure.find_map(|listener| match listener.listen {
             config::Listen::Tcp(address) => Some(address.port()),
             config::Listen::Unix(_) => None,
         });
         let port = config.server.redirect_port.or(port).unwrap_or(443);
-        vec![Self::new(&config.server.entrance), Self { tls: None, redirect: Some(port) }]
+        let entrances = config.entrances.iter().map(|entrance| Self {
+            tls: entrance.tls.as_ref().and_then(|tls| Tls::new(tls, entrance.http2)),
+            http2: entrance.http2,
+            redirect: entrance.redirect.then_some(port),
+        });
+        entrances.map(Arc::new).collect()
     }
 
     /// Whether a connection needs [`Self::begin`].
     pub fn is_plain(&self) -> bool {
         self.tls.is_none()
+    }
+
+    /// What a connection speaks after this handshake, or without any.
+    pub fn protocol(&self, secure: Option<&Secure>) -> Protocol {
+        match (self.redirect, secure) {
+            (Some(port), _) => Protocol::Redirect(port),
+            (None, Some(secure)) if secure.http2 => Protocol::Http2,
+            (None, Some(_)) => Protocol::Http1,
+            (None, None) if self.http2 => Protocol::Either,
+            (None, None) => Protocol::Http1,
+        }
     }
 
     /// Clients may show a certificate.

@@ -2,6 +2,7 @@
 //! is begun before anything can fail and ends, with its line, when the answer's body has ended or
 //! the client is gone, whichever way the request went.
 
+mod http2;
 mod telling;
 
 use std::rc::Rc;
@@ -27,6 +28,7 @@ use super::body::Body;
 use super::connection::Connection;
 use super::core::{Core, Place};
 use super::credential::{Presented, Verified};
+use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
 use super::published::Published;
@@ -66,6 +68,10 @@ pub struct Exchange {
     place: Option<Place>,
     /// Where the route serves browsers.
     pub(super) browser: Option<Box<Browser>>,
+    /// Of its HTTP/2 stream.
+    guard: Option<Rc<Guard>>,
+    /// The answer's last byte was handed on.
+    ended: bool,
 }
 
 impl Exchange {
@@ -76,7 +82,7 @@ impl Exchange {
     ) -> Box<Self> {
         connection.begin_request();
         let headers = request.headers();
-        let offered = connection.trusted.then(|| offered_id(headers)).flatten();
+        let offered = connection.is_trusted().then(|| offered_id(headers)).flatten();
         Box::new(Self {
             core: Rc::clone(core),
             connection: Rc::clone(connection),
@@ -106,6 +112,8 @@ impl Exchange {
             stream: None,
             place: None,
             browser: None,
+            guard: connection.is_multiplexed().then(Guard::current).flatten(),
+            ended: false,
         })
     }
 
@@ -121,7 +129,7 @@ impl Exchange {
     pub fn trace(&mut self, one_in: u32, headers: &HeaderMap) {
         let parent = headers.get(&TRACEPARENT);
         let parent = parent.and_then(|value| Parent::read(value.as_bytes()));
-        let trace = self.core.tracer.begin(parent, self.connection.trusted, one_in);
+        let trace = self.core.tracer.begin(parent, self.connection.is_trusted(), one_in);
         self.trace = trace.map(Box::new);
     }
 
@@ -213,7 +221,9 @@ impl Exchange {
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)
-            | Rejection::ScopeMissing(_)
+            | Rejection::ScopeMissing { .. }
+            | Rejection::TokenNotTaken(_)
+            | Rejection::ClaimUnmet(_)
             | Rejection::TooOldLogin { .. }
             | Rejection::Cut(_)
             | Rejection::ClaimUnfit(_) => Verdict::Refused,
@@ -231,7 +241,10 @@ impl Exchange {
     }
 
     /// Hands itself to the answer, whose end is the exchange's end.
-    pub fn attach(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
+    pub fn attach(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
+        if self.guard.is_some() {
+            self.adapt(&mut response);
+        }
         self.status = response.status().as_u16();
         if let Some(stream) = &self.stream {
             stream.kind.set(Kind::Response);
@@ -249,6 +262,7 @@ impl Exchange {
         let token = Arc::clone(permit.signed()?);
         let stream = self.core.streams.open(token, self.at);
         self.stream = Some(Rc::clone(&stream));
+        self.guarded(&stream);
         Some(stream)
     }
 
@@ -281,14 +295,21 @@ impl Exchange {
     /// The answer was cut: the connection may not look as if it were whole.
     pub fn abort(&mut self, cause: Cause) {
         self.cut(cause);
-        self.connection.abort();
+        if self.guard.is_none() {
+            self.connection.abort();
+        }
     }
 
     /// The connection becomes a tunnel, which owns the exchange until it ends, and counts as a
     /// connection until then.
     pub fn switched(&mut self) {
-        self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-        self.place = Some(self.core.place());
+        self.ended = true;
+        if self.guard.is_none() {
+            self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+            self.place = Some(self.core.place());
+        } else {
+            self.status = StatusCode::OK.as_u16();
+        }
     }
 
     /// A tunnel has ended.
@@ -305,6 +326,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.guard.is_some() {
+            self.leave_http2();
+        }
         self.end_stream();
         self.connection.end_request();
         let duration = self.started.elapsed();

@@ -105,7 +105,7 @@ pub fn prepare(
 ) -> Result<(), Rejection> {
     let headers = &mut parts.headers;
     let trailers_accepted = headers.contains_key(TE) && nominated_te_trailers(headers);
-    drop_foreign(headers, connection.trusted, &published.guarded);
+    drop_foreign(headers, connection.is_trusted(), &published.guarded);
     drop_credentials(headers, permit, published);
     if trailers_accepted {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -198,17 +198,11 @@ fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Pu
             Some(Carrier::Cookie(name)) if forward == Forward::Pass => Some(name),
             _ => None,
         };
-        let ours: Vec<String> = published
-            .carriers
-            .cookies
-            .iter()
-            .filter(|name| Some(*name) != kept_cookie)
-            .cloned()
-            .collect();
+        let ours = &published.carriers.cookies;
         let kept: Vec<HeaderValue> = headers
             .get_all(COOKIE)
             .iter()
-            .filter_map(|value| cookie::without(value, &ours))
+            .filter_map(|value| cookie::without(value, ours, kept_cookie.map(String::as_str)))
             .collect();
         headers.remove(COOKIE);
         for value in kept {
@@ -238,7 +232,7 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
         // Several lines are one list (RFC 9110 section 5.3): a proxy may add a line of its own below
         // that of its client.
         let mut chain = Vec::new();
-        for before in headers.get_all(&X_FORWARDED_FOR).iter().filter(|_| connection.trusted) {
+        for before in headers.get_all(&X_FORWARDED_FOR).iter().filter(|_| connection.is_trusted()) {
             chain.extend_from_slice(before.as_bytes());
             chain.extend_from_slice(b", ");
         }

@@ -128,7 +128,7 @@ fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// As most backends decode: a malformed escape stays as it is and those around it are decoded. What
 /// a first decoding leaves malformed (`%25zz`) must not hide the rest from us.
-fn decode_leniently(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn decode_leniently(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let Some((&byte, behind)) = rest.split_first() {

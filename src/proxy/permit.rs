@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::credential::{Verified, is_optional_cookie};
 use super::cross_site::Asked;
 use super::published::Published;
+use super::requirements;
 use super::route::Route;
 
 /// See the module. Not `Clone`; consumed by the forwarder.
@@ -56,7 +57,11 @@ pub(super) fn judge<'r>(
     let Some(verified) = token else { return Ok(None) };
     match examine(verified.token.signed(), route, published, now) {
         Ok(()) => Ok(Some(verified)),
-        Err(Rejection::Denied(_)) if is_optional_cookie(route, verified.carrier) => Ok(None),
+        Err(Rejection::Denied(_) | Rejection::TokenNotTaken(_))
+            if is_optional_cookie(route, verified.carrier) =>
+        {
+            Ok(None)
+        }
         Err(rejection) => Err(rejection),
     }
 }
@@ -70,28 +75,7 @@ fn examine(
     if let Some(hit) = published.denylist.check(signed.marks()) {
         return Err(Rejection::Denied(hit));
     }
-    scopes(signed, route)?;
-    login_age(signed, route, now)
-}
-
-/// All scopes that the route asks for (RFC 6750 section 3.1).
-pub(super) fn scopes(signed: &Signed, route: &Route) -> Result<(), Rejection> {
-    let missing = signed.missing_scopes(&route.require.scopes);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Rejection::ScopeMissing(missing.into_iter().map(str::to_owned).collect()))
-}
-
-/// The login is recent enough; a token that does not say when it was is not.
-pub(super) fn login_age(signed: &Signed, route: &Route, now: UnixMs) -> Result<(), Rejection> {
-    let Some(max_age) = route.require.max_age else { return Ok(()) };
-    let until = |at: UnixMs| at.plus(max_age + signed.policy().leeway);
-    if signed.auth_time().is_some_and(|at| now <= until(at)) {
-        Ok(())
-    } else {
-        Err(Rejection::TooOldLogin { max_age_s: max_age.as_secs() })
-    }
+    requirements::check(signed, route, now)
 }
 
 impl<'r> Permit<'r> {

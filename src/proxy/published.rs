@@ -20,7 +20,7 @@ use super::upstream::{Addresses, Upstream};
 pub struct Published {
     pub routes: RouteTable,
     /// How connections begin, by listener.
-    pub entrances: Vec<Entrance>,
+    pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     pub carriers: Carriers,
@@ -82,7 +82,7 @@ pub fn compile(
             forward: route.forward,
             identity: route.identity.clone(),
             require: route.require.clone(),
-            issuers: route.issuers.clone(),
+            issuers: route.issuers.clone().map(|names| names.into_iter().collect()),
             capture: route.capture.clone(),
             login_url: route.login_url.clone(),
             target,
@@ -91,7 +91,7 @@ pub fn compile(
     let entrances = Entrance::compile(config);
     let carriers = Carriers::named_in(config);
     let identity = config.routes.iter().flat_map(|route| &route.identity);
-    let asks_client = entrances.iter().any(Entrance::asks_client);
+    let asks_client = entrances.iter().any(|entrance| entrance.asks_client());
     let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),

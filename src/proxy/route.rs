@@ -1,6 +1,7 @@
 //! Routes: which policy and target a request gets. The order of matching is that of the
 //! configuration, [`crate::config::ORDER`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method};
@@ -29,7 +30,7 @@ pub struct Route {
     pub identity: Vec<(HeaderName, ClaimPath)>,
     pub require: Requirements,
     /// Names of issuers whose tokens it takes; `None`: all.
-    pub issuers: Option<Vec<String>>,
+    pub issuers: Option<HashSet<String>>,
     pub capture: Option<Capture>,
     pub login_url: Option<String>,
     pub target: Target,

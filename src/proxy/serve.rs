@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::server::conn::http1;
@@ -14,8 +15,10 @@ use hyper_util::rt::TokioIo;
 
 use super::connection::Connection;
 use super::core::{Accepted, Core, Place, Snapshot, Socket};
-use super::entrance::Begun;
+use super::entrance::{Begun, Entrance, Protocol};
+use super::h2;
 use super::io::{ClientStream, Rewound, Stream};
+use super::sniff;
 
 /// Serves what the acceptor handed over, in a task of its own.
 pub fn serve(core: &Rc<Core>, accepted: Accepted) {
@@ -28,20 +31,16 @@ pub fn serve(core: &Rc<Core>, accepted: Accepted) {
         Socket::Unix(stream) => (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None),
     };
     let Ok(stream) = stream else { return };
-    let Some(entrance) = published.entrances.get(accepted.entrance) else { return };
+    let entrance = accepted.entrance;
     let core = Rc::clone(core);
     if entrance.is_plain() {
         let (stream, activity) = ClientStream::plain(Rewound::new(stream));
-        let connection = Connection::new(peer, trusts(&published, peer), activity);
-        let redirect = entrance.redirect;
-        tokio::task::spawn_local(drive(core, connection, stream, published, redirect, place));
+        let connection = Connection::new(peer, activity);
+        let protocol = entrance.protocol(None);
+        tokio::task::spawn_local(drive(core, connection, stream, published, protocol, place));
     } else {
-        tokio::task::spawn_local(begin(core, stream, peer, published, accepted.entrance, place));
+        tokio::task::spawn_local(begin(core, stream, peer, published, entrance, place));
     }
-}
-
-fn trusts(published: &Snapshot, peer: Option<IpAddr>) -> bool {
-    peer.is_some_and(|peer| published.trusted_proxies.iter().any(|net| net.contains(peer)))
 }
 
 /// What its entrance asks for, then its requests.
@@ -50,33 +49,44 @@ async fn begin(
     stream: Stream,
     peer: Option<IpAddr>,
     published: Rc<Snapshot>,
-    entrance: usize,
+    entrance: Arc<Entrance>,
     place: Place,
 ) {
-    let Some(entrance) = published.entrances.get(entrance) else { return };
     let Ok(begun) = entrance.begin(&core, stream, peer).await else { return };
     let Begun { stream, activity, peer, secure } = begun;
-    let mut connection = Connection::new(peer, trusts(&published, peer), activity);
+    let mut connection = Connection::new(peer, activity);
+    let protocol = entrance.protocol(secure.as_ref());
     if let (Some(secure), Some(tls)) = (secure, &entrance.tls) {
         connection.secure(tls.hsts.clone(), secure.client.as_deref());
     }
-    let redirect = entrance.redirect;
-    drive(core, connection, stream, published, redirect, place).await;
+    drive(core, connection, stream, published, protocol, place).await;
 }
 
 async fn drive(
     core: Rc<Core>,
     connection: Connection,
-    stream: ClientStream,
+    mut stream: ClientStream,
     published: Rc<Snapshot>,
-    redirect: Option<u16>,
+    protocol: Protocol,
     _place: Place,
 ) {
     let connection = Rc::new(connection);
     core.watch(&connection);
-    match redirect {
-        None => http1(&core, &connection, stream, published).await,
-        Some(port) => redirecting(&core, &connection, stream, published, port).await,
+    let protocol = match protocol {
+        Protocol::Either => match sniff::is_http2(&core, &connection, &mut stream).await {
+            Some(true) => Some(Protocol::Http2),
+            Some(false) => Some(Protocol::Http1),
+            None => None,
+        },
+        known @ (Protocol::Http1 | Protocol::Http2 | Protocol::Redirect(_)) => Some(known),
+    };
+    match protocol {
+        Some(Protocol::Http1) => http1(&core, &connection, stream, published).await,
+        Some(Protocol::Http2) => h2::serve(&core, &connection, stream, published).await,
+        Some(Protocol::Redirect(port)) => {
+            redirecting(&core, &connection, stream, published, port).await;
+        }
+        Some(Protocol::Either) | None => {}
     }
     connection.set_ended();
 }
@@ -130,7 +140,7 @@ fn builder(published: &Snapshot) -> http1::Builder {
 }
 
 /// Until it ends or is closed by the sweeper; a drain is told to it once, by `shut`.
-async fn until_ended<F: Future>(
+pub async fn until_ended<F: Future>(
     core: &Core,
     connection: &Connection,
     serving: F,

@@ -31,6 +31,8 @@ pub struct Session {
     attributes: String,
     seal: bool,
     sealer: Sealer,
+    /// Both names and those of their parts: what no backend gets to see.
+    names: Vec<String>,
 }
 
 /// What the refresh cookie holds.
@@ -61,9 +63,16 @@ impl Session {
             return None;
         }
         let cookies = &config.session.cookies;
+        let (access, refresh) = (cookies.full_name(""), cookies.full_name("-refresh"));
+        let parts = |name: &str| {
+            let part = |number| chunks::part_name(name, number);
+            (1..=chunks::PARTS_MAX).map(part).collect::<Vec<_>>()
+        };
         Some(Self {
-            access: cookies.full_name(""),
-            refresh: cookies.full_name("-refresh"),
+            names: [vec![access.clone(), refresh.clone()], parts(&access), parts(&refresh)]
+                .concat(),
+            access,
+            refresh,
             attributes: attributes(cookies),
             seal: cookies.seal,
             sealer: Sealer::new(&cookies.keys)?,
@@ -94,10 +103,16 @@ impl Session {
 
     /// Takes our cookies out of a request; the bytes of the others stay.
     pub fn strip(&self, headers: &mut HeaderMap) {
-        let ours = |name: &[u8]| {
-            chunks::belongs(name, &self.access) || chunks::belongs(name, &self.refresh)
-        };
-        cookie::strip(headers, ours);
+        if !headers.contains_key(COOKIE) {
+            return;
+        }
+        let all = headers.get_all(COOKIE).iter();
+        let left = all.filter_map(|value| cookie::without(value, &self.names, None));
+        let left: Vec<HeaderValue> = left.collect();
+        headers.remove(COOKIE);
+        for value in left {
+            headers.append(COOKIE, value);
+        }
     }
 
     /// The cookies of a login or a renewal; those of a longer value before it are cleared. `None`:

@@ -7,7 +7,7 @@
 //! the queue. A denial costs what it hits: streams are indexed by every mark.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,6 +18,8 @@ use std::time::Duration;
 use crate::clock::UnixMs;
 use crate::denylist::{Denylist, Fingerprint, Hit, Marks};
 use crate::verify::Signed;
+
+use super::published::Published;
 
 /// How long an exchange must last to be indexed; with the core's pulse this bounds how much later
 /// than others a young one is cut.
@@ -73,11 +75,13 @@ pub struct Streams {
     /// Told when the queue of the young is no longer empty.
     pub arrived: tokio::sync::Notify,
     to_examine: RefCell<VecDeque<u64>>,
+    /// Up to which stream the published state has been asked anew; all are when it is 0.
+    unasked: Cell<u64>,
 }
 
 #[derive(Default)]
 struct Index {
-    all: HashMap<u64, Rc<Stream>>,
+    all: BTreeMap<u64, Rc<Stream>>,
     by_mark: BTreeSet<([u8; 12], u64)>,
     by_expiry: BTreeSet<(UnixMs, u64)>,
 }
@@ -85,6 +89,11 @@ struct Index {
 impl Stream {
     pub fn cause(&self) -> Option<Cause> {
         self.cause.get()
+    }
+
+    /// It is to end, and has not yet.
+    pub fn is_cut(&self) -> bool {
+        self.cause.get().is_some() && self.state.get() != State::Ended
     }
 
     /// Ends it: whoever moves its bytes is woken and finds the cause.
@@ -157,7 +166,7 @@ impl Streams {
     }
 
     /// Enters those that have lasted: first into the index, then the table is asked.
-    pub fn enter_lasting(&self, denylist: &Denylist, now: UnixMs) {
+    pub fn enter_lasting(&self, published: &Published, now: UnixMs) {
         loop {
             let mut young = self.young.borrow_mut();
             let Some(first) = young.front() else { return };
@@ -170,7 +179,8 @@ impl Streams {
             if !ended {
                 stream.state.set(State::Indexed);
                 self.index.borrow_mut().insert(&stream);
-                examine(&stream, denylist);
+                examine(&stream, &published.denylist);
+                ask_anew(&stream, published, now);
             }
         }
     }
@@ -185,16 +195,38 @@ impl Streams {
         }
     }
 
-    /// Asks the table about some of those that a change may have hit; `true` when more wait.
-    pub fn examine_some(&self, denylist: &Denylist) -> bool {
+    /// Another state is published: every stream is asked about under it, from the newest on.
+    pub fn republished(&self) {
+        self.unasked.set(self.next_id.get());
+    }
+
+    /// Asks about some of those that a change may have hit; `true` when more wait.
+    pub fn examine_some(&self, published: &Published) -> bool {
+        let more = self.ask_some_anew(published);
+        let denylist = &published.denylist;
         for _ in 0..CUTS_PER_TURN {
-            let Some(id) = self.to_examine.borrow_mut().pop_front() else { return false };
+            let Some(id) = self.to_examine.borrow_mut().pop_front() else { return more };
             let stream = self.index.borrow().all.get(&id).map(Rc::clone);
             if let Some(stream) = stream {
                 examine(&stream, denylist);
             }
         }
-        !self.to_examine.borrow().is_empty()
+        more || !self.to_examine.borrow().is_empty()
+    }
+
+    fn ask_some_anew(&self, published: &Published) -> bool {
+        let upto = self.unasked.get();
+        if upto == 0 {
+            return false;
+        }
+        let index = self.index.borrow();
+        let some: Vec<Rc<Stream>> = index.by_id(upto).take(CUTS_PER_TURN).collect();
+        drop(index);
+        let last = some.last().map_or(0, |stream| stream.id);
+        self.unasked.set(if some.len() < CUTS_PER_TURN { 0 } else { last });
+        let now = UnixMs::now();
+        some.iter().for_each(|stream| ask_anew(stream, published, now));
+        self.unasked.get() != 0
     }
 
     /// Ends what outlived its token. A request without an answer gets a little longer.
@@ -243,7 +275,20 @@ fn examine(stream: &Stream, denylist: &Denylist) {
     }
 }
 
+/// Cuts the stream if what is published now would not take its token: its issuer or key is gone,
+/// or a rule of the issuer has changed.
+fn ask_anew(stream: &Stream, published: &Published, now: UnixMs) {
+    if !published.verifier.still_vouches(&stream.token, now) {
+        stream.cut(Cause::KeyRemoved);
+    }
+}
+
 impl Index {
+    /// Those with a lower number, the newest first.
+    fn by_id(&self, below: u64) -> impl Iterator<Item = Rc<Stream>> {
+        self.all.range(..below).rev().map(|(_, stream)| Rc::clone(stream))
+    }
+
     fn insert(&mut self, stream: &Rc<Stream>) {
         for mark in marks(stream.token.marks()) {
             self.by_mark.insert((mark.0, stream.id));

@@ -55,7 +55,7 @@ struct Named {
 impl Tls {
     /// `None` only where the cryptography at hand cannot do what the configuration asks, which its
     /// check has ruled out.
-    pub fn new(config: &TlsConfig) -> Option<Self> {
+    pub fn new(config: &TlsConfig, http2: bool) -> Option<Self> {
         let certificates =
             Arc::new(Certificates(ArcSwap::from_pointee(Named::of(&config.certificates))));
         // Never the process's default: who links another library must not change ours.
@@ -78,7 +78,10 @@ impl Tls {
             }
         };
         let mut tls = builder.with_cert_resolver(Arc::clone(&certificates) as _);
-        tls.alpn_protocols = vec![HTTP_11.to_vec()];
+        if http2 {
+            tls.alpn_protocols.push(H2.to_vec());
+        }
+        tls.alpn_protocols.push(HTTP_11.to_vec());
         // Sessions are kept by the client alone, in a ticket.
         tls.session_storage = Arc::new(NoServerSessionStorage {});
         if config.client.is_some() {

@@ -2,10 +2,12 @@
 //! ways until either side ends, or the token that opened it no longer counts.
 
 mod frames;
+mod http2;
 mod relay;
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -18,6 +20,7 @@ use super::exchange::{self, Exchange};
 use super::headers;
 use super::io::{ClientStream, Stream as ServerStream};
 use super::streams::{Cause, Kind};
+use http2::ClientSide;
 use relay::Relay;
 
 /// RFC 6455 section 7.4.1: the policy was violated.
@@ -54,11 +57,15 @@ impl Tunnel {
         let server = hyper::upgrade::on(&mut response);
         let headers = response.headers_mut();
         headers::clean_response(headers, false);
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        exchange::stamp(headers, exchange.request_id());
         let mut answer = Response::new(Body::empty());
-        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        if exchange.is_over_http2() {
+            http2::accept(headers, exchange)?;
+        } else {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        }
+        exchange::stamp(headers, exchange.request_id());
         *answer.headers_mut() = std::mem::take(headers);
         Ok(Answer::Switch(answer, Self { client, server }))
     }
@@ -100,14 +107,13 @@ fn closing(cause: Cause) -> (u16, &'static str) {
     }
 }
 
-/// The raw connections out of hyper's wrapping, with what hyper has read beyond the handshake.
-fn join(client: Upgraded, server: Upgraded) -> Option<Relay<ClientStream, ServerStream>> {
-    let client = client.downcast::<TokioIo<ClientStream>>().ok()?;
+/// The raw connections out of hyper's wrapping, with what hyper has read beyond the handshake. A
+/// client's half of HTTP/2 stays wrapped: it is one stream of its connection.
+fn join(client: Upgraded, server: Upgraded) -> Option<Relay<ClientSide, ServerStream>> {
     let server = server.downcast::<TokioIo<ServerStream>>().ok()?;
-    Some(Relay::new(
-        client.io.into_inner(),
-        server.io.into_inner(),
-        &client.read_buf,
-        &server.read_buf,
-    ))
+    let (client, ahead) = match client.downcast::<TokioIo<ClientStream>>() {
+        Ok(raw) => (ClientSide::Connection(raw.io.into_inner()), raw.read_buf),
+        Err(stream) => (ClientSide::Http2(TokioIo::new(stream)), Bytes::new()),
+    };
+    Some(Relay::new(client, server.io.into_inner(), &ahead, &server.read_buf))
 }

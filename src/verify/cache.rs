@@ -1,8 +1,9 @@
 //! The cache of verified signatures, by the whole token. Bounded in bytes.
 //!
 //! It remembers that a signature was valid and what the claims say, never a verdict. It is filled
-//! only after verification, so nothing that a stranger sends takes room in it. What is in it
-//! belongs to one [`super::Verifier`]: after a change of the config every token is verified anew.
+//! only after verification, so nothing that a stranger sends takes room in it. It outlives a change
+//! of the config: what is in it counts for the issuer that it was verified for, as that issuer is;
+//! one whose policy has changed is another.
 //!
 //! A token is found by a keyed 128-bit hash and then compared in full: a third of what SHA-256
 //! costs, and nothing rests on the hash.
@@ -54,16 +55,10 @@ impl SignatureCache {
         self.hasher.hash(credential.expose().as_bytes()).as_u128()
     }
 
-    /// What the verifier of this number put there for exactly this token.
-    pub(super) fn find(
-        &self,
-        key: CacheKey,
-        credential: &Credential,
-        verifier: u64,
-    ) -> Option<Arc<Signed>> {
+    /// What was put there for exactly this token.
+    pub(super) fn find(&self, key: CacheKey, credential: &Credential) -> Option<Arc<Signed>> {
         let entry = self.entries.get(&key)?;
-        let same = entry.signed.verifier == verifier && entry.credential == *credential;
-        same.then(|| Arc::clone(&entry.signed))
+        (entry.credential == *credential).then(|| Arc::clone(&entry.signed))
     }
 
     pub(super) fn insert(&self, key: CacheKey, credential: &Credential, signed: &Arc<Signed>) {

@@ -18,6 +18,20 @@ pub(super) fn check(signed: &Signed, now: UnixMs) -> Result<(), TokenFault> {
     required(&signed.claims, policy)
 }
 
+/// What a token that passed must still say under another policy of its issuer, for as long as what
+/// it opened lasts. That it has not expired is asked elsewhere.
+pub(super) fn still(signed: &Signed, policy: &Policy, now: UnixMs) -> bool {
+    let times = |rule: &TimeRule| rule(&signed.times, policy, now);
+    let expiry: TimeRule = not_expired;
+    typ(signed.typ.as_deref(), policy).is_ok()
+        && audience(&signed.audiences, policy).is_ok()
+        && TIME_RULES
+            .iter()
+            .filter(|rule| !std::ptr::fn_addr_eq(**rule, expiry))
+            .all(|rule| times(rule).is_ok())
+        && required(&signed.claims, policy).is_ok()
+}
+
 /// `typ` (RFC 8725 section 3.11): what was made for another purpose is no access token, be it a
 /// logout token, a security event or a DPoP proof.
 pub(super) fn typ(typ: Option<&str>, policy: &Policy) -> Result<(), TokenFault> {
@@ -31,7 +45,7 @@ pub(super) fn typ(typ: Option<&str>, policy: &Policy) -> Result<(), TokenFault> 
 }
 
 /// RFC 7515 section 4.1.9: any case, and `application/` may be left out.
-fn same_media_type(one: &str, other: &str) -> bool {
+pub(super) fn same_media_type(one: &str, other: &str) -> bool {
     fn bare(text: &str) -> &str {
         const PREFIX: &str = "application/";
         match text.split_at_checked(PREFIX.len()) {

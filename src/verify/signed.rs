@@ -12,7 +12,7 @@ use crate::token::{Claims, Compact};
 
 use super::facts::{self, Names, Times};
 use super::signer::Signer;
-use super::{Issuer, Policy, TokenFault};
+use super::{Issuer, Policy, TokenFault, policy};
 
 /// See the module. Shared by the cache and by the requests that carry the token.
 pub struct Signed {
@@ -27,8 +27,6 @@ pub struct Signed {
     names: Names,
     token_id: TokenId,
     marks: Marks,
-    /// The verifier that made it; no other may take it from the cache.
-    pub(super) verifier: u64,
     /// The last key set in which its key was found.
     keys: AtomicU64,
     /// When a request last carried it, for the list of people. Milliseconds; a hint, not exact.
@@ -40,7 +38,6 @@ impl Signed {
     pub(super) fn new(
         token: Compact<'_>,
         signer: &Signer<'_>,
-        verifier: u64,
         by: &Fingerprinter,
     ) -> Result<Self, TokenFault> {
         let policy = &signer.issuer.policy;
@@ -81,7 +78,6 @@ impl Signed {
             names,
             token_id,
             marks,
-            verifier,
             keys: AtomicU64::new(signer.keys.id()),
             last_seen: AtomicI64::new(0),
         })
@@ -140,6 +136,16 @@ impl Signed {
     /// How a denial names this token: its `jti`, or the SHA-256 of its signing input.
     pub fn token_id(&self) -> &TokenId {
         &self.token_id
+    }
+
+    /// `aud`; empty where it is absent.
+    pub fn audiences(&self) -> &[String] {
+        &self.audiences
+    }
+
+    /// Its `typ` header is this media type (RFC 7515 section 4.1.9).
+    pub fn is_type(&self, wanted: &str) -> bool {
+        self.typ.as_ref().is_some_and(|typ| policy::same_media_type(typ, wanted))
     }
 
     pub fn issued_at(&self) -> Option<UnixMs> {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
@@ -16,8 +15,6 @@ use super::{Check, Issuer, Signed, TokenFault, explain, policy};
 
 /// All issuers of one configuration.
 pub struct Verifier {
-    /// Unique in this process.
-    id: u64,
     issuers: Vec<Arc<Issuer>>,
     by_iss: HashMap<String, Arc<Issuer>>,
     /// Those whose tokens may lack `iss`.
@@ -58,7 +55,6 @@ impl Verifier {
         fingerprinter: Fingerprinter,
         cache: Arc<SignatureCache>,
     ) -> Self {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let mut by_iss = HashMap::new();
         for issuer in &issuers {
             if let Some(iss) = &issuer.policy.iss {
@@ -67,15 +63,14 @@ impl Verifier {
         }
         let without_iss =
             issuers.iter().filter(|issuer| issuer.policy.missing.iss).map(Arc::clone).collect();
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self { id, issuers, by_iss, without_iss, fingerprinter, cache }
+        Self { issuers, by_iss, without_iss, fingerprinter, cache }
     }
 
     pub fn issuers(&self) -> &[Arc<Issuer>] {
         &self.issuers
     }
 
-    pub fn cache(&self) -> &SignatureCache {
+    pub fn cache(&self) -> &Arc<SignatureCache> {
         &self.cache
     }
 
@@ -88,8 +83,7 @@ impl Verifier {
         // Before it is hashed: nobody buys work by length.
         check_length(credential.expose()).map_err(TokenFault::Form)?;
         let key = self.cache.key(credential);
-        let remembered =
-            self.cache.find(key, credential, self.id).filter(|signed| signed.key_is_published());
+        let remembered = self.cache.find(key, credential).filter(|signed| self.vouches(signed));
         let (signed, fresh) = match remembered {
             Some(signed) => (signed, false),
             None => {
@@ -101,6 +95,27 @@ impl Verifier {
         policy::check(&signed, now)?;
         signed.seen(now);
         Ok(VerifiedToken { signed, fresh })
+    }
+
+    /// It was signed for an issuer that is one of ours, as it is now, by a key that it has now.
+    fn vouches(&self, signed: &Signed) -> bool {
+        self.issuers.iter().any(|issuer| Arc::ptr_eq(issuer, signed.issuer()))
+            && signed.key_is_published()
+    }
+
+    /// A token that another verifier may have verified still counts: its issuer is known here, has
+    /// its key, reads its claims as they were read, and takes it by its rules.
+    pub fn still_vouches(&self, signed: &Signed, now: UnixMs) -> bool {
+        let then = signed.policy();
+        let Some(issuer) = self.issuers.iter().find(|issuer| issuer.policy.id == then.id) else {
+            return false;
+        };
+        if Arc::ptr_eq(issuer, signed.issuer()) {
+            return signed.key_is_published();
+        }
+        issuer.policy.claims == then.claims
+            && issuer.keys.load().allows(signed.key(), signed.algorithm())
+            && policy::still(signed, &issuer.policy, now)
     }
 
     /// Every check on this token, and what is known of it when the signature holds.
@@ -125,7 +140,7 @@ impl Verifier {
         token: Compact<'_>,
         signer: &Signer<'_>,
     ) -> Result<Signed, TokenFault> {
-        Signed::new(token, signer, self.id, &self.fingerprinter)
+        Signed::new(token, signer, &self.fingerprinter)
     }
 
     /// Who may have issued it: the one of its exact `iss`, or those whose tokens may lack it.

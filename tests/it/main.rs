@@ -37,12 +37,18 @@ mod durability;
 mod proxying;
 // TLS towards clients.
 mod tls;
+// HTTP/2 towards clients.
+mod http2;
+// gRPC calls.
+mod grpc;
 // WebSocket handshakes.
 mod upgrades;
 // What is open when a token stops to count.
 mod streams;
 // One side breaks off.
 mod faults;
+// What a route asks of a good token beyond being good.
+mod requirements;
 // Which route a request gets, and routes that answer by themselves.
 mod routing;
 // One path, one reading.
@@ -62,6 +68,8 @@ mod metrics;
 mod traces;
 // SIGTERM.
 mod drain;
+// Another config while it runs.
+mod reload;
 // The config file, by way of the running program.
 mod config;
 // The command line.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::app::{Gateway, Options};
+use crate::app::{Gateway, Options, Source};
 use crate::cli::failure::Failure;
 use crate::cli::files;
 use crate::clock::UnixMs;
@@ -91,10 +91,12 @@ impl Stage {
 
     /// Starts the gateway on the stage's ports.
     pub fn start(&self, log: Box<dyn io::Write + Send>) -> Result<Gateway, Failure> {
-        let loaded = config::load(&self.directory.join("gateway.toml"))
-            .map_err(|found| Failure::Config(Box::new(found)))?;
-        let options = Options { log_format: Format::Text, log_sink: log, admin_token: None };
-        Gateway::start(loaded.config, options).map_err(|fault| Failure::Start(Box::new(fault)))
+        let path = self.directory.join("gateway.toml");
+        let source: Source = Box::new(move || config::load(&path));
+        let loaded = source().map_err(|found| Failure::Config(Box::new(found)))?;
+        let options =
+            Options { log_format: Format::Text, log_sink: log, admin_token: None, source };
+        Gateway::start(loaded, options).map_err(|fault| Failure::Start(Box::new(fault)))
     }
 
     fn config(&self) -> String {

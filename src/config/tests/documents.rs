@@ -14,6 +14,8 @@ const EVERYTHING: &str = r#"
 [server]
 limits = {}
 tls = { certificates = [{ chain = "DIRECTORY/chain.pem", key = "DIRECTORY/key.pem" }] }
+[[listener]]
+listen = "127.0.0.1:8081"
 [store]
 [log]
 [session]
@@ -31,7 +33,7 @@ servers = ["http://127.0.0.1:3000"]
 [[route]]
 path = "/"
 headers = {}
-require = {}
+require = { claims = [{ claim = "a", equals = 1 }] }
 capture = { token = "/a" }
 upstream = "app"
 [[route]]
@@ -85,6 +87,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "server.tls",
         "server.tls.certificates",
         "server.limits",
+        "listener",
         "admin",
         "admin.token",
         "store",
@@ -102,6 +105,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "route.redirect",
         "route.require",
         "route.capture",
+        "route.require.claims",
     ];
     for table in tables {
         documented.extend(rows(table).into_iter().map(|key| format!("{table}.{key}")));

@@ -25,6 +25,8 @@ pub(super) enum Operation {
     Audit,
     People,
     Status,
+    Config,
+    Reload,
 }
 
 /// A row: method, path with at most one `{parameter}`, operation.
@@ -49,6 +51,8 @@ pub(super) const TABLE: &[Row] = &[
     (Method::GET, "/v1/audit", Operation::Audit),
     (Method::GET, "/v1/people", Operation::People),
     (Method::GET, "/v1/status", Operation::Status),
+    (Method::GET, "/v1/config", Operation::Config),
+    (Method::POST, "/v1/config/reload", Operation::Reload),
 ];
 
 /// Where a path and a method lead.

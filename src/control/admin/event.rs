@@ -24,7 +24,7 @@ pub(super) fn denied(
         Verb::Block => "blocked",
         Verb::Deny => "denied",
     };
-    let what = what(&plan.selector, &plan.reason, api.log_subject);
+    let what = what(&plan.selector, &plan.reason, api.settings().log_subject);
     let words = if accepted.already {
         format!("{done} {what}: stood already")
     } else {
@@ -49,7 +49,7 @@ pub(super) fn denied(
 /// A denial that was taken back.
 pub(super) fn undone(api: &Api, caller: &Caller, record: &Record) {
     let denial = &record.denial;
-    let what = what(&denial.selector, &denial.reason, api.log_subject);
+    let what = what(&denial.selector, &denial.reason, api.settings().log_subject);
     tracing::info!(
         target: "portcullis::admin",
         by = caller.name,

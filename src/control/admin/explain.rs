@@ -50,6 +50,8 @@ pub struct RouteReport {
     pub refused_after: Option<RouteRefusal>,
     /// Scopes that the route needs.
     pub scopes: Vec<String>,
+    /// And one of these, where there are any.
+    pub scopes_any: Vec<String>,
 }
 
 /// The route that a request takes.

@@ -25,7 +25,7 @@ use super::guard::Door;
 use super::idempotency::create_once;
 use super::problem::Refused;
 use super::query::decoded;
-use super::{json, list, openapi, status, undo};
+use super::{config, json, list, openapi, status, undo};
 
 /// Enough for any token; a batch is another endpoint.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -95,8 +95,9 @@ where
         Peer::Tcp { local, .. } => Some(local),
         Peer::Unix { .. } => None,
     };
-    Door { local, hosts: &api.hosts }.check(parts)?;
-    let caller = Caller::authenticate(&parts.headers, peer, &api.tokens, &api.throttle, now)?;
+    let settings = api.settings();
+    Door { local, hosts: &settings.hosts }.check(parts)?;
+    let caller = Caller::authenticate(&parts.headers, peer, &settings.tokens, &api.throttle, now)?;
     let (operation, id) = match found {
         Found::Operation(operation, id) => (operation, decoded(id).ok_or(Refused::NoSuchPath)?),
         Found::OtherMethods(allow) => return Err(Refused::MethodNotAllowed { allow }),
@@ -122,6 +123,8 @@ where
         Operation::Audit => audit(api, caller, parts, now),
         Operation::People => status::people(api, &caller, query, now),
         Operation::Status => status::status(api, &caller),
+        Operation::Config => config::config(api, &caller),
+        Operation::Reload => config::reload(api, &caller, read(headers, body).await?).await,
     }
 }
 

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use crate::config::Diagnostics;
+use crate::control::config::ReloadFault;
+
 use super::answer::AnswerBody;
 
 /// One thing that is wrong in a request body, found by its JSON pointer (RFC 6901).
@@ -115,10 +118,15 @@ pub(super) enum Refused {
     },
     StoreFailed(String),
     StoreSlow,
+    /// The config file cannot be used; what is in force stays.
+    BadConfig(Diagnostics),
+    /// The config file is good, and something of it cannot be had here and now.
+    ReloadNotPossible(String),
 }
 
 impl Refused {
     /// Status, stable code and title.
+    #[expect(clippy::too_many_lines, reason = "a table: one row for each refusal")]
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
@@ -197,6 +205,12 @@ impl Refused {
                 (S::SERVICE_UNAVAILABLE, "store_failed", "The store did not take it")
             }
             Self::StoreSlow => (S::SERVICE_UNAVAILABLE, "store_slow", "The store is slow"),
+            Self::BadConfig(_) => {
+                (S::UNPROCESSABLE_ENTITY, "invalid_config", "The config was not reloaded")
+            }
+            Self::ReloadNotPossible(_) => {
+                (S::CONFLICT, "reload_not_possible", "The config was not reloaded")
+            }
         }
     }
 
@@ -278,10 +292,18 @@ impl Refused {
                  longer needed, or raise store.limit and restart."
             ),
             Self::StoreFailed(why) => format!("{why} Nothing was changed."),
+            Self::BadConfig(found) => {
+                format!("{} The config in force stays.", ReloadFault::Config(found.clone()))
+            }
+            Self::ReloadNotPossible(why) => format!("{why}. The config in force stays."),
             Self::StoreSlow => "The store has not answered in time; it may still take it. Repeat \
                  the call: what stands already is answered as such."
                 .to_owned(),
         }
+    }
+
+    fn diagnostics(&self) -> Option<serde_json::Value> {
+        if let Self::BadConfig(found) = self { Some(found.to_json()) } else { None }
     }
 
     pub fn faults(&self) -> &[Fault] {
@@ -305,6 +327,7 @@ impl Refused {
             detail: self.detail(),
             request_id,
             errors: self.faults(),
+            diagnostics: self.diagnostics(),
         };
         let text = serde_json::to_vec(&body).unwrap_or_default();
         let mut answer = Response::new(AnswerBody::Whole(Some(Bytes::from(text))));
@@ -355,6 +378,9 @@ struct Body<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
+    /// What is wrong with the config file, and where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diagnostics: Option<serde_json::Value>,
 }
 
 fn how_many(faults: &[Fault], one: &str, several: &str) -> String {

@@ -12,6 +12,7 @@ use crate::denylist::Selector;
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
+use super::config;
 use super::create::{in_units, store_refused};
 use super::list::sees;
 use super::problem::Refused;
@@ -34,6 +35,7 @@ struct Status {
     denials: Denials,
     issuers: Vec<IssuerJson>,
     people: &'static str,
+    config: serde_json::Value,
 }
 
 #[derive(Serialize)]
@@ -101,6 +103,7 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
         denials: Denials { in_force: api.store.count(), limit: api.store_limit },
         issuers,
         people: if api.people.is_on() { "on" } else { "off" },
+        config: config::summary(&api.config.standing()),
     };
     Answer::json(StatusCode::OK, &status)
 }
@@ -110,6 +113,11 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
     if !api.is_ready() {
         let detail = "The gateway is not ready: it starts, or it drains.".to_owned();
         problems.push(Problem { code: "not_ready", severity: "page", detail });
+    }
+    let standing = api.config.standing();
+    if let Some(fault) = standing.last.as_ref().and_then(|last| last.fault.as_ref()) {
+        let detail = format!("The config was not reloaded: {fault}.");
+        problems.push(Problem { code: "config_reload_failed", severity: "ticket", detail });
     }
     let (count, limit) = (api.store.count(), api.store_limit);
     if is_near(count, limit) {

@@ -130,7 +130,13 @@ impl Verdict {
             line.has = self.signed.as_ref().map(|token| token.scopes().to_vec());
             let has = line.has.as_deref().unwrap_or_default().join(" ");
             let has = if has.is_empty() { "none" } else { has.as_str() };
-            line.detail = format!("needs {}; token has: {has}", line.needs.join(" "));
+            let any = self.report.scopes_any.join(" or ");
+            let mut needs = line.needs.join(" ");
+            if !any.is_empty() {
+                let and = if needs.is_empty() { "" } else { " and " };
+                needs = format!("{needs}{and}one of {any}");
+            }
+            line.detail = format!("needs {needs}; token has: {has}");
         }
         line
     }
@@ -186,7 +192,13 @@ impl Verdict {
             match (name, &self.signed) {
                 ("scopes", Some(token)) => {
                     let missing = token.missing_scopes(&self.report.scopes).join(" ");
-                    wants.push(format!("has scope {missing}"));
+                    let any = &self.report.scopes_any;
+                    if !missing.is_empty() {
+                        wants.push(format!("has scope {missing}"));
+                    }
+                    if !any.is_empty() && token.missing_scopes(any).len() == any.len() {
+                        wants.push(format!("has scope {}", any.join(" or ")));
+                    }
                 }
                 ("login", _) => wants.push("comes from a fresh login".to_owned()),
                 _ => return None,

@@ -1,4 +1,4 @@
-//! What is wrong with a request, and what went wrong behind us, each with its text.
+//! What is wrong with a request itself, and what went wrong behind us, in words.
 
 use http::StatusCode;
 
@@ -22,6 +22,7 @@ pub enum BadRequest {
     Upgrade,
     /// Another than exactly `chunked`.
     TransferCoding,
+    HeaderCount,
     /// More than one credential, or one that can be read as two (RFC 6750 section 2).
     TwoCredentials,
     AuthorizationForm,
@@ -58,9 +59,33 @@ impl BadRequest {
             Self::PathRoutes => "The path can be read in more than one way",
             Self::Upgrade => "The WebSocket handshake is malformed",
             Self::TransferCoding => "The only transfer coding served here is chunked",
+            Self::HeaderCount => "There are too many header fields",
             Self::TwoCredentials => "There is more than one credential",
             Self::AuthorizationForm => "The Authorization header is malformed",
             Self::ForwardedRequest => "X-Forwarded-Method, -Host and -Uri must tell one request",
+        }
+    }
+
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::HeaderCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Connect
+            | Self::Trace
+            | Self::TargetForm
+            | Self::HostMissing
+            | Self::HostRepeated
+            | Self::HostInvalid
+            | Self::HostDisagrees
+            | Self::PathBytes
+            | Self::PathEscape
+            | Self::PathDots
+            | Self::PathRoutes
+            | Self::PathRewrite
+            | Self::Upgrade
+            | Self::TransferCoding
+            | Self::TwoCredentials
+            | Self::AuthorizationForm
+            | Self::ForwardedRequest => StatusCode::BAD_REQUEST,
         }
     }
 }

@@ -73,7 +73,7 @@ pub fn verify(visit: &mut Visit<'_>, rest: Option<&str>) -> Response<Body> {
 type Granted = Vec<(HeaderName, HeaderValue)>;
 
 fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Rejection> {
-    if !visit.connection.trusted {
+    if !visit.connection.is_trusted() {
         return Err(Rejection::NotTrusted);
     }
     let told = Told::read(&visit.request, rest)?;

@@ -134,8 +134,10 @@ fn is_dead(rejection: &Rejection) -> bool {
         | Rejection::Method(_)
         | Rejection::TokenMissing
         | Rejection::IssuerNotTaken(_)
+        | Rejection::TokenNotTaken(_)
+        | Rejection::ClaimUnmet(_)
         | Rejection::CrossSite(_)
-        | Rejection::ScopeMissing(_)
+        | Rejection::ScopeMissing { .. }
         | Rejection::TooOldLogin { .. }
         | Rejection::ClaimUnfit(_)
         | Rejection::Upstream(_)

@@ -25,11 +25,9 @@ fn another_token_in_the_same_place_of_the_cache_is_no_hit() {
     let (one, two) = (sign(&claims()), sign(&with("sub", "mallory".into())));
     assert_eq!(fresh(&verifier, &one, NOW), Ok(true));
     let cache = verifier.cache();
-    let (place, signed) = (cache.key(&one), verifier.verify(&one, NOW).unwrap());
-    let id = signed.signed().verifier;
-    assert!(cache.find(place, &one, id).is_some());
-    assert!(cache.find(place, &two, id).is_none());
-    assert!(cache.find(place, &one, id + 1).is_none());
+    let place = cache.key(&one);
+    assert!(cache.find(place, &one).is_some());
+    assert!(cache.find(place, &two).is_none());
     assert_ne!(place, cache.key(&two));
 }
 
@@ -140,6 +138,48 @@ fn nothing_remembered_by_one_configuration_counts_in_the_next() {
     let renamed = build(renamed);
     assert_eq!(renamed.verify(&token, NOW).unwrap().signed().subject(), Some("t-1"));
     assert_eq!(fresh(&before, &token, NOW), Ok(true), "the older one takes nothing back either");
+}
+
+// C11
+#[test]
+fn an_issuer_that_stays_keeps_its_signatures_and_one_that_went_keeps_none() {
+    let cache = Arc::new(SignatureCache::new(1 << 20));
+    let build = |issuers: Vec<Arc<Issuer>>| {
+        Verifier::new(issuers, Fingerprinter::random(), Arc::clone(&cache))
+    };
+    let stays = issuer(policy(), &[key()]);
+    let token = sign(&claims());
+    assert_eq!(fresh(&build(vec![Arc::clone(&stays)]), &token, NOW), Ok(true));
+    let next = build(vec![Arc::clone(&stays)]);
+    assert_eq!(fresh(&next, &token, NOW), Ok(false));
+    let open = next.verify(&token, NOW).unwrap();
+    assert!(next.still_vouches(open.signed(), NOW));
+    let none = build(Vec::new());
+    assert!(matches!(fresh(&none, &token, NOW), Err(TokenFault::UnknownIssuer { .. })));
+    assert!(!none.still_vouches(open.signed(), NOW));
+}
+
+#[test]
+fn what_is_open_holds_under_another_policy_that_would_take_its_token_and_under_no_other() {
+    let before = verifier(policy());
+    let token = sign(&claims());
+    let open = before.verify(&token, NOW).unwrap();
+    let under = |change: &dyn Fn(&mut Policy), keys: &[&SigningKey]| {
+        let mut policy = policy();
+        change(&mut policy);
+        verifier_of(vec![issuer(policy, keys)]).still_vouches(open.signed(), NOW)
+    };
+    let other = SigningKey::generate(Algorithm::ES256).unwrap();
+    assert!(under(&|policy| policy.name = "renamed".into(), &[key()]));
+    assert!(!under(&|_| {}, &[&other]));
+    assert!(!under(
+        &|policy| policy.audiences = vec!["https://elsewhere.example/".into()],
+        &[key()]
+    ));
+    assert!(!under(&|policy| policy.max_lifetime = Duration::from_secs(1), &[key()]));
+    assert!(!under(&|policy| policy.types = vec!["at+jwt".into()], &[key()]));
+    assert!(!under(&|policy| policy.required = vec![name("absent")], &[key()]));
+    assert!(!under(&|policy| policy.claims.subject = name("jti"), &[key()]));
 }
 
 #[test]

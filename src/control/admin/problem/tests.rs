@@ -3,6 +3,7 @@
 use super::*;
 use http_body_util::BodyExt as _;
 
+#[expect(clippy::too_many_lines, reason = "a table: one row for each refusal")]
 /// One of each. The `match` fails to compile when a variant is added and not listed.
 fn all() -> Vec<Refused> {
     let fault = vec![Fault::new("/user", "empty", "An empty identifier matches nothing.")];
@@ -40,6 +41,12 @@ fn all() -> Vec<Refused> {
         Refused::DenylistFull { limit: 10, in_force: 10 },
         Refused::StoreFailed("The store could not write it.".to_owned()),
         Refused::StoreSlow,
+        Refused::BadConfig(Diagnostics {
+            file: "gateway.toml".to_owned(),
+            items: Vec::new(),
+            named: Vec::new(),
+        }),
+        Refused::ReloadNotPossible("The address is taken".to_owned()),
     ];
     for refused in &every {
         match refused {
@@ -75,7 +82,9 @@ fn all() -> Vec<Refused> {
             | Refused::NotReady
             | Refused::DenylistFull { .. }
             | Refused::StoreFailed(_)
-            | Refused::StoreSlow => {}
+            | Refused::StoreSlow
+            | Refused::BadConfig(_)
+            | Refused::ReloadNotPossible(_) => {}
         }
     }
     every

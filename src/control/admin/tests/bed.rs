@@ -17,8 +17,10 @@ use tokio::sync::oneshot;
 use crate::clock::UnixMs;
 use crate::config::{AdminToken, Listen, Role};
 use crate::control::admin::{
-    AdminListener, Api, Parts, RouteFound, RouteQuestion, RouteRefusal, RouteReport, serve,
+    AdminListener, Api, Parts, RouteFound, RouteQuestion, RouteRefusal, RouteReport, Settings,
+    serve,
 };
+use crate::control::config::{Desk, Standing};
 use crate::control::people::{People, Refusals};
 use crate::control::store::{Options, Store};
 use crate::denylist::{Denylist, Fingerprinter, IssuerId};
@@ -163,6 +165,17 @@ where
     Reply { status: parts.status, headers: parts.headers, body, text }
 }
 
+/// Nobody reloads here.
+fn desk() -> Desk {
+    let standing = Standing {
+        loaded_at: UnixMs::now(),
+        effective: Value::Null,
+        needs_restart: Vec::new(),
+        last: None,
+    };
+    Desk::new(standing).0
+}
+
 impl Bed {
     pub async fn start() -> Self {
         Self::with(1000, true).await
@@ -191,10 +204,9 @@ impl Bed {
             routes: Arc::new(routes),
             people: Arc::clone(&people),
             refusals: Arc::clone(&refusals),
-            tokens: tokens(),
-            hosts: vec!["gateway.example.com".to_owned()],
+            settings: Settings::new(tokens(), &["gateway.example.com".to_owned()], true),
+            config: Arc::new(desk()),
             store_limit,
-            log_subject: true,
             ready: Arc::clone(&ready),
         }));
         let socket = place.path().join("admin.sock");
@@ -366,6 +378,7 @@ fn routes(question: &RouteQuestion<'_>) -> RouteReport {
         refused_before: None,
         refused_after: short.then_some(RouteRefusal { status: 403, code: "scope_missing" }),
         scopes,
+        scopes_any: Vec::new(),
     }
 }
 

@@ -1,0 +1,14 @@
+//! Which background work a configuration wants. This is the one place that says so: each kind of
+//! work is a function that the list below calls, and [`Tasks`](crate::control::tasks::Tasks)
+//! starts, keeps and stops it as configurations come and go.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::control::tasks::Work;
+use crate::proxy::Published;
+
+/// Everything that is to run while this configuration is in force.
+pub fn wanted(_config: &Config, _published: &Arc<Published>) -> Vec<Work> {
+    Vec::new()
+}

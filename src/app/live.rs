@@ -1,0 +1,134 @@
+//! What is in force and how another configuration takes its place. All or nothing: everything that
+//! can fail comes first (the file, its keys, new sockets); then one atomic swap, after which the
+//! rest follows and cannot fail.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::WeakUnboundedSender;
+use zeroize::Zeroizing;
+
+use crate::clock::UnixMs;
+use crate::config::{self, Config, Diagnostics, Loaded};
+use crate::control::admin::{Api, Settings};
+use crate::control::config::{Desk, ReloadFault, Reloaded, Standing};
+use crate::control::tasks::Tasks;
+use crate::proxy::accept::Acceptor;
+use crate::proxy::core::Command;
+use crate::proxy::{Addresses, Published};
+
+use super::control_thread::credentials;
+use super::listening::Sockets;
+use super::{background, compile, session_key};
+
+/// Reads the configuration from where it came from.
+pub type Source = Box<dyn Fn() -> Result<Loaded, Diagnostics> + Send>;
+
+/// See the module.
+pub struct Live {
+    pub source: Source,
+    pub config: Config,
+    /// What only a start can change, as it was at the start.
+    pub fixed: Fixed,
+    pub published: Arc<ArcSwap<Published>>,
+    pub addresses: Addresses,
+    pub cores: Vec<WeakUnboundedSender<Command>>,
+    pub sockets: Sockets,
+    pub acceptor: Acceptor,
+    pub tasks: Tasks,
+    pub api: Arc<Api>,
+    pub desk: Arc<Desk>,
+    pub admin_token: Option<Zeroizing<String>>,
+}
+
+impl Live {
+    /// Reads the file anew and puts it in force.
+    pub fn reload(&mut self) -> (Result<Reloaded, ReloadFault>, Vec<std::path::PathBuf>) {
+        match (self.source)() {
+            Ok(loaded) => {
+                let named = loaded.notes.named.clone();
+                (self.apply(loaded), named)
+            }
+            Err(found) => {
+                let named = found.named.clone();
+                (Err(ReloadFault::Config(found)), named)
+            }
+        }
+    }
+
+    fn apply(&mut self, mut loaded: Loaded) -> Result<Reloaded, ReloadFault> {
+        let not_possible = |why: String| ReloadFault::NotPossible(why);
+        session_key::complete(&mut loaded.config).map_err(not_possible)?;
+        let config = &loaded.config;
+        let (tokens, _) =
+            credentials(config, self.admin_token.as_ref().map(|token| token.as_str()))
+                .map_err(|fault| not_possible(fault.to_string()))?;
+        let sockets = self
+            .sockets
+            .after(&config.listeners)
+            .map_err(|fault| not_possible(fault.to_string()))?;
+        let before = self.published.load_full();
+        let next =
+            Arc::new(compile::publish_after(config, &self.config, &before, &mut self.addresses));
+        // Nothing below this line can fail.
+        compile::renew_keys(config, &next);
+        self.published.store(Arc::clone(&next));
+        let limits = &config.server.limits;
+        self.api.reconfigure(Settings::new(tokens, &config.admin.hosts, config.log.subject));
+        self.acceptor.limit(limits.connections_max);
+        self.acceptor.listen(sockets.listening(&next.entrances));
+        self.sockets = sockets;
+        for core in self.cores.iter().filter_map(WeakUnboundedSender::upgrade) {
+            // A core that has ended has nothing open.
+            core.send(Command::Republished).ok();
+        }
+        self.tasks.settle(background::wanted(config, &next));
+        let reloaded = Reloaded {
+            at: UnixMs::now(),
+            needs_restart: self.fixed.changed_in(config),
+            notes: loaded.notes.clone(),
+        };
+        let standing = standing(&loaded, &self.fixed, reloaded.at);
+        self.desk.set(|now| *now = Standing { last: now.last.take(), ..standing });
+        self.config = loaded.config;
+        Ok(reloaded)
+    }
+}
+
+/// What is known of a configuration that is in force since `at`.
+pub fn standing(loaded: &Loaded, fixed: &Fixed, at: UnixMs) -> Standing {
+    Standing {
+        loaded_at: at,
+        effective: config::effective(loaded),
+        needs_restart: fixed.changed_in(&loaded.config),
+        last: None,
+    }
+}
+
+/// What only a start can change: names of keys and their values, as text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fixed(Vec<(&'static str, String)>);
+
+impl Fixed {
+    pub fn of(config: &Config) -> Self {
+        let Config { server, admin, store, log, metrics, .. } = config;
+        Self(vec![
+            ("server.threads", server.threads.to_string()),
+            ("admin.listen", format!("{:?}", admin.listen)),
+            ("admin.people", admin.people.to_string()),
+            ("store.path", format!("{:?}", store.path)),
+            ("store.limit", store.limit.to_string()),
+            ("metrics.listen", format!("{:?}", metrics.listen)),
+            ("log.access_file", format!("{:?}", log.access_file)),
+            ("log.access_format", format!("{:?}", log.access_format)),
+            ("log.level", log.level.to_string()),
+            ("log.format", format!("{:?}", log.format)),
+        ])
+    }
+
+    fn changed_in(&self, config: &Config) -> Vec<&'static str> {
+        let wanted = Self::of(config);
+        let pairs = self.0.iter().zip(wanted.0);
+        pairs.filter(|(is, wanted)| **is != *wanted).map(|(is, _)| is.0).collect()
+    }
+}

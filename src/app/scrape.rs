@@ -1,0 +1,53 @@
+//! What a scrape of the metrics asks: each figure from the part that knows it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::config::Config;
+use crate::control::config::Desk;
+use crate::control::metrics::{Metrics, Sources};
+use crate::control::store::Store;
+use crate::control::traces::Exported;
+use crate::denylist::Denylist;
+use crate::proxy;
+use crate::proxy::core::{CoreHandle, Shared};
+
+use super::certificates;
+
+/// Parts of the data plane that have figures.
+pub struct Told<'t> {
+    pub config: &'t Config,
+    pub shared: &'t Shared,
+    pub cores: &'t [CoreHandle],
+    pub exported: &'t Arc<Exported>,
+}
+
+impl Told<'_> {
+    pub fn metrics(self, store: &Store, denylist: &Arc<Denylist>, desk: &Arc<Desk>) -> Metrics {
+        let Self { config, shared, cores, exported } = self;
+        let (verifier_of, routes_of) =
+            (Arc::clone(&shared.published), Arc::clone(&shared.published));
+        let tls_of = Arc::clone(&shared.published);
+        let (reloads, keys) = (Arc::clone(desk), Arc::clone(desk));
+        let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
+        Metrics::new(Sources {
+            counters: shared.counters.clone(),
+            store: store.clone(),
+            store_file: config.store.path.join("denials.redb"),
+            store_limit: config.store.limit,
+            denylist: Arc::clone(denylist),
+            verifier: Box::new(move || Arc::clone(&verifier_of.load().verifier)),
+            routes: Box::new(move || routes_of.load().routes.names()),
+            connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
+            reload: Box::new(move || reloads.outcome()),
+            // Keys in files are read with the configuration.
+            keys_read_at: Box::new(move |_| Some(keys.outcome().1)),
+            certificates: Box::new(move || certificates::ends(&tls_of.load())),
+            observer: shared.observer.clone(),
+            tracer: shared.tracer.clone(),
+            exported: Arc::clone(exported),
+            log: shared.log.clone(),
+            codes: proxy::answer::CODES,
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! The configuration in force, for `GET /v1/config`: defaults filled in, every secret masked by
+//! never being there.
+
+use serde_json::{Value, json};
+
+use super::value::{show_duration, show_size};
+use super::{Listen, Loaded, Role, report_json};
+
+/// What the report of `check` says, and the settings of the process.
+pub fn effective(loaded: &Loaded) -> Value {
+    let config = &loaded.config;
+    let (server, limits) = (&config.server, &config.server.limits);
+    let mut whole = report_json(loaded);
+    let Some(members) = whole.as_object_mut() else { return whole };
+    members.remove("valid");
+    members.remove("notes");
+    let nets = server.trusted_proxies.iter().map(|net| format!("{}/{}", net.address, net.prefix));
+    members.insert(
+        "server".to_owned(),
+        json!({
+            "listen": server.listen.iter().map(Listen::shown).collect::<Vec<_>>(),
+            "trusted_proxies": nets.collect::<Vec<_>>(),
+            "threads": server.threads,
+            "watch": server.watch,
+            "drain_timeout": show_duration(server.drain_timeout),
+            "signature_cache": show_size(server.signature_cache_bytes),
+            "reveal_reason": server.reveal_reason,
+            "limits": {
+                "header_count_max": limits.header_count_max,
+                "header_bytes_max": limits.header_bytes_max,
+                "header_timeout": show_duration(limits.header_timeout),
+                "idle_timeout": show_duration(limits.idle_timeout),
+                "connections_max": limits.connections_max,
+                "token_bytes_max": limits.token_bytes_max,
+            },
+        }),
+    );
+    let tokens = config.admin.tokens.iter().map(|token| {
+        json!({
+            "name": token.name,
+            "role": role(token.role),
+            "secret": "…",
+            "issuers": token.issuers,
+        })
+    });
+    members.insert("admin_tokens".to_owned(), tokens.collect());
+    members.insert(
+        "files".to_owned(),
+        loaded.notes.named.iter().map(|path| path.display().to_string()).collect(),
+    );
+    whole
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "viewer",
+        Role::Revoker => "revoker",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    }
+}

@@ -1,0 +1,87 @@
+//! HTTP/2 towards clients (RFC 9113): hyper's connection, whose streams are each one exchange on the
+//! same straight line. What belongs to one request on HTTP/1.1's connection belongs to the stream
+//! here: a cut is a RST_STREAM, and idle means without streams.
+
+mod guard;
+mod request;
+
+pub use guard::Guard;
+pub use request::check;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::connection::Connection;
+use super::core::{Core, Snapshot};
+use super::io::ClientStream;
+use super::serve::until_ended;
+
+/// What a stream may have unacknowledged on its way up, and all of a connection together.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What is kept of one answer that its client does not take.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that we reset because the client broke the protocol: then the connection goes
+/// (CVE-2025-8671).
+const OUR_RESETS_MAX: usize = 100;
+/// Streams that the client reset before they were looked at (CVE-2023-44487).
+const EARLY_RESETS_MAX: usize = 50;
+
+/// Serves the connection's streams until it ends.
+pub async fn serve(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    stream: ClientStream,
+    published: Rc<Snapshot>,
+) {
+    let limits = &published.limits;
+    connection.multiplex(limits.http2_resets_max);
+    let header_bytes_max = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(StreamTasks(Rc::clone(connection)));
+    builder
+        .max_concurrent_streams(limits.http2_streams_max)
+        .max_header_list_size(header_bytes_max)
+        .max_pending_accept_reset_streams(EARLY_RESETS_MAX)
+        .max_local_error_reset_streams(OUR_RESETS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .timer(TokioTimer::new())
+        // A client that is gone without a word leaves its streams behind.
+        .keep_alive_interval(limits.idle_timeout)
+        .keep_alive_timeout(limits.header_timeout)
+        .enable_connect_protocol();
+    drop(published);
+    let service = {
+        let (core, connection) = (Rc::clone(core), Rc::clone(connection));
+        service_fn(move |request| {
+            let (core, connection) = (Rc::clone(&core), Rc::clone(&connection));
+            // Inside the stream's own task, which has its guard.
+            async move {
+                let request = request::as_http1(request);
+                Ok::<_, Infallible>(super::handle(core, connection, request).await)
+            }
+        })
+    };
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    let shut = |serving: Pin<&mut http2::Connection<_, _, _>>| serving.graceful_shutdown();
+    until_ended(core, connection, serving, shut).await;
+}
+
+/// Runs each stream in a task of its own on this core, under its guard.
+#[derive(Clone)]
+struct StreamTasks(Rc<Connection>);
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for StreamTasks {
+    fn execute(&self, stream: F) {
+        let guard = Guard::new(&self.0);
+        tokio::task::spawn_local(guard.over(stream));
+    }
+}

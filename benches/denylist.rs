@@ -89,6 +89,7 @@ fn marks() -> Marks {
         claims: Box::default(),
         issued_at: Some(UnixMs(1)),
         version: None,
+        admission: None,
     }
 }
 

@@ -18,7 +18,7 @@ use portcullis::clock::UnixMs;
 use portcullis::denylist::{Fingerprinter, IssuerId};
 use portcullis::keys::{Algorithm, SigningKey};
 use portcullis::token::{ClaimPath, Compact, Credential};
-use portcullis::verify::{ClaimNames, Issuer, Missing, Policy, SignatureCache, Verifier};
+use portcullis::verify::{ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Verifier};
 use serde_json::{Value, json};
 
 const ISS: &str = "https://id.example.com/";
@@ -31,6 +31,7 @@ fn name(text: &str) -> ClaimPath {
 
 fn policy() -> Policy {
     Policy {
+        mode: Mode::default(),
         name: "main".into(),
         id: IssuerId::new(ISS),
         iss: Some(ISS.into()),

@@ -21,12 +21,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-
 use crate::clock::UnixMs;
-use crate::config::{Listen, Loaded};
+use crate::config::{self, Listen, Loaded};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::config::{Desk, Trigger};
+use crate::control::keys::KeyRing;
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
 use crate::control::traces::Exported;
@@ -46,7 +45,7 @@ use reload::ReloadThread;
 use signals::Asked;
 use watch::Watch;
 
-pub(crate) use compile::publish;
+pub(crate) use compile::{publish, unfetched};
 
 pub use live::Source;
 pub use signals::Signals;
@@ -109,13 +108,10 @@ impl Gateway {
         session_key::complete(&mut loaded.config).map_err(StartError::SessionKey)?;
         let config = &loaded.config;
         let sockets = Sockets::default().after(&config.listeners).map_err(StartError::Bind)?;
-        let (denylist, writer) = Denylist::new(Fingerprinter::random());
-        let store_options = store::Options { limit: config.store.limit };
-        let store = Store::open(&config.store.path, &store_options, writer, Arc::clone(&denylist))
-            .map_err(StartError::Store)?;
+        let (store, denylist) = open_store(&config.store).map_err(StartError::Store)?;
+        let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
         let mut addresses = proxy::Addresses::default();
-        let published =
-            Arc::new(ArcSwap::from_pointee(compile::publish(config, &denylist, &mut addresses)));
+        let published = compile::publish_first(config, &denylist, &keys, &mut addresses);
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
@@ -131,13 +127,12 @@ impl Gateway {
             desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
-        tell_cores_of_changes(&denylist, &cores);
+        tell_cores_of_changes(&denylist, &keys, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
-        let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
-        let desk = Arc::new(desk);
+        let (desk, reloads) = Desk::shared(live::standing(&loaded, &fixed, UnixMs::now()));
         let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };
-        let metrics = told.metrics(&store, &denylist, &desk);
+        let metrics = told.metrics(&store, &denylist, &desk, &keys);
         let control = ControlThread::start(Parts {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
@@ -147,6 +142,7 @@ impl Gateway {
             observations,
             asks,
             ready: Arc::clone(&ready),
+            keys: Arc::clone(&keys),
             desk: Arc::clone(&desk),
             metrics,
             spans,
@@ -157,6 +153,7 @@ impl Gateway {
         let connections_max = config.server.limits.connections_max;
         let acceptor = Acceptor::spawn(sockets.listening(&entrances), targets, connections_max)
             .map_err(StartError::Thread)?;
+        keys.run(control.runtime().clone());
         let mut tasks = Tasks::new(control.runtime().clone());
         tasks.settle(background::wanted(config, &published.load_full()));
         let (listen, urls) = (sockets.addresses(), sockets.urls(&entrances));
@@ -166,6 +163,7 @@ impl Gateway {
             fixed,
             published,
             addresses,
+            keys,
             cores: cores.iter().map(|core| core.commands.downgrade()).collect(),
             sockets,
             acceptor,
@@ -263,17 +261,30 @@ impl Gateway {
     }
 }
 
+fn tell_cores_of_changes(denylist: &Denylist, keys: &KeyRing, cores: &[CoreHandle]) {
+    denylist.listen(announcer(cores));
+    keys.listen(announcer(cores));
+}
+
+fn open_store(config: &config::Store) -> Result<(Store, Arc<Denylist>), store::StoreError> {
+    let (denylist, writer) = Denylist::new(Fingerprinter::random());
+    let options = store::Options { limit: config.limit };
+    let store = Store::open(&config.path, &options, writer, Arc::clone(&denylist))?;
+    Ok((store, denylist))
+}
+
 /// A change of the table reaches the open streams: the store's thread calls this after the table
 /// and before it acknowledges.
-fn tell_cores_of_changes(denylist: &Denylist, cores: &[CoreHandle]) {
+/// The ring of keys does so for keys that are gone.
+fn announcer(cores: &[CoreHandle]) -> Box<dyn Fn(Vec<Fingerprint>) + Send + Sync> {
     let commands: Vec<_> = cores.iter().map(|core| core.commands.downgrade()).collect();
-    denylist.listen(Box::new(move |marks| {
+    Box::new(move |marks| {
         let marks: Arc<[Fingerprint]> = marks.into();
         for commands in commands.iter().filter_map(|commands| commands.upgrade()) {
             // A core that has ended has no streams.
             commands.send(Command::Changed(Arc::clone(&marks))).ok();
         }
-    }));
+    })
 }
 
 fn open(cores: &[CoreHandle]) -> usize {

@@ -25,6 +25,7 @@ mod init;
 mod input;
 mod query;
 mod raw;
+mod registrations;
 mod reload;
 mod run;
 mod shapes;
@@ -57,6 +58,7 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Undo(undo) => undo::run(undo, global, &console),
         Command::Denials(denials) => denials::run(denials, global, &console),
         Command::Exchange(exchange) => exchange::run(exchange, global, &console),
+        Command::Registrations(asked) => registrations::run(asked, global, &console),
         Command::Audit(list) => audit::run(list, global, &console),
         Command::Explain(explain) => explain::run(explain, global, &console),
         Command::Reload => reload::run(global, &console),

@@ -51,6 +51,7 @@ pub use entrance::Entrance;
 pub use flags::{Flags, from_flags};
 pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
 pub use init::{InitFault, Initial, init};
+pub use keys::{KeyLocation, RemoteKeys, is_loopback};
 pub use listen::{IpNet, Listen};
 pub use load::{load, parse};
 pub use log::{AccessFormat, AccessLog, Log, LogFormat};
@@ -218,6 +219,8 @@ pub struct Issuer {
     pub keys: Arc<KeySet>,
     /// For the table of `check`: `jwks_file keys.json`, `secret from env JWT_SECRET`.
     pub keys_source: String,
+    /// Where they are fetched; `keys` is empty then.
+    pub remote: Option<RemoteKeys>,
 }
 
 impl std::fmt::Debug for Issuer {

@@ -3,9 +3,11 @@
 
 pub mod admin;
 pub mod config;
+pub mod keys;
 pub mod metrics;
 pub mod outbound;
 pub mod people;
+pub mod registrations;
 pub mod sessions;
 pub mod store;
 pub mod tasks;

@@ -18,8 +18,8 @@ mod table;
 pub use denial::{Actor, Denial, DenialId, IdSource, Lift, NotAnId, Via};
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use fold::{Cutoff, Fold};
-pub use marks::{Identity, Marks};
-pub use retention::{Retention, kept_until};
+pub use marks::{Admission, Identity, Marks};
+pub use retention::{Retention, kept_until, registered_until};
 pub use selector::{Condition, ConditionKind, Except, IssuerId, Selector, SelectorKind, TokenId};
 pub use table::{Denylist, Hit, Writer};
 

@@ -8,12 +8,14 @@ mod jwk;
 mod mint;
 mod pem;
 mod public;
+mod refresh;
 mod secret;
 mod set;
 
 pub use algorithm::Algorithm;
 pub use fault::KeyFault;
 pub use mint::{MintError, SigningKey};
+pub use refresh::{Phase, Refresh};
 pub use set::{Key, KeySet};
 
 /// The largest key set that is read.

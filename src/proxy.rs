@@ -25,6 +25,7 @@ mod grpc;
 mod h2;
 mod headers;
 mod io;
+mod nudge;
 mod path;
 mod permit;
 mod pool;
@@ -50,6 +51,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use entrance::Entrance;
+pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
 pub use upstream::{Addresses, Upstream};
 
@@ -134,7 +136,7 @@ async fn pass(
     exchange.browser = Browser::of(&request, route, connection, &published);
     let credential = credential::present(&request, route, &published)?;
     exchange.presented(credential.as_ref());
-    let token = credential::verify(credential, route, &published, now)?;
+    let token = credential::verify(core, credential, route, &published, now).await?;
     exchange.verified(token.as_ref());
     let login = Login::of(&request, route, &published, connection, now);
     let permit = permit::decide(request, route, token, connection, &published, now)?;

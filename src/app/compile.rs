@@ -4,19 +4,41 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::config::Config;
+use crate::control::keys::{KeyRing, Prepared};
 use crate::denylist::Denylist;
-use crate::proxy::{self, Addresses, Published};
+use crate::proxy::{self, Addresses, Nudge, Nudges, Published};
 use crate::verify::{Issuer, SignatureCache, Verifier};
 
 /// What a configuration compiles to when nothing was in force before it.
 pub(crate) fn publish(
     config: &Config,
     denylist: &Arc<Denylist>,
+    keys: &[Prepared],
     addresses: &mut Addresses,
 ) -> Published {
     let cache = Arc::new(SignatureCache::new(config.server.signature_cache_bytes));
-    with(config, denylist, &[], cache, addresses)
+    with(config, denylist, (keys, &[]), cache, addresses)
+}
+
+/// The first configuration, with its keys in force.
+pub(super) fn publish_first(
+    config: &Config,
+    denylist: &Arc<Denylist>,
+    keys: &Arc<KeyRing>,
+    addresses: &mut Addresses,
+) -> Arc<ArcSwap<Published>> {
+    let prepared = keys.prepare(&config.issuers);
+    let published = publish(config, denylist, &prepared, addresses);
+    keys.commit(prepared);
+    Arc::new(ArcSwap::from_pointee(published))
+}
+
+/// The keys that a configuration holds itself: for looking at it without fetching any.
+pub(crate) fn unfetched(config: &Config, denylist: &Denylist) -> Vec<Prepared> {
+    KeyRing::new(&config.store.path, denylist.fingerprinter().clone()).prepare(&config.issuers)
 }
 
 /// What it compiles to after `before`; `before_config` is what that was compiled from.
@@ -24,6 +46,7 @@ pub(super) fn publish_after(
     config: &Config,
     before_config: &Config,
     before: &Published,
+    keys: &[Prepared],
     addresses: &mut Addresses,
 ) -> Published {
     let bytes = config.server.signature_cache_bytes;
@@ -32,33 +55,29 @@ pub(super) fn publish_after(
     } else {
         Arc::new(SignatureCache::new(bytes))
     };
-    with(config, &before.denylist, before.verifier.issuers(), cache, addresses)
+    with(config, &before.denylist, (keys, before.verifier.issuers()), cache, addresses)
 }
 
 fn with(
     config: &Config,
     denylist: &Arc<Denylist>,
-    before: &[Arc<Issuer>],
+    (keys, before): (&[Prepared], &[Arc<Issuer>]),
     cache: Arc<SignatureCache>,
     addresses: &mut Addresses,
 ) -> Published {
-    let issuers = config.issuers.iter().map(|issuer| {
+    // An issuer's cell is the same in every configuration, so one that stays needs no new keys here.
+    let issuers = config.issuers.iter().zip(keys).map(|(issuer, keys)| {
         match before.iter().find(|before| before.policy == issuer.policy) {
-            Some(same) => Arc::clone(same),
-            None => Arc::new(Issuer::new(issuer.policy.clone(), Arc::clone(&issuer.keys))),
+            Some(same) if Arc::ptr_eq(&same.keys, &keys.cell) => Arc::clone(same),
+            Some(_) | None => {
+                Arc::new(Issuer::with_cell(issuer.policy.clone(), Arc::clone(&keys.cell)))
+            }
         }
     });
     let verifier = Verifier::new(issuers.collect(), denylist.fingerprinter().clone(), cache);
-    proxy::compile(config, Arc::new(verifier), Arc::clone(denylist), addresses)
-}
-
-/// Gives the issuers that stayed the keys that were read with this configuration. A set of the
-/// same keys is as good as the old one: what is remembered is asked about each new set once.
-pub(super) fn renew_keys(config: &Config, published: &Published) {
-    for issuer in &config.issuers {
-        let stays = |one: &&Arc<Issuer>| one.policy == issuer.policy;
-        if let Some(stays) = published.verifier.issuers().iter().find(stays) {
-            stays.keys.store(Arc::clone(&issuer.keys));
-        }
-    }
+    let lines = keys.iter().filter_map(|keys| keys.line.clone());
+    let nudges = Nudges::new(
+        lines.map(|line| (line.issuer, Nudge::new(line.asked, line.refresh, line.wait))),
+    );
+    proxy::compile(config, Arc::new(verifier), Arc::clone(denylist), nudges, addresses)
 }

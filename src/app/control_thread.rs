@@ -14,6 +14,7 @@ use crate::control::admin::{
     self, AdminListener, Api, FirstCredentialSource, Settings, first_credential,
 };
 use crate::control::config::Desk;
+use crate::control::keys::KeyRing;
 use crate::control::metrics::{self, Metrics};
 use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
@@ -41,6 +42,7 @@ pub struct Parts<'c> {
     pub observations: mpsc::Receiver<Observations>,
     pub asks: Asks,
     pub ready: Arc<AtomicBool>,
+    pub keys: Arc<KeyRing>,
     pub desk: Arc<Desk>,
     pub metrics: Metrics,
     pub spans: mpsc::Receiver<Vec<Span>>,
@@ -91,6 +93,7 @@ impl ControlThread {
             config: parts.desk,
             store_limit: parts.config.store.limit,
             ready: parts.ready,
+            keys: Arc::clone(&parts.keys),
         }));
         let export = match &parts.config.tracing {
             None => None,

@@ -12,6 +12,7 @@ use crate::clock::UnixMs;
 use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::admin::{Api, Settings};
 use crate::control::config::{Desk, ReloadFault, Reloaded, Standing};
+use crate::control::keys::KeyRing;
 use crate::control::tasks::Tasks;
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::Command;
@@ -32,6 +33,7 @@ pub struct Live {
     pub fixed: Fixed,
     pub published: Arc<ArcSwap<Published>>,
     pub addresses: Addresses,
+    pub keys: Arc<KeyRing>,
     pub cores: Vec<WeakUnboundedSender<Command>>,
     pub sockets: Sockets,
     pub acceptor: Acceptor,
@@ -68,10 +70,17 @@ impl Live {
             .after(&config.listeners)
             .map_err(|fault| not_possible(fault.to_string()))?;
         let before = self.published.load_full();
-        let next =
-            Arc::new(compile::publish_after(config, &self.config, &before, &mut self.addresses));
-        // Nothing below this line can fail.
-        compile::renew_keys(config, &next);
+        let keys = self.keys.prepare(&config.issuers);
+        let next = Arc::new(compile::publish_after(
+            config,
+            &self.config,
+            &before,
+            &keys,
+            &mut self.addresses,
+        ));
+        // Nothing below this line can fail. Keys come first: no token of a new key is refused, and
+        // none of a removed one passes, once the new configuration is there.
+        self.keys.commit(keys);
         self.published.store(Arc::clone(&next));
         let limits = &config.server.limits;
         self.api.reconfigure(Settings::new(tokens, &config.admin.hosts, config.log.subject));

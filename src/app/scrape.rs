@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::config::Config;
 use crate::control::config::Desk;
+use crate::control::keys::KeyRing;
 use crate::control::metrics::{Metrics, Sources};
 use crate::control::store::Store;
 use crate::control::traces::Exported;
@@ -23,12 +24,19 @@ pub struct Told<'t> {
 }
 
 impl Told<'_> {
-    pub fn metrics(self, store: &Store, denylist: &Arc<Denylist>, desk: &Arc<Desk>) -> Metrics {
+    pub fn metrics(
+        self,
+        store: &Store,
+        denylist: &Arc<Denylist>,
+        desk: &Arc<Desk>,
+        ring: &Arc<KeyRing>,
+    ) -> Metrics {
         let Self { config, shared, cores, exported } = self;
         let (verifier_of, routes_of) =
             (Arc::clone(&shared.published), Arc::clone(&shared.published));
         let tls_of = Arc::clone(&shared.published);
         let (reloads, keys) = (Arc::clone(desk), Arc::clone(desk));
+        let ring = Arc::clone(ring);
         let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
         Metrics::new(Sources {
             counters: shared.counters.clone(),
@@ -41,7 +49,10 @@ impl Told<'_> {
             connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
             reload: Box::new(move || reloads.outcome()),
             // Keys in files are read with the configuration.
-            keys_read_at: Box::new(move |_| Some(keys.outcome().1)),
+            keys_read_at: Box::new(move |issuer| match ring.is_fetched(issuer) {
+                true => ring.read_at(issuer),
+                false => Some(keys.outcome().1),
+            }),
             certificates: Box::new(move || certificates::ends(&tls_of.load())),
             observer: shared.observer.clone(),
             tracer: shared.tracer.clone(),

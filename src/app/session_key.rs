@@ -1,9 +1,9 @@
 //! The key of sessions where the config names none: made once, in the store's directory, readable by
 //! its owner only. One gateway has it; several that share sessions name theirs in the config.
 
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -43,6 +43,9 @@ fn make(path: &Path) -> io::Result<()> {
     let mut bytes = Zeroizing::new([0; BYTES]);
     aws_lc_rs::rand::fill(bytes.as_mut_slice())
         .map_err(|_| io::Error::other("the operating system gives no random bytes"))?;
+    if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes.as_slice())?;
     file.sync_all()

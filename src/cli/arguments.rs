@@ -19,6 +19,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::input::{self, TokenFrom};
 use super::raw::{Raw, RawCommand};
+use super::registrations::Registrations;
 use super::store::Store;
 use super::target::Target;
 use super::transfer::Place;
@@ -43,6 +44,7 @@ pub enum Command {
     Undo(Undo),
     Denials(Denials),
     Exchange(Exchange),
+    Registrations(Registrations),
     Audit(List),
     Explain(Explain),
     Status,
@@ -246,6 +248,7 @@ impl Arguments {
                 Some(raw) => Command::Exchange(raw.into()),
                 None => Command::Denials(compile::denials(*raw)?),
             },
+            RawCommand::Registrations(raw) => Command::Registrations(Registrations::compile(*raw)?),
             RawCommand::Audit(raw) => Command::Audit(compile::audit(raw)?),
             RawCommand::Explain(raw) => Command::Explain(compile::explain(raw)),
             RawCommand::Status => Command::Status,

@@ -65,7 +65,8 @@ struct Refused {
 fn answer(config: &Config, asked: &AskedRequest) -> Asked {
     let (denylist, _writer) =
         crate::denylist::Denylist::new(crate::denylist::Fingerprinter::random());
-    let published = crate::app::publish(config, &denylist, &mut Addresses::default());
+    let keys = crate::app::unfetched(config, &denylist);
+    let published = crate::app::publish(config, &denylist, &keys, &mut Addresses::default());
     let selected = ask::route(&published.routes, &asked.url, &asked.method, &asked.headers);
     let found = match selected {
         Ok(ask::Selected { number, route, passed_over }) => {

@@ -19,6 +19,7 @@ Stop access
   block     Keep a user, session, client or key out until unblocked, or --for 24h
   undo      Take a revocation or a block back
   denials   What is in force: list, search, export, import; deny many at once
+  registrations  What passes of issuers in allowlist mode: list, add, remove
 
 Find out
   explain   Why a token passes or fails, check by check
@@ -121,6 +122,23 @@ Examples:
   portcullis denials --by shop-backend --since 2026-11-20T00:00:00Z
   portcullis denials export denials.ndjson
   portcullis denials batch breach.ndjson";
+
+pub const REGISTRATIONS: &str = "\
+Examples:
+  portcullis registrations
+  portcullis registrations add --session s-81f3 --for 12h
+  portcullis registrations remove dn_0e5n6c2kt3v9g4aw
+
+Of an issuer with mode = \"allowlist\" only registered sessions and tokens pass.";
+
+pub const REGISTER: &str = "\
+Examples:
+  portcullis registrations add --session s-81f3 --for 12h
+  portcullis registrations add --token-file token.jwt --reason \"service account\"";
+
+pub const UNREGISTER: &str = "\
+Examples:
+  portcullis registrations remove dn_0e5n6c2kt3v9g4aw --reason \"device lost\"";
 
 pub const BATCH: &str = "\
 Examples:

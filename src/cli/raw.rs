@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use super::help;
 
+mod allowlist;
 mod many;
 
+pub use allowlist::{RawAdd, RawRegistration, RawRegistrations};
 pub use many::{RawAudit, RawExchange};
 
 #[derive(Parser, Debug)]
@@ -94,6 +96,9 @@ pub enum RawCommand {
     #[command(alias = "denylist", after_help = help::DENIALS)]
     #[command(args_conflicts_with_subcommands = true)]
     Denials(Box<RawDenials>),
+    /// What passes of issuers in allowlist mode: list, add, remove
+    #[command(after_help = help::REGISTRATIONS, args_conflicts_with_subcommands = true)]
+    Registrations(Box<RawRegistrations>),
     /// Who denied and took back what, when and why
     #[command(after_help = help::AUDIT)]
     Audit(RawAudit),

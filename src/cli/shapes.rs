@@ -57,6 +57,7 @@ pub struct Selector {
     pub subject: Option<String>,
     pub session: Option<String>,
     /// SHA-256 of the signing input of a token without `jti`.
+    #[serde(alias = "token")]
     pub token_digest: Option<String>,
     pub jti: Option<String>,
     pub client: Option<String>,
@@ -172,6 +173,38 @@ impl Warning {
 #[serde(default)]
 pub struct Page {
     pub items: Vec<Denial>,
+    pub next_cursor: Option<String>,
+    pub in_force: Option<u64>,
+}
+
+#[derive(Clone, Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct Registration {
+    pub id: String,
+    #[serde(flatten)]
+    pub selector: Selector,
+    pub reason: Option<String>,
+    pub created_at: Option<Time>,
+    pub created_by: Option<By>,
+    pub ends_at: Option<Time>,
+    pub removed_at: Option<Time>,
+    pub already: bool,
+    /// What denies it since it was removed.
+    pub denial: Option<String>,
+    pub warnings: Vec<Warning>,
+}
+
+impl Registration {
+    /// Its warnings, as those of a denial are shown.
+    pub fn warned(&self) -> Denial {
+        Denial { warnings: self.warnings.clone(), ..Denial::default() }
+    }
+}
+
+#[derive(Clone, Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct RegistrationPage {
+    pub items: Vec<Registration>,
     pub next_cursor: Option<String>,
     pub in_force: Option<u64>,
 }

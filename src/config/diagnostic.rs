@@ -113,6 +113,10 @@ codes! {
     BadRedirect = 103,
     /// A condition that a client can get around to a route that asks for less.
     WayAround = 104,
+    /// Keys over plain HTTP from another machine.
+    InsecureKeys = 110,
+    BadIssuerUrl = 111,
+    BadAuthorities = 112,
     BadOrigin = 140,
     BadCookie = 141,
     /// A cookie that more may see than need to.

@@ -13,13 +13,13 @@ use super::{Issuer, server, suggest, value};
 use crate::denylist::IssuerId;
 use crate::keys::Algorithm;
 use crate::token::ClaimPath;
-use crate::verify::{ClaimNames, Missing, Policy};
+use crate::verify::{ClaimNames, Missing, Mode, Policy};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
-    unsupported(table);
+    let mode = mode(table);
     let name = server::name(table.required("name"));
     let missing = missing(table);
     let iss = non_empty(table, "issuer");
@@ -42,6 +42,7 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
     let (algorithms, source) = (algorithms?, source?);
     let keys = source.load(&algorithms);
     let policy = Policy {
+        mode,
         name: name?,
         id: id?,
         iss: iss.map(|text| text.value),
@@ -58,19 +59,15 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         required,
         display,
     };
-    Some(Issuer { policy, keys: Arc::new(keys?), keys_source: source.shown })
+    let remote = source.remote();
+    Some(Issuer { policy, keys: Arc::new(keys?), keys_source: source.shown, remote })
 }
 
-fn unsupported(table: &Table<'_>) {
-    let Some(text) = table.string("mode") else { return };
-    if text.value == "allowlist" {
-        let message = "`mode = \"allowlist\"` is not supported by this version";
-        let help = "mode = \"denylist\": tokens pass unless they were revoked or blocked";
-        let diagnostic = Diagnostic::error(Code::Unsupported, message).help(help);
-        table.reader.report(&text.span, diagnostic);
-    } else {
-        choose(table.reader, &text, "mode", &[("denylist", ())]);
-    }
+/// Tokens pass unless they are denied, or only where they are registered.
+fn mode(table: &Table<'_>) -> Mode {
+    let known = [("denylist", Mode::Denylist), ("allowlist", Mode::Allowlist)];
+    let said = table.string("mode");
+    said.and_then(|text| choose(table.reader, &text, "mode", &known)).unwrap_or_default()
 }
 
 fn non_empty(table: &Table<'_>, key: &'static str) -> Option<Text> {

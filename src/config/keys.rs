@@ -1,6 +1,11 @@
 //! `keys` of an issuer: exactly one source. Reads the files and variables that it names and turns
 //! them into a key set; no message holds key material.
 
+mod clients;
+mod remote;
+
+pub use remote::{KeyLocation, RemoteKeys, is_loopback};
+
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::files;
@@ -10,9 +15,37 @@ use crate::keys::{Algorithm, KeySet};
 use crate::secret::Secret;
 
 /// The sources, each an own key of the table.
-const SOURCES: [&str; 6] =
-    ["secret_env", "secret_file", "secret", "secrets", "pem_file", "jwks_file"];
-const ONE_OF: &str = "one of secret_env, secret_file, secrets, pem_file, jwks_file";
+const SOURCES: [&str; 9] = [
+    "secret_env",
+    "secret_file",
+    "secret",
+    "secrets",
+    "secrets_dir",
+    "pem_file",
+    "jwks_file",
+    "jwks_url",
+    "discovery",
+];
+/// What may be shown of a `keys` table in a message.
+pub const SHOWN: [&str; 15] = [
+    "pem_file",
+    "jwks_file",
+    "jwks_url",
+    "jwks",
+    "discovery",
+    "kid",
+    "ca",
+    "allow_http",
+    "allow_redirects",
+    "refresh_min",
+    "refresh_max",
+    "cooldown",
+    "timeout",
+    "wait",
+    "max_stale",
+];
+const ONE_OF: &str = "one of discovery, jwks_url, jwks_file, pem_file, secret_env, secret_file, \
+                      secrets, secrets_dir";
 
 /// Where an issuer's keys come from, and what was read there.
 pub struct KeySource<'r> {
@@ -26,9 +59,18 @@ pub struct KeySource<'r> {
 }
 
 enum Material {
-    Secrets(Vec<(Option<String>, Secret)>),
+    Secrets(Vec<Named>),
     Pem(Vec<u8>),
     Jwks(Vec<u8>),
+    /// Not here yet.
+    Remote(Box<RemoteKeys>),
+}
+
+/// A secret, its name, and the one client that it is for.
+struct Named {
+    kid: Option<String>,
+    client: Option<String>,
+    secret: Secret,
 }
 
 /// Reads the `keys` of an issuer's table.
@@ -37,29 +79,29 @@ pub fn source<'r>(issuer: &Table<'r>) -> Option<KeySource<'r>> {
     if item.is_string() {
         let message = "`keys` is a table that says where the keys are";
         let diagnostic = Diagnostic::error(Code::WrongType, message)
-            .help("keys = { jwks_file = \"keys.json\" }, or another source");
+            .help("keys = { discovery = true }, or another source");
         item.reader.report(&item.span, diagnostic);
         return None;
     }
     let table = item.table("`keys`", "issuer.keys")?;
-    let elsewhere = "save the key set as a file and name it: keys = { jwks_file = \"keys.json\" }";
-    table.unsupported("jwks_url", elsewhere);
-    table.unsupported("discovery", elsewhere);
-    table.unsupported("keys_max_stale", elsewhere);
+    let settings = remote::settings(&table);
     let kid = table.get("kid");
     let mut found: Vec<Item<'r>> = SOURCES.iter().filter_map(|key| table.get(key)).collect();
     found.sort_by_key(|item| item.key_span.start);
     let source = exactly_one(&table, found, &item);
     if let (Some(kid), Some(source)) = (&kid, &source)
-        && matches!(source.key.as_str(), "jwks_file" | "secrets")
+        && !matches!(source.key.as_str(), "pem_file" | "secret" | "secret_env" | "secret_file")
     {
         let message = format!("`kid` does not go with `{}`: it names its keys itself", source.key);
         kid.reader.report(&kid.key_span, Diagnostic::error(Code::Exclusive, message));
     }
     let kid = kid.and_then(|item| item.string()).map(|text| text.value);
-    let read = source.map(|source| read(source, kid));
+    if let Some(source) = &source {
+        remote::only_for_fetched(&table, source);
+    }
+    let read = source.map(|source| read(source, kid, issuer, settings));
     table.finish();
-    read.flatten()
+    read
 }
 
 fn exactly_one<'r>(table: &Table<'r>, found: Vec<Item<'r>>, keys: &Item<'r>) -> Option<Item<'r>> {
@@ -89,9 +131,15 @@ fn exactly_one<'r>(table: &Table<'r>, found: Vec<Item<'r>>, keys: &Item<'r>) -> 
     }
 }
 
-fn read(item: Item<'_>, kid: Option<String>) -> Option<KeySource<'_>> {
+fn read<'r>(
+    item: Item<'r>,
+    kid: Option<String>,
+    issuer: &Table<'_>,
+    settings: remote::Settings,
+) -> KeySource<'r> {
     let one = |secret: Option<Vec<u8>>| {
-        secret.map(|bytes| Material::Secrets(vec![(kid.clone(), Secret::new(bytes))]))
+        let named = |bytes| Named { kid: kid.clone(), client: None, secret: Secret::new(bytes) };
+        secret.map(|bytes| Material::Secrets(vec![named(bytes)]))
     };
     let file_name = |item: &Item<'_>| item.string().map(|text| text.raw).unwrap_or_default();
     let (is_secret, shown, material) = match item.key.as_str() {
@@ -104,7 +152,7 @@ fn read(item: Item<'_>, kid: Option<String>) -> Option<KeySource<'_>> {
         "secret_file" => (true, "secret from a file".to_owned(), one(secret_file(&item))),
         "secret" => (true, "secret written inline".to_owned(), one(inline(&item))),
         "secrets" => {
-            let secrets = by_kid(&item);
+            let secrets = clients::by_kid(&item);
             let count = secrets.as_ref().map_or(0, Vec::len);
             (true, format!("{count} secrets by kid"), secrets.map(Material::Secrets))
         }
@@ -112,12 +160,31 @@ fn read(item: Item<'_>, kid: Option<String>) -> Option<KeySource<'_>> {
             let shown = format!("pem_file {}", show(&file_name(&item)));
             (false, shown, public_file(&item).map(Material::Pem))
         }
-        _ => {
+        "secrets_dir" => {
+            let shown = format!("secrets in {}", show(&file_name(&item)));
+            (true, shown, clients::directory(&item).map(Material::Secrets))
+        }
+        "jwks_file" => {
             let shown = format!("jwks_file {}", show(&file_name(&item)));
             (false, shown, public_file(&item).map(Material::Jwks))
         }
+        "jwks_url" => {
+            let shown = format!("jwks_url {}", show(&file_name(&item)));
+            let location = remote::jwks_url(&item, settings.allow_http);
+            (
+                false,
+                shown,
+                location.map(|location| Material::Remote(Box::new(settings.at(location)))),
+            )
+        }
+        _ => {
+            let location = remote::discovery(&item, issuer, settings.allow_http);
+            let material =
+                location.map(|location| Material::Remote(Box::new(settings.at(location))));
+            (false, "by discovery".to_owned(), material)
+        }
     };
-    Some(KeySource { is_secret, shown, item, kid, material })
+    KeySource { is_secret, shown, item, kid, material }
 }
 
 fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
@@ -135,41 +202,6 @@ fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
     Some(text.value.into_bytes())
 }
 
-/// `secrets = { KID = { env = "…" }, KID = { file = "…" } }`.
-fn by_kid(item: &Item<'_>) -> Option<Vec<(Option<String>, Secret)>> {
-    let entries = item.table("`secrets`", "issuer.keys.secrets")?.entries();
-    if entries.is_empty() {
-        let message = "`secrets` holds no secret";
-        let help = "secrets = { client-a = { env = \"CLIENT_A_SECRET\" } }";
-        item.reader.report(&item.span, Diagnostic::error(Code::Empty, message).help(help));
-        return None;
-    }
-    let count = entries.len();
-    let mut secrets = Vec::new();
-    for entry in entries {
-        if !entry.is_table() {
-            // Its type only: the value may be the secret.
-            entry.wrong_type("a table with `env` or `file`");
-            continue;
-        }
-        let Some(table) = entry.table("a secret of `secrets`", "issuer.keys.secrets.KID") else {
-            continue;
-        };
-        let bytes = match (table.get("env"), table.get("file")) {
-            (Some(env), None) => secret_variable(&env),
-            (None, Some(file)) => secret_file(&file),
-            (Some(_), Some(_)) | (None, None) => {
-                let message = "a secret has exactly one of `env` and `file`";
-                entry.reader.report(&entry.span, Diagnostic::error(Code::Exclusive, message));
-                None
-            }
-        };
-        table.finish();
-        secrets.extend(bytes.map(|bytes| (Some(entry.key.clone()), Secret::new(bytes))));
-    }
-    (secrets.len() == count).then_some(secrets)
-}
-
 fn public_file(item: &Item<'_>) -> Option<Vec<u8>> {
     let path = item.reader.resolve_file(&item.string()?.value);
     match files::read(&path) {
@@ -185,9 +217,18 @@ fn public_file(item: &Item<'_>) -> Option<Vec<u8>> {
 }
 
 impl KeySource<'_> {
-    /// The key set, or a report of why there is none.
+    /// Where the keys are fetched.
+    pub fn remote(&self) -> Option<RemoteKeys> {
+        match self.material.as_ref()? {
+            Material::Remote(remote) => Some((**remote).clone()),
+            Material::Secrets(_) | Material::Pem(_) | Material::Jwks(_) => None,
+        }
+    }
+
+    /// The key set, or a report of why there is none. Empty where it must be fetched first.
     pub fn load(&self, allowed: &[Algorithm]) -> Option<KeySet> {
         let built = match self.material.as_ref()? {
+            Material::Remote(_) => return Some(KeySet::default()),
             Material::Secrets(secrets) => return self.secrets(secrets, allowed),
             Material::Pem(pem) => KeySet::from_pem(pem, self.kid.as_deref(), allowed),
             Material::Jwks(json) => KeySet::from_jwks(json, allowed).map(|(set, skipped)| {
@@ -202,14 +243,10 @@ impl KeySource<'_> {
         built.map_err(|fault| self.refuse(&fault.to_string())).ok()
     }
 
-    fn secrets(
-        &self,
-        secrets: &[(Option<String>, Secret)],
-        allowed: &[Algorithm],
-    ) -> Option<KeySet> {
-        let least = allowed.iter().map(|algorithm| secret_bytes_min(*algorithm)).max().unwrap_or(0);
+    fn secrets(&self, secrets: &[Named], allowed: &[Algorithm]) -> Option<KeySet> {
+        let least = allowed.iter().map(|algorithm| algorithm.secret_bytes_min()).max().unwrap_or(0);
         let mut sets = Vec::new();
-        for (kid, secret) in secrets {
+        for Named { kid, client, secret } in secrets {
             let length = secret.expose().len();
             if length < least {
                 let which = kid.as_ref().map(|kid| format!(" for kid {}", show(kid)));
@@ -224,7 +261,10 @@ impl KeySource<'_> {
                 continue;
             }
             match KeySet::from_secret(secret, kid.as_deref(), allowed) {
-                Ok(set) => sets.push(set),
+                Ok(set) => sets.push(match client {
+                    Some(client) => set.of_client(client),
+                    None => set,
+                }),
                 Err(fault) => self.refuse(&fault.to_string()),
             }
         }
@@ -235,23 +275,5 @@ impl KeySource<'_> {
         let message = "the keys cannot be used";
         let diagnostic = Diagnostic::error(Code::BadKey, message).detail(fault);
         self.item.reader.report(&self.item.span, diagnostic);
-    }
-}
-
-/// RFC 7518 section 3.2: as long as the hash.
-fn secret_bytes_min(algorithm: Algorithm) -> usize {
-    match algorithm {
-        Algorithm::HS256 => 32,
-        Algorithm::HS384 => 48,
-        Algorithm::HS512 => 64,
-        Algorithm::RS256
-        | Algorithm::RS384
-        | Algorithm::RS512
-        | Algorithm::PS256
-        | Algorithm::PS384
-        | Algorithm::PS512
-        | Algorithm::ES256
-        | Algorithm::ES384
-        | Algorithm::EdDSA => 0,
     }
 }

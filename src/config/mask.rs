@@ -5,14 +5,13 @@
 
 use std::ops::Range;
 
+use super::keys::SHOWN as KEYS_SHOWN;
 use super::suggest::distance;
 
 /// Words that make a key secret.
 const WORDS: [&str; 5] = ["secret", "token", "password", "passwd", "key"];
 /// Keys that hold such a word and no secret. `keys` itself is decided by what it holds.
 const HARMLESS: [&str; 2] = ["token_bytes_max", "keys_max_stale"];
-/// What may be shown of a `keys` table.
-const KEYS_SHOWN: [&str; 6] = ["pem_file", "jwks_file", "jwks_url", "jwks", "discovery", "kid"];
 /// What may be shown of an `[[admin.token]]` table.
 const ADMIN_TOKEN_SHOWN: [&str; 3] = ["name", "role", "issuers"];
 

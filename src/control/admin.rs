@@ -23,6 +23,7 @@ mod guard;
 mod handle;
 mod idempotency;
 mod json;
+mod keys;
 mod lines;
 mod list;
 mod listener;
@@ -34,6 +35,7 @@ mod plan;
 mod problem;
 mod query;
 mod record;
+mod registrations;
 mod selecting;
 mod serve;
 mod status;
@@ -54,6 +56,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock::UnixMs;
 use crate::config::AdminToken;
 use crate::control::config::Desk;
+use crate::control::keys::KeyRing;
 use crate::control::people::{People, Refusals};
 use crate::control::store::Store;
 use crate::denylist::Denylist;
@@ -107,6 +110,7 @@ pub struct Parts {
     pub store_limit: u64,
     /// True while the gateway takes requests: after the start, until a drain begins.
     pub ready: Arc<AtomicBool>,
+    pub keys: Arc<KeyRing>,
 }
 
 /// All that the endpoints need.
@@ -121,6 +125,7 @@ pub struct Api {
     config: Arc<Desk>,
     store_limit: u64,
     ready: Arc<AtomicBool>,
+    keys: Arc<KeyRing>,
     started_at: UnixMs,
     throttle: Throttle,
     remembered: Remembered,
@@ -141,6 +146,7 @@ impl Api {
             config: parts.config,
             store_limit: parts.store_limit,
             ready: parts.ready,
+            keys: parts.keys,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
             remembered: Remembered::default(),
@@ -167,6 +173,14 @@ impl Api {
     }
 
     fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.ready.load(Ordering::Acquire) && self.can_verify()
+    }
+
+    /// Some issuer has a key, or none is configured. One of several whose keys are missing answers
+    /// 503 for its own tokens; it must not take the others out of service.
+    fn can_verify(&self) -> bool {
+        let verifier = self.verifier();
+        let mut issuers = verifier.issuers().iter();
+        issuers.len() == 0 || issuers.any(|issuer| !issuer.keys.load().is_empty())
     }
 }

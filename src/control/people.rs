@@ -162,7 +162,11 @@ impl People {
                 let person = name.and_then(|name| seen.people.get(&name));
                 person.iter().for_each(|person| count(person));
             }
-            Selector::Client(_) | Selector::Key(_) | Selector::Claim { .. } | Selector::Issuer => {
+            Selector::Client(_)
+            | Selector::Key(_)
+            | Selector::Claim { .. }
+            | Selector::Issuer
+            | Selector::Registration(_) => {
                 if !seen.may_walk(now) {
                     return None;
                 }

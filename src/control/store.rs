@@ -61,6 +61,7 @@ struct Shared {
     database: RwLock<Option<Database>>,
     sequence: AtomicU64,
     in_force: AtomicU64,
+    registered: AtomicU64,
     figures: Figures,
 }
 
@@ -103,6 +104,7 @@ impl Store {
             database: RwLock::new(Some(database)),
             sequence: AtomicU64::new(opened.progress.sequence),
             in_force: AtomicU64::new(opened.progress.in_force),
+            registered: AtomicU64::new(opened.progress.registered),
             figures: Figures::default(),
         });
         let (sender, queue) = mpsc::channel();
@@ -179,8 +181,18 @@ impl Store {
         self.ask(Command::Housekeep(reply), answer).await
     }
 
-    /// Unlifted records.
+    /// Denials in force.
     pub fn count(&self) -> u64 {
+        self.records().saturating_sub(self.registrations())
+    }
+
+    /// Registrations in force.
+    pub fn registrations(&self) -> u64 {
+        self.handle.shared.registered.load(Ordering::Acquire)
+    }
+
+    /// Unlifted records of both kinds: what the limit holds.
+    pub fn records(&self) -> u64 {
         self.handle.shared.in_force.load(Ordering::Acquire)
     }
 
@@ -242,6 +254,7 @@ impl Drop for Handle {
 impl Shared {
     fn tell(&self, progress: schema::Progress) {
         self.in_force.store(progress.in_force, Ordering::Release);
+        self.registered.store(progress.registered, Ordering::Release);
         self.sequence.store(progress.sequence, Ordering::Release);
     }
 }

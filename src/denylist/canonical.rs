@@ -14,6 +14,9 @@ const CLIENT: u8 = 5;
 const KEY: u8 = 6;
 const CLAIM: u8 = 7;
 const ISSUER: u8 = 8;
+const REGISTERED_JTI: u8 = 9;
+const REGISTERED_DIGEST: u8 = 10;
+const REGISTERED_SESSION: u8 = 11;
 
 /// A selector of borrowed parts.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +29,9 @@ pub(crate) enum Parts<'a> {
     Key(&'a Thumbprint),
     Claim(&'a str, &'a str),
     Issuer,
+    RegisteredJti(&'a str),
+    RegisteredDigest(&'a [u8; 32]),
+    RegisteredSession(&'a str),
 }
 
 impl<'a> Parts<'a> {
@@ -38,6 +44,8 @@ impl<'a> Parts<'a> {
             Selector::Key(key) => Self::Key(key),
             Selector::Claim { name, value } => Self::Claim(name, value),
             Selector::Issuer => Self::Issuer,
+            Selector::Registration(Except::Session(session)) => Self::RegisteredSession(session),
+            Selector::Registration(Except::Token(token)) => Self::of_registered(token),
         }
     }
 
@@ -45,6 +53,13 @@ impl<'a> Parts<'a> {
         match token {
             TokenId::Jti(jti) => Self::Jti(jti),
             TokenId::Digest(digest) => Self::Digest(digest),
+        }
+    }
+
+    pub(crate) fn of_registered(token: &'a TokenId) -> Self {
+        match token {
+            TokenId::Jti(jti) => Self::RegisteredJti(jti),
+            TokenId::Digest(digest) => Self::RegisteredDigest(digest),
         }
     }
 
@@ -74,6 +89,9 @@ impl<'a> Parts<'a> {
             Self::Key(key) => put(KEY, &[iss, &key.0]),
             Self::Claim(name, value) => put(CLAIM, &[iss, name.as_bytes(), value.as_bytes()]),
             Self::Issuer => put(ISSUER, &[iss]),
+            Self::RegisteredJti(jti) => put(REGISTERED_JTI, &[iss, jti.as_bytes()]),
+            Self::RegisteredDigest(digest) => put(REGISTERED_DIGEST, &[iss, digest]),
+            Self::RegisteredSession(session) => put(REGISTERED_SESSION, &[iss, session.as_bytes()]),
         }
     }
 }
@@ -98,6 +116,11 @@ pub(crate) fn read(form: &[u8]) -> Option<(IssuerId, Selector)> {
         KEY => Selector::Key(Thumbprint(part(&mut rest)?.try_into().ok()?)),
         CLAIM => Selector::Claim { name: text(&mut rest)?, value: text(&mut rest)? },
         ISSUER => Selector::Issuer,
+        REGISTERED_JTI => Selector::Registration(Except::Token(TokenId::Jti(text(&mut rest)?))),
+        REGISTERED_DIGEST => Selector::Registration(Except::Token(TokenId::Digest(
+            part(&mut rest)?.try_into().ok()?,
+        ))),
+        REGISTERED_SESSION => Selector::Registration(Except::Session(text(&mut rest)?)),
         _ => return None,
     };
     rest.is_empty().then_some((issuer, selector))
@@ -114,8 +137,21 @@ pub(crate) fn kind(form: &[u8]) -> Option<super::SelectorKind> {
         KEY => Some(SelectorKind::Key),
         CLAIM => Some(SelectorKind::Claim),
         ISSUER => Some(SelectorKind::Issuer),
+        REGISTERED_JTI | REGISTERED_DIGEST | REGISTERED_SESSION => Some(SelectorKind::Registration),
         _ => None,
     }
+}
+
+/// Of a registration, the form of the token or session itself; `None`: it is of a denial.
+pub(crate) fn registered(form: &[u8]) -> Option<Vec<u8>> {
+    let (tag, rest) = form.split_first()?;
+    let plain = match *tag {
+        REGISTERED_JTI => TOKEN_JTI,
+        REGISTERED_DIGEST => TOKEN_DIGEST,
+        REGISTERED_SESSION => SESSION,
+        _ => return None,
+    };
+    Some(std::iter::once(plain).chain(rest.iter().copied()).collect())
 }
 
 fn part<'f>(rest: &mut &'f [u8]) -> Option<&'f [u8]> {
@@ -140,11 +176,14 @@ mod tests {
             Selector::Issuer,
             Selector::Key(Thumbprint([7; 32])),
             Selector::Token(TokenId::Digest([7; 32])),
+            Selector::Registration(Except::Token(TokenId::Digest([7; 32]))),
         ];
         for text in texts {
             let text = (*text).to_owned();
             all.push(Selector::Token(TokenId::Jti(text.clone())));
             all.push(Selector::Session(text.clone()));
+            all.push(Selector::Registration(Except::Session(text.clone())));
+            all.push(Selector::Registration(Except::Token(TokenId::Jti(text.clone()))));
             all.push(Selector::Subject(text.clone()));
             all.push(Selector::Client(text.clone()));
             for other in texts {
@@ -163,6 +202,12 @@ mod tests {
                 let form = of_selector(&issuer, &selector);
                 assert_eq!(kind(&form), Some(selector.kind()));
                 assert_eq!(read(&form), Some((issuer.clone(), selector.clone())));
+                let plain = if let Selector::Registration(one) = &selector {
+                    Some(of_selector(&issuer, &one.selector()))
+                } else {
+                    None
+                };
+                assert_eq!(registered(&form), plain);
                 assert_eq!(seen.insert(form, (issuer, selector)), None);
             }
         }
@@ -179,7 +224,7 @@ mod tests {
         longer.push(0);
         assert_eq!(read(&longer), None);
         let mut other = form;
-        other[0] = 9;
+        other[0] = 12;
         assert_eq!(read(&other), None);
     }
 }

@@ -21,6 +21,15 @@ pub struct Identity<'a> {
     pub claims: Vec<(&'a str, String)>,
     pub issued_at: Option<UnixMs>,
     pub version: Option<u64>,
+    /// Its issuer is in allowlist mode.
+    pub must_be_registered: bool,
+}
+
+/// The fingerprints under which a token of an issuer in allowlist mode may be registered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Admission {
+    pub token: Fingerprint,
+    pub session: Option<Fingerprint>,
 }
 
 /// See the module.
@@ -35,6 +44,8 @@ pub struct Marks {
     pub claims: Box<[Fingerprint]>,
     pub issued_at: Option<UnixMs>,
     pub version: Option<u64>,
+    /// `None`: it passes unless it is denied. Else one of these must be registered.
+    pub admission: Option<Admission>,
 }
 
 impl Marks {
@@ -55,6 +66,10 @@ impl Marks {
                 .collect(),
             issued_at: identity.issued_at,
             version: identity.version,
+            admission: identity.must_be_registered.then(|| Admission {
+                token: mark(Parts::of_registered(&identity.token)),
+                session: identity.session.map(|session| mark(Parts::RegisteredSession(session))),
+            }),
         }
     }
 }

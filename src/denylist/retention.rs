@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::UnixMs;
 
-use super::{Condition, Selector, SelectorKind};
+use super::{Condition, Except, Selector, SelectorKind};
 
 /// The part of an issuer's policy that bounds how long its tokens live.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,12 +52,32 @@ pub fn kept_until(
             | SelectorKind::Client
             | SelectorKind::Claim
             | SelectorKind::Key
-            | SelectorKind::Issuer,
+            | SelectorKind::Issuer
+            | SelectorKind::Registration,
         ) => return None,
         (Condition::IssuedBefore(before), _) => before.plus(of_tokens),
         (Condition::VersionBelow(_), _) => created_at.plus(of_tokens),
     };
     Some(end.plus(retention.leeway))
+}
+
+/// Until when a registration lets pass, at the most. A denial of the same session or token that is
+/// made later is always kept longer, so that ending a session can never be forgotten before the
+/// registration that it ends.
+pub fn registered_until(
+    registered: &Except,
+    created_at: UnixMs,
+    token_expires: Option<UnixMs>,
+    retention: &Retention,
+) -> UnixMs {
+    let end = match (registered, token_expires) {
+        (Except::Token(_), Some(expires)) => expires,
+        (Except::Token(_), None) => created_at.plus(retention.max_lifetime),
+        (Except::Session(_), _) => {
+            created_at.plus(retention.session_lifetime_max.max(retention.max_lifetime))
+        }
+    };
+    end.plus(retention.leeway)
 }
 
 #[cfg(test)]

@@ -45,6 +45,9 @@ pub enum Selector {
     },
     /// Every token of the issuer.
     Issuer,
+    /// No denial: a token or session that an issuer in allowlist mode lets pass. Kept, taken back
+    /// and forgotten like the others, and looked up under a fingerprint of its own.
+    Registration(Except),
 }
 
 /// The selector's kind, for logs, metrics and lists.
@@ -57,6 +60,7 @@ pub enum SelectorKind {
     Key,
     Claim,
     Issuer,
+    Registration,
 }
 
 impl Selector {
@@ -69,6 +73,7 @@ impl Selector {
             Self::Key(_) => SelectorKind::Key,
             Self::Claim { .. } => SelectorKind::Claim,
             Self::Issuer => SelectorKind::Issuer,
+            Self::Registration(_) => SelectorKind::Registration,
         }
     }
 }
@@ -95,6 +100,7 @@ impl SelectorKind {
             Self::Key => "key",
             Self::Claim => "claim",
             Self::Issuer => "issuer",
+            Self::Registration => "registration",
         }
     }
 }
@@ -128,9 +134,20 @@ impl Condition {
     }
 }
 
-/// The one session or token that a cutoff spares: "log out my other devices".
+/// One session or token: the one that a cutoff spares ("log out my other devices"), or the one that
+/// a registration lets pass.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Except {
     Session(String),
     Token(TokenId),
+}
+
+impl Except {
+    /// The selector of the same session or token.
+    pub fn selector(&self) -> Selector {
+        match self {
+            Self::Session(session) => Selector::Session(session.clone()),
+            Self::Token(token) => Selector::Token(token.clone()),
+        }
+    }
 }

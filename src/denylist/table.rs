@@ -12,7 +12,9 @@ use parking_lot::RwLock;
 
 use self::packed::Slot;
 use self::shard::Shard;
-use super::{Condition, ConditionKind, Fingerprint, Fingerprinter, Fold, Marks, SelectorKind};
+use super::{
+    Admission, Condition, ConditionKind, Fingerprint, Fingerprinter, Fold, Marks, SelectorKind,
+};
 
 /// Why a token is denied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +22,13 @@ pub struct Hit {
     pub fingerprint: Fingerprint,
     pub selector: SelectorKind,
     pub condition: ConditionKind,
+}
+
+impl Hit {
+    /// Nothing denies it: it lacks the registration that its issuer asks for.
+    pub fn is_absence(&self) -> bool {
+        self.selector == SelectorKind::Registration
+    }
 }
 
 /// The reader half. Shared by every core; a look-up never waits for I/O.
@@ -77,8 +86,16 @@ impl Denylist {
         (Arc::clone(&table), Writer { table, changed: Vec::new() })
     }
 
-    /// Is a token with these marks denied? The narrowest selector that says so is named.
+    /// May a token with these marks not pass: because it is denied, or because it is not
+    /// registered where it must be? The narrowest selector that says so is named.
     pub fn check(&self, marks: &Marks) -> Option<Hit> {
+        match &marks.admission {
+            None => self.denied(marks),
+            Some(admission) => self.denied(marks).or_else(|| self.unregistered(marks, admission)),
+        }
+    }
+
+    fn denied(&self, marks: &Marks) -> Option<Hit> {
         if self.counts.all.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -91,6 +108,24 @@ impl Denylist {
             .or_else(|| {
                 marks.claims.iter().find_map(|claim| self.probe(SelectorKind::Claim, claim, marks))
             })
+    }
+
+    /// Is the token, or its session, registered? `None`: its issuer does not ask for it.
+    pub fn is_registered(&self, marks: &Marks) -> Option<bool> {
+        Some(self.holds(marks.admission.as_ref()?))
+    }
+
+    fn holds(&self, admission: &Admission) -> bool {
+        let registered = |at: &Fingerprint| self.shard(at).read().find(at).is_some();
+        registered(&admission.token) || admission.session.as_ref().is_some_and(registered)
+    }
+
+    fn unregistered(&self, marks: &Marks, admission: &Admission) -> Option<Hit> {
+        if self.holds(admission) {
+            return None;
+        }
+        let selector = SelectorKind::Registration;
+        Some(Hit { fingerprint: marks.token, selector, condition: ConditionKind::Always })
     }
 
     #[inline]
@@ -174,6 +209,14 @@ impl Writer {
     pub fn announce(&mut self) {
         if let Some(listener) = self.table.on_change.get().filter(|_| !self.changed.is_empty()) {
             listener(std::mem::take(&mut self.changed));
+        }
+    }
+
+    /// A token or session, by its own fingerprint, is registered no longer: its streams end. To
+    /// be said after the registration was taken out of the table.
+    pub fn unregistered(&mut self, at: Fingerprint) {
+        if self.table.on_change.get().is_some() {
+            self.changed.push(at);
         }
     }
 

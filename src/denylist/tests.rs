@@ -35,6 +35,7 @@ impl Token {
             claims: self.claims.iter().map(|(n, v)| (n.as_str(), v.clone())).collect(),
             issued_at: self.issued_at,
             version: self.version,
+            must_be_registered: false,
         };
         Marks::of(&identity, by)
     }
@@ -52,6 +53,7 @@ pub(crate) fn denies(denial: &Denial, token: &Token) -> bool {
             token.claims.iter().any(|(n, v)| n == name && v == value)
         }
         Selector::Issuer => true,
+        Selector::Registration(_) => false,
     };
     let spared = match &denial.except {
         Some(Except::Session(session)) => Some(session) == token.session.as_ref(),

@@ -51,7 +51,11 @@ impl Algorithm {
         }
     }
 
+    /// By name; `Ed25519` (RFC 9864 section 2.2) is EdDSA with the only curve that we verify.
     pub fn parse(text: &str) -> Option<Self> {
+        if text == "Ed25519" {
+            return Some(Self::EdDSA);
+        }
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text)
     }
 

@@ -160,7 +160,13 @@ impl PublicKey {
             Numbers::Ec { point, .. } => DecodingKey::from_ec_der(point),
             Numbers::Ed25519 { x } => DecodingKey::from_ed_der(x),
         };
-        Ok(Key { thumbprint: self.thumbprint(), kid: kid.map(str::to_owned), algorithms, decoding })
+        Ok(Key {
+            thumbprint: self.thumbprint(),
+            kid: kid.map(str::to_owned),
+            client: None,
+            algorithms,
+            decoding,
+        })
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn key(
     Ok(Key {
         thumbprint: thumbprint(bytes),
         kid: kid.map(str::to_owned),
+        client: None,
         algorithms,
         decoding: jsonwebtoken::DecodingKey::from_secret(bytes),
     })

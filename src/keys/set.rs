@@ -12,6 +12,8 @@ use super::{Algorithm, KeyFault, Thumbprint, jwk, pem, secret};
 pub struct Key {
     pub(super) thumbprint: Thumbprint,
     pub(super) kid: Option<String>,
+    /// The client that signs with it, where only that one may.
+    pub(super) client: Option<String>,
     /// The algorithms it may verify: the intersection of what the key can do, what the JWK says
     /// and what the issuer allows. Never empty.
     pub(super) algorithms: Vec<Algorithm>,
@@ -33,6 +35,11 @@ impl Key {
 
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// Tokens by this key must be of this client.
+    pub fn client(&self) -> Option<&str> {
+        self.client.as_deref()
     }
 
     pub fn algorithms(&self) -> &[Algorithm] {
@@ -106,6 +113,33 @@ impl KeySet {
     /// Puts several sets together (secrets by kid).
     pub fn merge(sets: impl IntoIterator<Item = Self>) -> Self {
         Self::new(sets.into_iter().flat_map(|set| set.keys).collect())
+    }
+
+    /// The same keys, for tokens of this client only.
+    pub fn of_client(mut self, client: &str) -> Self {
+        for key in &mut self.keys {
+            key.client = Some(client.to_owned());
+        }
+        self
+    }
+
+    /// The same keys under the same names for the same algorithms and clients.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.keys.len() == other.keys.len()
+            && self.keys.iter().zip(&other.keys).all(|(one, two)| {
+                one.thumbprint == two.thumbprint
+                    && one.kid == two.kid
+                    && one.client == two.client
+                    && one.algorithms == two.algorithms
+            })
+    }
+
+    /// The keys of this set that `later` lacks, or has for fewer algorithms.
+    pub fn lost_in(&self, later: &Self) -> Vec<Thumbprint> {
+        let lost = self.keys.iter().filter(|key| {
+            !key.algorithms.iter().all(|algorithm| later.allows(&key.thumbprint, *algorithm))
+        });
+        lost.map(|key| key.thumbprint).collect()
     }
 
     pub fn keys(&self) -> &[Key] {

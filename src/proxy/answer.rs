@@ -141,6 +141,7 @@ impl Rejection {
             Self::TokenMissing => "no credential".to_owned(),
             Self::Token(fault) => fault.detail(),
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
+            Self::Denied(hit) if hit.is_absence() => "not registered".to_owned(),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
             Self::CrossSite(fault) => fault.reason().to_owned(),
             Self::ScopeMissing { missing, .. } => format!("scope missing: {missing}"),
@@ -193,12 +194,15 @@ impl Rejection {
                 Shape::new(StatusCode::UNAUTHORIZED, "token_missing", "A token is needed")
                     .challenged(Some("Bearer".to_owned()))
             }
-            Self::Token(TokenFault::KeysAbsent) => {
+            Self::Token(TokenFault::KeysAbsent { .. }) => {
                 Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Keys are not loaded yet")
                     .retry(5)
             }
             Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
             Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::Denied(hit) if hit.is_absence() => {
+                Shape::bad_token(policy, "token_not_registered", "The token is not registered")
+            }
             Self::Denied(_) => Shape::bad_token(policy, "token_revoked", "The token was revoked"),
             Self::CrossSite(_) => {
                 let text = "Another site asked for this with your cookie";
@@ -264,6 +268,7 @@ impl Shape {
 
 fn cause_text(cause: Cause) -> String {
     match cause {
+        Cause::Denied(hit) if hit.is_absence() => "its registration ended while open".to_owned(),
         Cause::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
         Cause::KeyRemoved => "its key was removed while it was open".to_owned(),
         Cause::Expired => "its token expired while it was open".to_owned(),

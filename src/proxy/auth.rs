@@ -129,7 +129,7 @@ pub(super) async fn answer(
         Place::LogOut => return Err(Rejection::Method("GET, HEAD, POST")),
         Place::LogOutAll if posts => log_out::all(&mut visit).await?,
         Place::LogOutAll => return Err(Rejection::Method("POST")),
-        Place::Verify { rest } => verify::verify(&mut visit, rest.as_deref()),
+        Place::Verify { rest } => verify::verify(&mut visit, rest.as_deref()).await,
         Place::Unknown => return Err(Rejection::NoRoute),
     };
     let headers = response.headers_mut();

@@ -24,6 +24,7 @@ use crate::telemetry::{CoreObserver, Observer};
 use super::accept::Target;
 use super::connection::Connection;
 use super::entrance::Entrance;
+use super::nudge::Places;
 use super::pool::Pool;
 use super::published::Published;
 use super::serve::serve;
@@ -58,6 +59,8 @@ pub struct Core {
     pub(super) tracer: CoreTracer,
     ids: RequestIds,
     pub(super) streams: Streams,
+    /// Places of requests that wait for keys.
+    pub(super) waiting: Places,
     draining: Cell<bool>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
@@ -164,6 +167,7 @@ async fn run(
         tracer: shared.tracer.core_tracer(),
         ids: RequestIds::new(index),
         streams: Streams::default(),
+        waiting: Places::default(),
         draining: Cell::new(false),
         connections: RefCell::default(),
         open,

@@ -10,6 +10,7 @@ use crate::verify::{Signed, VerifiedToken};
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
 use super::cookie;
+use super::core::Core;
 use super::published::Published;
 use super::route::Route;
 
@@ -78,9 +79,10 @@ pub fn present_by<'r>(
     Ok(found)
 }
 
-/// Verifies what was presented. On optional and public routes a bad cookie is as good as none; a
+/// Verifies what was presented, once more where fresher keys may tell another tale. On optional and public routes a bad cookie is as good as none; a
 /// bad bearer token is refused everywhere.
-pub fn verify<'r>(
+pub async fn verify<'r>(
+    core: &Core,
     presented: Option<Presented<'r>>,
     route: &Route,
     published: &Published,
@@ -92,8 +94,13 @@ pub fn verify<'r>(
             Access::Optional | Access::Public => Ok(None),
         };
     };
-    let verdict = published.verifier.verify(&credential, now).map_err(Rejection::Token);
-    let verdict = verdict.and_then(|token| {
+    let mut verdict = published.verifier.verify(&credential, now);
+    if let Err(fault) = &verdict
+        && published.nudges.may_help(fault, &core.waiting).await
+    {
+        verdict = published.verifier.verify(&credential, UnixMs::now());
+    }
+    let verdict = verdict.map_err(Rejection::Token).and_then(|token| {
         issuer_taken(route, token.signed())?;
         Ok(token)
     });

@@ -131,8 +131,12 @@ impl Recheck {
             return Err(Rejection::Denied(hit));
         }
         if !signed.key_is_published() {
-            let kid = signed.kid().unwrap_or_default();
-            return Err(Rejection::Token(TokenFault::UnknownKey { kid: kid.to_owned() }));
+            let (kid, issuers) = (signed.kid(), vec![signed.policy().id.clone()]);
+            let kid = kid.unwrap_or_default().to_owned();
+            return Err(Rejection::Token(match signed.issuer().keys.load().is_empty() {
+                true => TokenFault::KeysAbsent { issuers },
+                false => TokenFault::UnknownKey { kid, issuers },
+            }));
         }
         Ok(())
     }

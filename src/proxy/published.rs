@@ -12,6 +12,7 @@ use super::answer::AnswerPolicy;
 use super::auth::Auth;
 use super::entrance::Entrance;
 use super::headers::{self, GuardedNames};
+use super::nudge::Nudges;
 use super::route::{Route, RouteTable, Target};
 use super::session::Session;
 use super::upstream::{Addresses, Upstream};
@@ -23,6 +24,8 @@ pub struct Published {
     pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
+    /// How to ask for fresher keys.
+    pub nudges: Nudges,
     pub carriers: Carriers,
     /// What is answered below `/.auth`.
     pub(super) auth: Option<Auth>,
@@ -57,6 +60,7 @@ pub fn compile(
     config: &Config,
     verifier: Arc<Verifier>,
     denylist: Arc<Denylist>,
+    nudges: Nudges,
     addresses: &mut Addresses,
 ) -> Published {
     let upstreams: HashMap<&str, Arc<Upstream>> = config
@@ -98,6 +102,7 @@ pub fn compile(
         entrances,
         verifier,
         denylist,
+        nudges,
         auth: Auth::compile(config, &carriers),
         session: Session::compile(config),
         carriers,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::UnixMs;
+use crate::denylist::IssuerId;
 use crate::keys::Algorithm;
 use crate::token::FormFault;
 
@@ -24,15 +25,18 @@ pub enum TokenFault {
     /// An `alg` that the issuer's list does not have (RFC 8725 section 3.1).
     AlgorithmNotAllowed { algorithm: Algorithm },
     /// The issuer has no keys now: not the token's fault, so 503 and not 401.
-    KeysAbsent,
-    /// No key has the token's `kid` (RFC 7515 section 4.1.4). Perhaps a new key: refresh.
-    UnknownKey { kid: String },
+    KeysAbsent { issuers: Vec<IssuerId> },
+    /// No key of these issuers has the token's `kid` (RFC 7515 section 4.1.4). Perhaps a new key:
+    /// refresh.
+    UnknownKey { kid: String, issuers: Vec<IssuerId> },
     /// The named key is bound to other algorithms (RFC 8725 section 3.1).
     KeyAlgorithm { kid: String, algorithm: Algorithm },
     /// The token names no key, and no key is for its algorithm.
     NoKeyForAlgorithm { algorithm: Algorithm },
     /// RFC 7515 section 5.2 step 8.
     BadSignature,
+    /// Genuine, and of another client than the one whose key signed it.
+    WrongClient { client: Option<String> },
     /// `typ` is not one that the issuer's tokens have (RFC 8725 section 3.11, RFC 9068 section 4).
     Type { typ: Option<String> },
     /// No `exp` (RFC 9068 section 2.2).
@@ -77,7 +81,7 @@ impl TokenFault {
         match self {
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } => "token_not_yet_valid",
-            Self::KeysAbsent => "not_ready",
+            Self::KeysAbsent { .. } => "not_ready",
             Self::Form(_)
             | Self::IssuerMissing
             | Self::IssuerType
@@ -88,6 +92,7 @@ impl TokenFault {
             | Self::KeyAlgorithm { .. }
             | Self::NoKeyForAlgorithm { .. }
             | Self::BadSignature
+            | Self::WrongClient { .. }
             | Self::Type { .. }
             | Self::ExpiryMissing
             | Self::IssuedAtMissing
@@ -114,11 +119,12 @@ impl TokenFault {
             Self::UnknownIssuer { .. } => "unknown_issuer",
             Self::AlgorithmUnknown { .. } => "algorithm_unknown",
             Self::AlgorithmNotAllowed { .. } => "algorithm_not_allowed",
-            Self::KeysAbsent => "keys_absent",
+            Self::KeysAbsent { .. } => "keys_absent",
             Self::UnknownKey { .. } => "unknown_key",
             Self::KeyAlgorithm { .. } => "key_algorithm",
             Self::NoKeyForAlgorithm { .. } => "no_key_for_algorithm",
             Self::BadSignature => "bad_signature",
+            Self::WrongClient { .. } => "wrong_client",
             Self::Type { .. } => "wrong_type",
             Self::ExpiryMissing => "exp_missing",
             Self::Expired { .. } => "expired",
@@ -180,8 +186,8 @@ impl fmt::Display for TokenFault {
             Self::AlgorithmNotAllowed { algorithm } => {
                 write!(out, "alg {} is not among the issuer's algorithms", algorithm.as_str())
             }
-            Self::KeysAbsent => out.write_str("the issuer has no keys to verify with"),
-            Self::UnknownKey { kid } => write!(out, "no key has the kid {}", quoted(kid)),
+            Self::KeysAbsent { .. } => out.write_str("the issuer has no keys to verify with"),
+            Self::UnknownKey { kid, .. } => write!(out, "no key has the kid {}", quoted(kid)),
             Self::KeyAlgorithm { kid, algorithm } => {
                 write!(out, "the key {} is not for alg {}", quoted(kid), algorithm.as_str())
             }
@@ -189,6 +195,12 @@ impl fmt::Display for TokenFault {
                 write!(out, "no key is for alg {}", algorithm.as_str())
             }
             Self::BadSignature => out.write_str("the signature does not match the key"),
+            Self::WrongClient { client: None } => {
+                out.write_str("the token names no client, and its key is bound to one")
+            }
+            Self::WrongClient { client: Some(client) } => {
+                write!(out, "the key is not that of client {}", quoted(client))
+            }
             Self::Type { typ: None } => {
                 out.write_str("the token has no typ, which the issuer's tokens must have")
             }

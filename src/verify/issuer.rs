@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::denylist::IssuerId;
+use crate::denylist::{IssuerId, Retention};
 use crate::keys::{Algorithm, KeySet};
 use crate::token::ClaimPath;
 
@@ -29,11 +29,22 @@ pub struct ClaimNames {
     pub indexed: Vec<(String, ClaimPath)>,
 }
 
+/// Which of an issuer's genuine tokens pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// All that are not denied.
+    #[default]
+    Denylist,
+    /// Those that are registered, by themselves or by their session, and not denied.
+    Allowlist,
+}
+
 /// What an issuer's tokens must be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Name in the config: for people, logs and metrics.
     pub name: String,
+    pub mode: Mode,
     pub id: IssuerId,
     /// The exact `iss` that its tokens must carry (unless missing and allowed to be).
     pub iss: Option<String>,
@@ -57,15 +68,37 @@ pub struct Policy {
     pub display: Option<ClaimPath>,
 }
 
-/// A policy and the keys in force. The control plane swaps the keys; the data plane reads them.
+impl Policy {
+    /// How long what is said of its tokens must be kept.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            max_lifetime: self.max_lifetime,
+            session_lifetime_max: self.session_lifetime_max,
+            renewed: self.renewed,
+            leeway: self.leeway,
+            iat_optional: self.missing.iat,
+        }
+    }
+}
+
+/// The keys in force of one issuer. The control plane swaps them; whoever holds the cell sees it,
+/// also a token that was verified under an earlier configuration.
+pub type KeyCell = Arc<ArcSwap<KeySet>>;
+
+/// A policy and the keys in force.
 pub struct Issuer {
     pub policy: Policy,
-    pub keys: ArcSwap<KeySet>,
+    pub keys: KeyCell,
 }
 
 impl Issuer {
     pub fn new(policy: Policy, keys: Arc<KeySet>) -> Self {
-        Self { policy, keys: ArcSwap::new(keys) }
+        Self::with_cell(policy, Arc::new(ArcSwap::new(keys)))
+    }
+
+    /// With keys that somebody else keeps fresh.
+    pub fn with_cell(policy: Policy, keys: KeyCell) -> Self {
+        Self { policy, keys }
     }
 }
 

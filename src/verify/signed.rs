@@ -12,7 +12,7 @@ use crate::token::{Claims, Compact};
 
 use super::facts::{self, Names, Times};
 use super::signer::Signer;
-use super::{Issuer, Policy, TokenFault, policy};
+use super::{Issuer, Mode, Policy, TokenFault, policy};
 
 /// See the module. Shared by the cache and by the requests that carry the token.
 pub struct Signed {
@@ -44,6 +44,9 @@ impl Signed {
         let times = Times::read(&token.claims)?;
         let audiences = facts::audiences(&token.claims)?;
         let names = Names::read(&token.claims, policy)?;
+        if signer.key.client().is_some_and(|client| names.client.as_deref() != Some(client)) {
+            return Err(TokenFault::WrongClient { client: names.client });
+        }
         let token_id = match &names.jti {
             Some(jti) => TokenId::Jti(jti.clone()),
             None => TokenId::Digest(token.signing_digest()),
@@ -63,6 +66,7 @@ impl Signed {
                 claims: indexed.collect(),
                 issued_at: times.issued_at,
                 version: names.version,
+                must_be_registered: policy.mode == Mode::Allowlist,
             },
             by,
         );

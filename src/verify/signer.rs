@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::denylist::IssuerId;
 use crate::keys::{Algorithm, Key, KeySet};
 use crate::token::Compact;
 
@@ -49,7 +50,7 @@ impl<'i> Published<'i> {
             return Err(TokenFault::AlgorithmNotAllowed { algorithm });
         }
         if allowing().all(|(_, keys)| keys.is_empty()) {
-            return Err(TokenFault::KeysAbsent);
+            return Err(TokenFault::KeysAbsent { issuers: ids(allowing()) });
         }
         let signers = |pick: &dyn Fn(&Key) -> bool| -> Vec<Signer<'_>> {
             let keys = allowing().flat_map(|(issuer, keys)| {
@@ -82,17 +83,21 @@ impl<'i> Published<'i> {
                 Ok(Candidates { signers, otherwise: TokenFault::BadSignature })
             };
         }
-        let unknown = TokenFault::UnknownKey { kid: kid.clone() };
+        let unknown = || TokenFault::UnknownKey { kid: kid.clone(), issuers: ids(allowing()) };
         let signers = signers(&|key| key.kid().is_none());
         if signers.is_empty() {
-            return Err(unknown);
+            return Err(unknown());
         }
         // Where keys have names, the token may be of a new one that is not here yet.
         let has_names =
             allowing().any(|(_, keys)| keys.keys().iter().any(|key| key.kid().is_some()));
-        let otherwise = if has_names { unknown } else { TokenFault::BadSignature };
+        let otherwise = if has_names { unknown() } else { TokenFault::BadSignature };
         Ok(Candidates { signers, otherwise })
     }
+}
+
+fn ids<'i>(issuers: impl Iterator<Item = &'i (&'i Arc<Issuer>, Arc<KeySet>)>) -> Vec<IssuerId> {
+    issuers.map(|(issuer, _)| issuer.policy.id.clone()).collect()
 }
 
 impl<'p> Candidates<'p> {

@@ -36,6 +36,7 @@ fn name(text: &str) -> ClaimPath {
 
 fn policy() -> Policy {
     Policy {
+        mode: Mode::default(),
         name: "main".into(),
         id: IssuerId::new(ISS),
         iss: Some(ISS.into()),

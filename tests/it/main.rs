@@ -20,12 +20,16 @@ mod claims;
 mod credentials;
 // What another site makes a browser send.
 mod cross_site;
+// Keys that are fetched, and what their server may do to us.
+mod key_sources;
 // What the gateway answers itself: me, log out, the verdict for another proxy.
 mod auth_endpoints;
 // A login whose tokens become cookies, and the session that they are.
 mod capture;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
+// Issuers of which only registered sessions and tokens pass.
+mod allowlist;
 // Revoke, block and undo as people use them.
 mod acts;
 // Batch, export and import through the command line.

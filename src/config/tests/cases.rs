@@ -80,15 +80,39 @@ const GENERAL: &[Case] = &[
     ),
     case(Code::UnknownKey, LISTEN, "lisetn = \"127.0.0.1:8080\"", LISTEN),
     case(Code::UnknownKey, "[[upstream]]", "[admn]\n[[upstream]]", "[admin]\n[[upstream]]"),
-    case(Code::Unsupported, KEYS, "keys = { jwks_url = \"https://id.example.com/keys\" }", KEYS),
-    case(Code::Unsupported, KEYS, "keys = { discovery = true }", KEYS),
     case(Code::MissingKey, LISTEN, "tls.certificates = []", LISTEN),
+    case(
+        Code::InsecureKeys,
+        KEYS,
+        "keys = { jwks_url = \"http://id.example.com/keys\" }",
+        "keys = { jwks_url = \"http://id.example.com/keys\", allow_http = true }",
+    ),
+    case(
+        Code::BadUrl,
+        KEYS,
+        "keys = { jwks_url = \"id.example.com/keys\" }",
+        "keys = { jwks_url = \"https://id.example.com/keys\" }",
+    ),
+    case(
+        Code::BadIssuerUrl,
+        "issuer = \"https://id.example.com/\"\naudiences = [\"https://api.example.com\"]\n\
+         keys = { jwks_file = \"keys.json\" }",
+        "issuer = \"home\"\naudiences = [\"a\"]\nkeys = { discovery = true }",
+        "issuer = \"https://home\"\naudiences = [\"a\"]\nkeys = { discovery = true }",
+    ),
+    case(
+        Code::BadAuthorities,
+        KEYS,
+        "keys = { discovery = true, ca = \"secret\" }",
+        "keys = { discovery = true }",
+    ),
+    case(Code::Exclusive, KEYS, "keys = { secret_env = \"JWT_SECRET\", wait = \"1s\" }", KEYS),
     case(Code::Unsupported, SERVERS, "servers = [\"https://a\"]", "servers = [\"http://a\"]"),
     case(
-        Code::Unsupported,
+        Code::BadChoice,
         KEYS,
+        "mode = \"alowlist\"\nkeys = { jwks_file = \"keys.json\" }",
         "mode = \"allowlist\"\nkeys = { jwks_file = \"keys.json\" }",
-        "mode = \"denylist\"\nkeys = { jwks_file = \"keys.json\" }",
     ),
     case(Code::Exclusive, PATH, "path = \"/\"\npath_exact = \"/a\"", "path_exact = \"/a\""),
     case(

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::clock::UnixMs;
 use crate::config::Role;
 use crate::control::store::Act;
-use crate::denylist::{Actor, DenialId, IssuerId, Via};
+use crate::denylist::{Actor, Denial, DenialId, IssuerId, Selector, Via};
 
 use super::Api;
 use super::answer::Answer;
@@ -194,8 +194,9 @@ fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Option<usize>), R
     query.take("cursor");
     let limit = Some(query.take_limit(0, usize::MAX)).filter(|limit| *limit > 0);
     let action = query.take("action");
-    if action.as_deref().is_some_and(|said| !["denied", "undone", "ended"].contains(&said)) {
-        query.fault("action", "unknown_action", "Expected denied, undone or ended.");
+    let known = ["denied", "undone", "ended", "registered", "removed"];
+    if action.as_deref().is_some_and(|said| !known.contains(&said)) {
+        query.fault("action", "unknown_action", format!("Expected one of {}.", known.join(", ")));
     }
     let denial = query.take("denial").and_then(|text| {
         let id = text.parse().ok();
@@ -218,11 +219,21 @@ fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Option<usize>), R
     if faults.is_empty() { Ok((wanted, limit)) } else { Err(Refused::InvalidQuery(faults)) }
 }
 
+fn is_registration(denial: &Denial) -> bool {
+    matches!(denial.selector, Selector::Registration(_))
+}
+
 /// When, by whom, and what for.
 fn done(act: &Act) -> Option<(UnixMs, &Actor, &'static str)> {
     match (&act.lift, &act.denial) {
+        (Some(lift), Some(denial)) if is_registration(denial) => {
+            Some((lift.at, &lift.by, "removed"))
+        }
         (Some(lift), _) if lift.by.via == Via::Gateway => Some((lift.at, &lift.by, "ended")),
         (Some(lift), _) => Some((lift.at, &lift.by, "undone")),
+        (None, Some(denial)) if is_registration(denial) => {
+            Some((denial.created_at, &denial.created_by, "registered"))
+        }
         (None, Some(denial)) => Some((denial.created_at, &denial.created_by, "denied")),
         (None, None) => None,
     }

@@ -176,7 +176,9 @@ fn dry_run(plan: &Plan, reach: Option<Reach>, warnings: Vec<Warning>) -> DryRun 
 
 pub(super) fn store_refused(api: &Api, fault: StoreError) -> Refused {
     match fault {
-        StoreError::Full { limit } => Refused::DenylistFull { limit, in_force: api.store.count() },
+        StoreError::Full { limit } => {
+            Refused::DenylistFull { limit, in_force: api.store.records() }
+        }
         StoreError::Disk(why) | StoreError::Open(why) => {
             tracing::error!(target: "portcullis::admin", why, "the store failed");
             Refused::StoreFailed("The store could not write it; the log says why.".to_owned())

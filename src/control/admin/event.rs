@@ -59,6 +59,19 @@ pub(super) fn undone(api: &Api, caller: &Caller, record: &Record) {
     );
 }
 
+/// A registration, and whether it stood already.
+pub(super) fn registered(api: &Api, caller: &Caller, accepted: &Accepted) {
+    let denial = &accepted.record.denial;
+    tracing::info!(
+        target: "portcullis::admin",
+        by = caller.name,
+        registration = denial.id.to_string(),
+        already = accepted.already,
+        "registered: {}",
+        what(&denial.selector, &denial.reason, api.settings().log_subject)
+    );
+}
+
 /// `user alice "lost laptop"`; without people, `a user`.
 fn what(selector: &Selector, reason: &str, with_people: bool) -> String {
     let named = in_words(selector);
@@ -70,6 +83,7 @@ fn what(selector: &Selector, reason: &str, with_people: bool) -> String {
         Selector::Session(_) => "a session".to_owned(),
         Selector::Subject(_) => "a user".to_owned(),
         Selector::Claim { name, .. } => format!("a value of {name}"),
+        Selector::Registration(_) => "a registration".to_owned(),
         Selector::Client(_) | Selector::Key(_) | Selector::Issuer => named,
     }
 }

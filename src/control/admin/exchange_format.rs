@@ -146,6 +146,11 @@ impl DenialLine {
             }
             Condition::Always | Condition::VersionBelow(_) => {}
         }
+        if matches!(selector, Selector::Registration(_))
+            && (condition != Condition::Always || self.kept_until.is_none())
+        {
+            return Err("A registration is always, and has a kept_until.".to_owned());
+        }
         if ends_at.is_some() && condition != Condition::Always {
             return Err("Only always can have an ends_at.".to_owned());
         }
@@ -212,6 +217,7 @@ fn selector(json: SelectorJson) -> Result<Selector, NotARecord> {
             Selector::Claim { name: identifier(name)?, value: identifier(value)? }
         }
         SelectorJson::Everyone(true) => Selector::Issuer,
+        SelectorJson::Registered(one) => Selector::Registration(except(one)?),
         SelectorJson::Everyone(false) => return Err("everyone is true or absent.".to_owned()),
     })
 }

@@ -130,8 +130,24 @@ pub(super) fn explain(
         Some(signed) => matching(api, signed)?,
         None => Vec::new(),
     };
-    let denied = signed.as_ref().is_some_and(|signed| api.denylist.check(signed.marks()).is_some());
-    let verdict = Verdict { token_checks, token_refused, signed, report, denials, denied, now };
+    let hit = signed.as_ref().and_then(|signed| api.denylist.check(signed.marks()));
+    let denied = hit.is_some_and(|hit| !hit.is_absence());
+    let registered = signed.as_ref().and_then(|signed| api.denylist.is_registered(signed.marks()));
+    let registrations = match &signed {
+        Some(signed) if registered == Some(true) => registrations(api, signed)?,
+        Some(_) | None => Vec::new(),
+    };
+    let verdict = Verdict {
+        token_checks,
+        token_refused,
+        signed,
+        report,
+        denials,
+        denied,
+        registered,
+        registrations,
+        now,
+    };
     Answer::json(StatusCode::OK, &verdict.explained(then.as_deref()))
 }
 
@@ -233,6 +249,19 @@ fn matching(api: &Api, token: &Signed) -> Result<Vec<Record>, Refused> {
             .in_force(&token.policy().id, &selector)
             .map_err(|fault| store_refused(api, fault))?;
         found.extend(standing.into_iter().filter(|record| is_hit(record, token)));
+    }
+    Ok(found)
+}
+
+/// What lets this token pass where its issuer asks for a registration.
+fn registrations(api: &Api, token: &Signed) -> Result<Vec<Record>, Refused> {
+    let session = token.session().map(|session| Except::Session(session.to_owned()));
+    let one = Except::Token(token.token_id().clone());
+    let mut found = Vec::new();
+    for registered in session.into_iter().chain([one]) {
+        let selector = Selector::Registration(registered);
+        let standing = api.store.in_force(&token.policy().id, &selector);
+        found.extend(standing.map_err(|fault| store_refused(api, fault))?);
     }
     Ok(found)
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::UnixMs;
 use crate::control::store::Filter;
-use crate::denylist::{IssuerId, Selector, SelectorKind};
+use crate::denylist::{Except, IssuerId, Selector, SelectorKind};
 use crate::keys::Thumbprint;
 use crate::verify::Verifier;
 
@@ -33,6 +33,19 @@ const PARAMETERS: [&str; 15] = [
     "limit",
 ];
 
+const REGISTRATION_PARAMETERS: [&str; 10] = [
+    "issuer",
+    "session",
+    "jti",
+    "reason",
+    "reference",
+    "created_by",
+    "since",
+    "state",
+    "limit",
+    "cursor",
+];
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     InForce,
@@ -40,12 +53,34 @@ pub(super) enum Wanted {
     All,
 }
 
-pub(super) fn read(
+/// Of registrations: the same, by what can be registered.
+pub(super) fn of_registrations(
     text: &str,
     verifier: &Verifier,
     now: UnixMs,
 ) -> Result<(Filter, Wanted), Refused> {
     let mut query = Query::parse(text);
+    query.allow_only(&REGISTRATION_PARAMETERS);
+    let (mut filter, wanted) = read(query, verifier, now)?;
+    filter.registrations = true;
+    filter.selector = filter.selector.map(|selector| match selector {
+        Selector::Token(token) => Selector::Registration(Except::Token(token)),
+        Selector::Session(session) => Selector::Registration(Except::Session(session)),
+        other @ (Selector::Subject(_)
+        | Selector::Client(_)
+        | Selector::Key(_)
+        | Selector::Claim { .. }
+        | Selector::Issuer
+        | Selector::Registration(_)) => other,
+    });
+    Ok((filter, wanted))
+}
+
+pub(super) fn read(
+    mut query: Query,
+    verifier: &Verifier,
+    now: UnixMs,
+) -> Result<(Filter, Wanted), Refused> {
     query.take("cursor");
     let mut filter =
         Filter { limit: query.take_limit(LIMIT_DEFAULT, LIMIT_MAX), ..Filter::default() };

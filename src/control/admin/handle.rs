@@ -25,7 +25,7 @@ use super::guard::Door;
 use super::idempotency::create_once;
 use super::problem::Refused;
 use super::query::decoded;
-use super::{config, json, list, openapi, status, undo};
+use super::{config, json, keys, list, openapi, registrations, status, undo};
 
 /// Enough for any token; a batch is another endpoint.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -119,10 +119,22 @@ where
         Operation::ReadDenial => list::get(api, &caller, &id),
         Operation::DeleteDenial => undo::undo(api, &caller, &id, None).await,
         Operation::UndoDenial => undo::undo(api, &caller, &id, read(headers, body).await?).await,
+        Operation::Register => {
+            let body = required(read(headers, body).await?)?;
+            registrations::register(api, &caller, body, now).await
+        }
+        Operation::ListRegistrations => registrations::list(api, &caller, query, now),
+        Operation::ReadRegistration => registrations::get(api, &caller, &id),
+        Operation::DeleteRegistration => registrations::remove(api, &caller, &id, None, now).await,
+        Operation::RemoveRegistration => {
+            registrations::remove(api, &caller, &id, read(headers, body).await?, now).await
+        }
         Operation::Explain => explain(api, &caller, required(read(headers, body).await?)?, now),
         Operation::Audit => audit(api, caller, parts, now),
         Operation::People => status::people(api, &caller, query, now),
         Operation::Status => status::status(api, &caller),
+        Operation::Keys => keys::keys(api, &caller),
+        Operation::RefreshKeys => keys::refresh(api, &caller, read(headers, body).await?).await,
         Operation::Config => config::config(api, &caller),
         Operation::Reload => config::reload(api, &caller, read(headers, body).await?).await,
     }

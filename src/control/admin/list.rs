@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::clock::UnixMs;
 use crate::config::Role;
-use crate::control::store::Record;
-use crate::denylist::{DenialId, IssuerId};
+use crate::control::store::{Filter, Record};
+use crate::denylist::{DenialId, IssuerId, SelectorKind};
 use crate::verify::Verifier;
 
 use super::Api;
@@ -42,8 +42,25 @@ pub(super) fn list(
     caller.must_be(Role::Viewer, "list denials")?;
     let verifier = api.verifier();
     let cursor = cursor_of(query)?;
-    let (mut filter, wanted) = filter::read(query, &verifier, now)?;
-    filter.before = cursor;
+    let (filter, wanted) = filter::read(Query::parse(query), &verifier, now)?;
+    let (records, next) = page(api, caller, Filter { before: cursor, ..filter }, wanted)?;
+    let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
+    let listed = Listed {
+        items: records.iter().map(|record| view.record(record)).collect(),
+        next_cursor: next.map(|sequence| cursor_text(sequence, query)),
+        in_force: api.store.count(),
+    };
+    Answer::json(StatusCode::OK, &listed)
+}
+
+/// A page of what the caller may see, and where the next begins.
+pub(super) fn page(
+    api: &Api,
+    caller: &Caller,
+    mut filter: Filter,
+    wanted: Wanted,
+) -> Result<(Vec<Record>, Option<u64>), Refused> {
+    let verifier = api.verifier();
     let shown = |record: &Record| {
         sees(caller, &verifier, &record.denial.issuer)
             && match wanted {
@@ -80,22 +97,38 @@ pub(super) fn list(
             next => break next,
         }
     };
-    let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
-    let listed = Listed {
-        items: records.iter().map(|record| view.record(record)).collect(),
-        next_cursor: next.map(|sequence| cursor_text(sequence, query)),
-        in_force: api.store.count(),
-    };
-    Answer::json(StatusCode::OK, &listed)
+    Ok((records, next))
 }
 
 /// One denial by id, or by any prefix of an id that only one has.
 pub(super) fn get(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "see denials")?;
     let verifier = api.verifier();
-    let record = find(api, caller, &verifier, id)?;
+    let record = denial(api, caller, &verifier, id)?;
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
     Answer::json(StatusCode::OK, &view.record(&record))
+}
+
+/// A denial that the caller may see.
+pub(super) fn denial(
+    api: &Api,
+    caller: &Caller,
+    verifier: &Verifier,
+    id: &str,
+) -> Result<Record, Refused> {
+    let record = find(api, caller, verifier, id)?;
+    match record.denial.selector.kind() {
+        SelectorKind::Registration => {
+            Err(Refused::NoSuchDenial { id: id.chars().take(32).collect() })
+        }
+        SelectorKind::Token
+        | SelectorKind::Session
+        | SelectorKind::Subject
+        | SelectorKind::Client
+        | SelectorKind::Key
+        | SelectorKind::Claim
+        | SelectorKind::Issuer => Ok(record),
+    }
 }
 
 /// A record that the caller may see. What he may not see is not there.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::clock::UnixMs;
-use crate::denylist::{Condition, Except, IssuerId, Retention, Selector, kept_until};
-use crate::verify::{Issuer, Policy, Signed, Verifier};
+use crate::denylist::{Condition, Except, IssuerId, Selector, kept_until};
+use crate::verify::{Issuer, Signed, Verifier};
 
 use super::condition::{take_condition, take_ends_in, take_except};
 use super::members::Members;
@@ -17,8 +17,8 @@ use super::near::nearest;
 use super::problem::Fault;
 use super::selecting;
 
-const REASON_CHARS_MAX: usize = 256;
-const REFERENCE_CHARS_MAX: usize = 128;
+pub(super) const REASON_CHARS_MAX: usize = 256;
+pub(super) const REFERENCE_CHARS_MAX: usize = 128;
 
 /// Which path was called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,9 +80,7 @@ pub(super) struct Plan {
 impl Plan {
     pub fn read(value: Value, verb: Verb, world: &World<'_>) -> Result<Self, Vec<Fault>> {
         let mut body = Members::of(value, "");
-        let named = take_issuer(&mut body, world);
-        let token_first = selecting::take_token(&mut body, world);
-        let issuer = settle_issuer(&mut body, named, token_first.as_ref(), world);
+        let (issuer, token_first) = take_issuer_and_token(&mut body, world);
         let selected = selecting::take(&mut body, token_first, issuer.as_deref());
         let condition =
             take_condition(&mut body, verb, selected.as_ref(), issuer.as_deref(), world);
@@ -104,7 +102,7 @@ impl Plan {
                     condition,
                     world.now,
                     selected.token.as_ref().map(|token| token.expires_at()),
-                    &retention(&issuer.policy),
+                    &issuer.policy.retention(),
                 );
                 Ok(Self {
                     kept_until,
@@ -125,14 +123,14 @@ impl Plan {
     }
 }
 
-fn retention(policy: &Policy) -> Retention {
-    Retention {
-        max_lifetime: policy.max_lifetime,
-        session_lifetime_max: policy.session_lifetime_max,
-        renewed: policy.renewed,
-        leeway: policy.leeway,
-        iat_optional: policy.missing.iat,
-    }
+/// The issuer that is meant, and the token where one was handed in.
+pub(super) fn take_issuer_and_token(
+    body: &mut Members,
+    world: &World<'_>,
+) -> (Option<Arc<Issuer>>, Option<Arc<Signed>>) {
+    let named = take_issuer(body, world);
+    let token = selecting::take_token(body, world);
+    (settle_issuer(body, named, token.as_ref(), world), token)
 }
 
 /// What the body says of the issuer.

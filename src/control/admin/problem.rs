@@ -3,6 +3,8 @@
 //! One enum, one `match` to status, code and text. No text holds a token or a secret; what a
 //! caller sent is quoted only where it is an identifier of bounded length.
 
+mod kinds;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -77,6 +79,9 @@ pub(super) enum Refused {
         id: String,
     },
     NoSuchRequest,
+    NoSuchRegistration {
+        id: String,
+    },
     MethodNotAllowed {
         allow: String,
     },
@@ -106,6 +111,8 @@ pub(super) enum Refused {
     BodyBroken,
     /// Members of a body that creates a denial.
     InvalidDenial(Vec<Fault>),
+    /// Members of a body that registers.
+    InvalidRegistration(Vec<Fault>),
     /// Members of any other body.
     InvalidBody(Vec<Fault>),
     /// Query parameters; the pointer is the parameter's name.
@@ -125,95 +132,6 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    /// Status, stable code and title.
-    #[expect(clippy::too_many_lines, reason = "a table: one row for each refusal")]
-    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::MalformedJson { .. } => {
-                (S::BAD_REQUEST, "malformed_json", "The body is not JSON")
-            }
-            Self::DuplicateMember { .. } => {
-                (S::BAD_REQUEST, "duplicate_member", "A member is there twice")
-            }
-            Self::TokenMissing => {
-                (S::UNAUTHORIZED, "admin_token_missing", "An admin token is needed")
-            }
-            Self::TokenWrong => {
-                (S::UNAUTHORIZED, "admin_token_wrong", "The admin token is not known")
-            }
-            Self::TooManyFailures { .. } => {
-                (S::TOO_MANY_REQUESTS, "too_many_failures", "Too many wrong admin tokens")
-            }
-            Self::RoleTooSmall { .. } => {
-                (S::FORBIDDEN, "role_too_small", "The role does not allow this")
-            }
-            Self::IssuerNotAllowed { .. } => {
-                (S::FORBIDDEN, "issuer_not_allowed", "The credential is not for this issuer")
-            }
-            Self::CrossSite { .. } => {
-                (S::FORBIDDEN, "cross_site", "The request came from elsewhere")
-            }
-            Self::NoSuchPath => (S::NOT_FOUND, "no_such_path", "Nothing is here"),
-            Self::NoSuchDenial { .. } => (S::NOT_FOUND, "no_such_denial", "No such denial"),
-            Self::AmbiguousId { .. } => (S::CONFLICT, "ambiguous_id", "More than one denial"),
-            Self::NoSuchRequest => (S::NOT_FOUND, "no_such_request", "No such refused request"),
-            Self::MethodNotAllowed { .. } => {
-                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed")
-            }
-            Self::BodyTooLarge { .. } => {
-                (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large")
-            }
-            Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "not_json", "The body must be JSON"),
-            Self::NotNdjson => (S::UNSUPPORTED_MEDIA_TYPE, "not_ndjson", "The body must be NDJSON"),
-            Self::LineTooLarge { .. } => {
-                (S::PAYLOAD_TOO_LARGE, "line_too_large", "The line is too large")
-            }
-            Self::NotAnExport => (S::UNPROCESSABLE_ENTITY, "not_an_export", "Nothing was imported"),
-            Self::UnknownExportVersion { .. } => {
-                (S::UNPROCESSABLE_ENTITY, "unknown_export_version", "Nothing was imported")
-            }
-            Self::InvalidIdempotencyKey => {
-                (S::BAD_REQUEST, "invalid_idempotency_key", "The idempotency key is not one")
-            }
-            Self::IdempotencyKeyReused => {
-                (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "The key was used before")
-            }
-            Self::IdempotencyInProgress => {
-                (S::CONFLICT, "idempotency_in_progress", "The first call is under way")
-            }
-            Self::TooManyStreams => {
-                (S::TOO_MANY_REQUESTS, "too_many_streams", "Too many streams at once")
-            }
-            Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body_timeout", "The body did not arrive"),
-            Self::BodyBroken => (S::BAD_REQUEST, "body_broken", "The body did not arrive"),
-            Self::InvalidDenial(_) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_denial", "The denial was not created")
-            }
-            Self::InvalidBody(_) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_body", "The request was not done")
-            }
-            Self::InvalidQuery(_) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_query", "The request was not done")
-            }
-            Self::InvalidCursor => (S::BAD_REQUEST, "invalid_cursor", "The cursor does not fit"),
-            Self::NotReady => (S::SERVICE_UNAVAILABLE, "not_ready", "Not ready"),
-            Self::DenylistFull { .. } => {
-                (S::INSUFFICIENT_STORAGE, "denylist_full", "The denial was not created")
-            }
-            Self::StoreFailed(_) => {
-                (S::SERVICE_UNAVAILABLE, "store_failed", "The store did not take it")
-            }
-            Self::StoreSlow => (S::SERVICE_UNAVAILABLE, "store_slow", "The store is slow"),
-            Self::BadConfig(_) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_config", "The config was not reloaded")
-            }
-            Self::ReloadNotPossible(_) => {
-                (S::CONFLICT, "reload_not_possible", "The config was not reloaded")
-            }
-        }
-    }
-
     pub fn status(&self) -> StatusCode {
         self.kind().0
     }
@@ -248,6 +166,9 @@ impl Refused {
             Self::AmbiguousId { id } => {
                 format!("More than one denial's id begins with {id:?}: give more of it.")
             }
+            Self::NoSuchRegistration { id } => {
+                format!("No registration's id is or begins with {id:?}.")
+            }
             Self::NoSuchRequest => "No refused request with this id is remembered: the last 4,096 \
                  are, since this process started."
                 .to_owned(),
@@ -279,9 +200,9 @@ impl Refused {
             }
             Self::BodyTimeout => "The body was not complete in time.".to_owned(),
             Self::BodyBroken => "The body stopped before its end.".to_owned(),
-            Self::InvalidDenial(faults) | Self::InvalidBody(faults) => {
-                how_many(faults, "member is", "members are")
-            }
+            Self::InvalidDenial(faults)
+            | Self::InvalidRegistration(faults)
+            | Self::InvalidBody(faults) => how_many(faults, "member is", "members are"),
             Self::InvalidQuery(faults) => how_many(faults, "parameter is", "parameters are"),
             Self::InvalidCursor => {
                 "Use next_cursor as it was given, with the same other parameters.".to_owned()
@@ -308,6 +229,7 @@ impl Refused {
 
     pub fn faults(&self) -> &[Fault] {
         if let Self::InvalidDenial(faults)
+        | Self::InvalidRegistration(faults)
         | Self::InvalidBody(faults)
         | Self::InvalidQuery(faults) = self
         {

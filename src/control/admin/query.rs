@@ -37,6 +37,16 @@ impl Query {
         query
     }
 
+    /// Refuses all parameters but these.
+    pub fn allow_only(&mut self, known: &[&str]) {
+        let (left, others) = std::mem::take(&mut self.left)
+            .into_iter()
+            .partition(|(name, _)| known.contains(&name.as_str()));
+        self.left = others;
+        let faults = std::mem::take(self).finish(known);
+        *self = Self { left, faults };
+    }
+
     pub fn take(&mut self, name: &str) -> Option<String> {
         let place = self.left.iter().position(|(known, _)| known == name)?;
         Some(self.left.swap_remove(place).1)

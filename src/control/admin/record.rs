@@ -66,6 +66,8 @@ pub(super) enum SelectorJson {
         value: String,
     },
     Everyone(bool),
+    /// Not denied: let pass.
+    Registered(ExceptJson),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +156,7 @@ impl SelectorJson {
                 Self::Claim { name: name.clone(), value: value.clone() }
             }
             Selector::Issuer => Self::Everyone(true),
+            Selector::Registration(one) => Self::Registered(ExceptJson::of(one)),
         }
     }
 }
@@ -214,5 +217,6 @@ pub(super) fn in_words(selector: &Selector) -> String {
         Selector::Key(thumbprint) => format!("key {thumbprint}"),
         Selector::Claim { name, value } => format!("{name}={value}"),
         Selector::Issuer => "everyone".to_owned(),
+        Selector::Registration(one) => format!("registration of {}", in_words(&one.selector())),
     }
 }

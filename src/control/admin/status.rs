@@ -8,6 +8,7 @@ use crate::clock::UnixMs;
 use crate::config::Role;
 use crate::control::people::{Person, Tally};
 use crate::denylist::Selector;
+use crate::verify::Mode;
 
 use super::Api;
 use super::answer::Answer;
@@ -33,6 +34,8 @@ struct Status {
     sequence: u64,
     store: StoreJson,
     denials: Denials,
+    /// In force; they count for the limit too.
+    registrations: u64,
     issuers: Vec<IssuerJson>,
     people: &'static str,
     config: serde_json::Value,
@@ -60,6 +63,7 @@ struct Denials {
 #[derive(Serialize)]
 struct IssuerJson {
     name: String,
+    mode: &'static str,
     keys: usize,
     sightings: u64,
     /// Absent while nothing was seen.
@@ -87,6 +91,10 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
             let tally = api.people.tally(&issuer.policy.id);
             IssuerJson {
                 name: issuer.policy.name.clone(),
+                mode: match issuer.policy.mode {
+                    Mode::Denylist => "denylist",
+                    Mode::Allowlist => "allowlist",
+                },
                 keys: issuer.keys.load().keys().len(),
                 sightings: tally.sightings,
                 unrevocable: unrevocable(&tally),
@@ -101,6 +109,7 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
         sequence: api.store.sequence(),
         store: StoreJson { kind: "embedded" },
         denials: Denials { in_force: api.store.count(), limit: api.store_limit },
+        registrations: api.store.registrations(),
         issuers,
         people: if api.people.is_on() { "on" } else { "off" },
         config: config::summary(&api.config.standing()),
@@ -119,7 +128,7 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
         let detail = format!("The config was not reloaded: {fault}.");
         problems.push(Problem { code: "config_reload_failed", severity: "ticket", detail });
     }
-    let (count, limit) = (api.store.count(), api.store_limit);
+    let (count, limit) = (api.store.records(), api.store_limit);
     if is_near(count, limit) {
         let detail = format!("{count} denials are in force and the limit is {limit}.");
         problems.push(Problem { code: "near_limit", severity: "page", detail });

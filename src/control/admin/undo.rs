@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::config::Role;
 use crate::control::store::Record;
-use crate::denylist::Selector;
+use crate::denylist::{IssuerId, Selector};
 
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::create::{STORE_TIMEOUT, store_refused};
 use super::event;
-use super::list::find;
+use super::list;
 use super::members::Members;
 use super::problem::Refused;
 use super::record::{RecordJson, View, in_words};
@@ -36,20 +36,9 @@ pub(super) async fn undo(
     body: Option<Value>,
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Operator, "undo")?;
-    let reason = match body {
-        None => None,
-        Some(body) => {
-            let mut body = Members::of(body, "");
-            let reason = body.take_prose("reason", REASON_CHARS_MAX);
-            let faults = body.finish(&["reason"]);
-            if !faults.is_empty() {
-                return Err(Refused::InvalidBody(faults));
-            }
-            reason
-        }
-    };
+    let reason = reason_of(body)?;
     let verifier = api.verifier();
-    let mut record = find(api, caller, &verifier, id)?;
+    let mut record = list::denial(api, caller, &verifier, id)?;
     if record.denial.selector == Selector::Issuer {
         caller.must_be(Role::Admin, "undo a denial of everyone")?;
     }
@@ -69,25 +58,40 @@ pub(super) async fn undo(
     Answer::json(StatusCode::OK, &Undone { record: view.record(&record), warnings })
 }
 
+/// The body's `reason`; no body has none.
+pub(super) fn reason_of(body: Option<Value>) -> Result<Option<String>, Refused> {
+    let Some(body) = body else { return Ok(None) };
+    let mut body = Members::of(body, "");
+    let reason = body.take_prose("reason", REASON_CHARS_MAX);
+    let faults = body.finish(&["reason"]);
+    if faults.is_empty() { Ok(reason) } else { Err(Refused::InvalidBody(faults)) }
+}
+
 /// The same tokens are matched by others.
 fn still_denied(api: &Api, record: &Record) -> Result<Vec<Warning>, Refused> {
-    let denial = &record.denial;
-    let mut selectors = vec![denial.selector.clone()];
-    if denial.selector != Selector::Issuer {
+    denied_by(api, &record.denial.issuer, &record.denial.selector)
+}
+
+/// Denials in force of a selector, as a warning.
+pub(super) fn denied_by(
+    api: &Api,
+    issuer: &IssuerId,
+    selector: &Selector,
+) -> Result<Vec<Warning>, Refused> {
+    let mut selectors = vec![selector.clone()];
+    if *selector != Selector::Issuer {
         selectors.push(Selector::Issuer);
     }
     let mut ids = Vec::new();
-    for selector in selectors {
-        let standing = api
-            .store
-            .in_force(&denial.issuer, &selector)
-            .map_err(|fault| store_refused(api, fault))?;
+    for selector in &selectors {
+        let standing =
+            api.store.in_force(issuer, selector).map_err(|fault| store_refused(api, fault))?;
         ids.extend(standing.iter().map(|standing| standing.denial.id.to_string()));
     }
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let what = in_words(&denial.selector);
+    let what = in_words(selector);
     let detail = format!("{what} is still matched by {}.", ids.join(", "));
     Ok(vec![Warning::new("still_denied", None, detail)])
 }

@@ -73,6 +73,9 @@ pub(super) struct Verdict {
     pub denials: Vec<Record>,
     /// What the hot table says: this is what a request meets.
     pub denied: bool,
+    /// `None`: its issuer asks for no registration.
+    pub registered: Option<bool>,
+    pub registrations: Vec<Record>,
     pub now: UnixMs,
 }
 
@@ -81,6 +84,7 @@ impl Verdict {
         let mut checks: Vec<Line> = self.report.before.iter().map(Line::of).collect();
         checks.extend(self.token_checks.iter().map(|check| self.token_line(check)));
         checks.push(self.denylist_line(then));
+        checks.extend(self.registration_line());
         checks.extend(self.report.after.iter().map(|check| self.route_line(check)));
         let refusal = self.refusal();
         // Without a token there is nothing to ask again: what was answered then stands.
@@ -106,7 +110,10 @@ impl Verdict {
     /// What the gateway answers: the first failure in the order of the request.
     fn refusal(&self) -> Option<RouteRefusal> {
         let denied = self.denied.then_some(RouteRefusal { status: 401, code: "token_revoked" });
-        self.report.refused_before.or(self.token_refused).or(denied).or(self.report.refused_after)
+        let absent = (self.registered == Some(false))
+            .then_some(RouteRefusal { status: 401, code: "token_not_registered" });
+        let of_token = self.token_refused.or(denied).or(absent);
+        self.report.refused_before.or(of_token).or(self.report.refused_after)
     }
 
     fn is_expired(&self) -> bool {
@@ -165,6 +172,16 @@ impl Verdict {
         line
     }
 
+    fn registration_line(&self) -> Option<Line> {
+        let check = if self.registered? {
+            let words: Vec<String> = self.registrations.iter().map(registered_in_words).collect();
+            Check::ok("registration", words.join("; "))
+        } else {
+            Check::fail("registration", "neither this token nor its session is registered")
+        };
+        Some(Line::of(&check))
+    }
+
     /// Only where every failure can be mended by another token or an undo.
     fn would_pass_with(&self) -> Option<String> {
         let mut wants: Vec<String> = Vec::new();
@@ -187,6 +204,9 @@ impl Verdict {
                 Some(remedy) => wants.push(remedy),
                 None => undo.push(record.denial.id.to_string()),
             }
+        }
+        if self.registered == Some(false) {
+            wants.push("is registered, by itself or by its session".to_owned());
         }
         for name in failed(&self.report.after) {
             match (name, &self.signed) {
@@ -222,7 +242,11 @@ fn remedy(record: &Record) -> Option<String> {
         (Condition::Always, Selector::Key(_)) => Some("is signed by another key".to_owned()),
         (
             Condition::Always,
-            Selector::Subject(_) | Selector::Client(_) | Selector::Claim { .. } | Selector::Issuer,
+            Selector::Subject(_)
+            | Selector::Client(_)
+            | Selector::Claim { .. }
+            | Selector::Issuer
+            | Selector::Registration(_),
         ) => None,
     }
 }
@@ -246,6 +270,16 @@ fn denial_in_words(record: &Record, now: UnixMs) -> String {
         denial.created_by.name,
         in_units(now.since(denial.created_at)),
     )
+}
+
+/// `dn_… session s-81f3, by shop-backend, until 2026-11-21T23:14:32Z`.
+fn registered_in_words(record: &Record) -> String {
+    let denial = &record.denial;
+    let end = denial.ends_at.or(denial.kept_until);
+    let end = end.map_or(String::new(), |end| format!(", until {}", end.rfc3339()));
+    let what = in_words(&denial.selector);
+    let what = what.trim_start_matches("registration of ");
+    format!("{} {what}, by {}{end}", denial.id, denial.created_by.name)
 }
 
 impl Line {

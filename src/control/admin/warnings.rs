@@ -63,7 +63,7 @@ pub(super) fn warnings(
             ),
         ));
     }
-    let (count, limit) = (api.store.count(), api.store_limit);
+    let (count, limit) = (api.store.records(), api.store_limit);
     if is_near(count, limit) {
         let detail = format!("{count} denials are in force and the limit is {limit}.");
         warnings.push(Warning::new("near_limit", None, detail));
@@ -126,7 +126,8 @@ fn never_seen(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs) -> Opti
         | Selector::Subject(_)
         | Selector::Client(_)
         | Selector::Key(_)
-        | Selector::Issuer => plan.selector.kind().as_str().to_owned(),
+        | Selector::Issuer
+        | Selector::Registration(_) => plan.selector.kind().as_str().to_owned(),
     };
     let shown = match &plan.selector {
         Selector::Token(TokenId::Jti(id))
@@ -134,7 +135,10 @@ fn never_seen(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs) -> Opti
         | Selector::Subject(id)
         | Selector::Client(id)
         | Selector::Claim { value: id, .. } => format!(" {id:?}"),
-        Selector::Token(TokenId::Digest(_)) | Selector::Key(_) | Selector::Issuer => String::new(),
+        Selector::Token(TokenId::Digest(_))
+        | Selector::Key(_)
+        | Selector::Issuer
+        | Selector::Registration(_) => String::new(),
     };
     let window = in_units(api.people.window(now));
     let detail = format!("No token with {what}{shown} was seen in the last {window}.");

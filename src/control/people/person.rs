@@ -190,6 +190,7 @@ impl SeenToken {
             SelectorKind::Key => marks.key == denial.mark,
             SelectorKind::Claim => marks.claims.contains(&denial.mark),
             SelectorKind::Issuer => marks.issuer == denial.mark,
+            SelectorKind::Registration => false,
         };
         named && self.expires_at > denial.now
     }

@@ -3,7 +3,7 @@
 
 use crate::clock::UnixMs;
 use crate::control::store::{NewDenial, StoreError};
-use crate::denylist::{Actor, Condition, Retention, Selector, Via, kept_until};
+use crate::denylist::{Actor, Condition, Selector, Via, kept_until};
 use crate::desk::{DeskFault, End, Ending};
 use crate::verify::Policy;
 
@@ -59,7 +59,7 @@ fn denial(end: &End, policy: &Policy, now: UnixMs) -> NewDenial {
     };
     NewDenial {
         issuer: end.issuer.clone(),
-        kept_until: kept_until(&selector, condition, now, expires, &retention(policy)),
+        kept_until: kept_until(&selector, condition, now, expires, &policy.retention()),
         selector,
         condition,
         except,
@@ -72,16 +72,6 @@ fn denial(end: &End, policy: &Policy, now: UnixMs) -> NewDenial {
             via: Via::Api,
             address: end.address.map(|address| address.to_string()),
         },
-    }
-}
-
-fn retention(policy: &Policy) -> Retention {
-    Retention {
-        max_lifetime: policy.max_lifetime,
-        session_lifetime_max: policy.session_lifetime_max,
-        renewed: true,
-        leeway: policy.leeway,
-        iat_optional: policy.missing.iat,
     }
 }
 

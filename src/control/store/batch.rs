@@ -64,9 +64,10 @@ pub(super) struct Addition {
     pub(super) except: Option<Fingerprint>,
 }
 
-/// When a record is purged, on the guarded clock.
+/// When a record is purged, on the guarded clock. A registration lets pass no longer than it says.
 pub(super) fn due_at(denial: &Denial) -> Option<UnixMs> {
-    let forgotten = denial.kept_until.map(|until| until.plus(PURGE_DELAY));
+    let delay = if is_registration(denial) { Duration::ZERO } else { PURGE_DELAY };
+    let forgotten = denial.kept_until.map(|until| until.plus(delay));
     match (forgotten, denial.ends_at) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, None) | (None, one) => one,
@@ -216,7 +217,7 @@ impl<'t> Batch<'t> {
         let lifted = record.lift.is_some();
         self.by_selector.remove(&self.hash(&form).key(lifted, id))?;
         if !lifted {
-            self.progress.in_force = self.progress.in_force.saturating_sub(1);
+            self.fewer(&record.denial);
             self.effects.recomputed.insert(form, Fold::default());
         }
         Ok(())
@@ -237,6 +238,7 @@ impl<'t> Batch<'t> {
         }
         if lift.is_none() {
             self.progress.in_force += 1;
+            self.progress.registered += u64::from(is_registration(denial));
             let by = self.denylist.fingerprinter();
             let at = by.form(&form);
             self.pending.insert(at);
@@ -277,7 +279,7 @@ impl<'t> Batch<'t> {
         let hash = self.hash(&form);
         self.by_selector.remove(&hash.key(false, id))?;
         self.by_selector.insert(&hash.key(true, id), ())?;
-        self.progress.in_force = self.progress.in_force.saturating_sub(1);
+        self.fewer(&denial);
         self.effects.recomputed.insert(form, Fold::default());
         Ok(Applied::New)
     }
@@ -289,13 +291,17 @@ impl<'t> Batch<'t> {
         for id in rows::indexed(&self.by_selector, self.hash(form).in_force())? {
             let record = rows::record(&self.records, &self.lifts, id)?.ok_or(Fault::Missing(id))?;
             let old = &record.denial;
+            // Who registered it first makes no difference to what passes.
+            let is_registration = old.selector.kind() == SelectorKind::Registration;
             let same = old.selector == new.selector
                 && old.issuer == new.issuer
                 && old.condition == new.condition
                 && old.except == new.except
-                && old.reference == new.reference
-                && old.created_by.name == new.created_by.name;
-            let kept = old.kept_until.map(|until| until.plus(PURGE_DELAY));
+                && (is_registration
+                    || (old.reference == new.reference
+                        && old.created_by.name == new.created_by.name));
+            let delay = if is_registration { Duration::ZERO } else { PURGE_DELAY };
+            let kept = old.kept_until.map(|until| until.plus(delay));
             if same && lasts(kept, new.kept_until) && lasts(old.ends_at, new.ends_at) {
                 return Ok(Some(record));
             }
@@ -312,6 +318,14 @@ impl<'t> Batch<'t> {
         }
         self.effects.recomputed = recomputed;
         Ok((self.progress, self.effects))
+    }
+
+    /// A record is in force no longer.
+    fn fewer(&mut self, denial: &Denial) {
+        let progress = &mut self.progress;
+        progress.in_force = progress.in_force.saturating_sub(1);
+        progress.registered =
+            progress.registered.saturating_sub(u64::from(is_registration(denial)));
     }
 
     fn hash(&self, form: &[u8]) -> SelectorHash {
@@ -331,6 +345,11 @@ impl<'t> Batch<'t> {
         self.log.insert(self.progress.sequence, &logged.to_bytes())?;
         Ok(self.progress.sequence)
     }
+}
+
+/// It lets pass instead of denying.
+pub(super) fn is_registration(denial: &Denial) -> bool {
+    denial.selector.kind() == SelectorKind::Registration
 }
 
 /// Does an end (`None`: never) reach another?

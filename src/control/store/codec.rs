@@ -8,6 +8,9 @@ use crate::denylist::{Condition, Denial, DenialId, Except, IssuerId, Lift, Selec
 use self::bytes::{Reader, Row};
 
 const VERSION: u8 = 1;
+/// A record that lets pass rather than denies: a program that does not know of such must not take it
+/// for a denial, nor drop it.
+const VERSION_REGISTRATION: u8 = 2;
 const CHECK_BYTES: usize = 4;
 
 /// Why a row cannot be read.
@@ -24,7 +27,7 @@ impl std::fmt::Display for CodecError {
         match self {
             Self::Version(version) => write!(
                 out,
-                "a record is of format {version}, this program knows {VERSION}: \
+                "a record is of format {version}, this program knows {VERSION_REGISTRATION}: \
                  use the version that wrote it, or a later one"
             ),
             Self::Damaged => out.write_str("a record is damaged"),
@@ -34,7 +37,16 @@ impl std::fmt::Display for CodecError {
 
 /// A denial with its place in the log.
 pub(super) fn encode_denial(sequence: u64, denial: &Denial) -> Vec<u8> {
-    let mut row = Row::new();
+    let mut row = match denial.selector {
+        Selector::Registration(_) => Row::of_version(VERSION_REGISTRATION),
+        Selector::Token(_)
+        | Selector::Session(_)
+        | Selector::Subject(_)
+        | Selector::Client(_)
+        | Selector::Key(_)
+        | Selector::Claim { .. }
+        | Selector::Issuer => Row::of_version(VERSION),
+    };
     row.number(sequence);
     row.bytes(&canonical::of_selector(&denial.issuer, &denial.selector));
     match denial.condition {
@@ -109,7 +121,7 @@ fn read_denial(id: DenialId, row: &mut Reader<'_>) -> Option<(u64, Denial)> {
 }
 
 pub(super) fn encode_lift(sequence: u64, lift: &Lift) -> Vec<u8> {
-    let mut row = Row::new();
+    let mut row = Row::of_version(VERSION);
     row.number(sequence);
     row.time(lift.at);
     row.optional(lift.reason.as_deref(), |row, text| row.bytes(text.as_bytes()));
@@ -151,7 +163,8 @@ fn read_except(issuer: &IssuerId, form: &[u8]) -> Option<Except> {
         | Selector::Client(_)
         | Selector::Key(_)
         | Selector::Claim { .. }
-        | Selector::Issuer => None,
+        | Selector::Issuer
+        | Selector::Registration(_) => None,
     }
 }
 
@@ -197,7 +210,11 @@ mod tests {
 
     #[test]
     fn records_read_back_as_they_were_written() {
-        for denial in [full(), bare(), Denial { condition: Condition::Always, ..bare() }] {
+        let always = Denial { condition: Condition::Always, ..bare() };
+        let registration = Except::Session("s-1".into());
+        let registration =
+            Denial { selector: Selector::Registration(registration), ..always.clone() };
+        for denial in [full(), bare(), always, registration] {
             let row = encode_denial(u64::MAX, &denial);
             assert_eq!(decode_denial(denial.id, &row), Ok((u64::MAX, denial.clone())));
             let hot = decode_hot(denial.id, &row).unwrap();
@@ -225,10 +242,10 @@ mod tests {
         }
         assert_eq!(decode_denial(DenialId([0; 10]), &row), Err(CodecError::Damaged));
         let mut later = row[..row.len() - CHECK_BYTES].to_vec();
-        later[0] = VERSION + 1;
+        later[0] = VERSION_REGISTRATION + 1;
         later.extend(check(denial.id, &later));
-        assert_eq!(decode_denial(denial.id, &later), Err(CodecError::Version(VERSION + 1)));
-        assert!(CodecError::Version(2).to_string().contains("format 2"));
+        assert_eq!(decode_denial(denial.id, &later), Err(CodecError::Version(3)));
+        assert!(CodecError::Version(3).to_string().contains("format 3"));
         // Well checked and yet not a record: something follows it.
         let mut longer = row[..row.len() - CHECK_BYTES].to_vec();
         longer.push(0);

@@ -192,7 +192,7 @@ pub(super) fn newborn(now: UnixMs) -> Opened {
     let mut opened = Opened {
         epoch: Epoch([0; 16]),
         index_key: [0; 16],
-        progress: Progress { sequence: 0, in_force: 0, clock: now },
+        progress: Progress { sequence: 0, in_force: 0, registered: 0, clock: now },
     };
     #[expect(clippy::expect_used, reason = "without randomness nothing here is safe")]
     for random in [&mut opened.epoch.0, &mut opened.index_key] {

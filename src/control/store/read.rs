@@ -2,7 +2,7 @@
 
 use redb::{ReadTransaction, ReadableDatabase as _};
 
-use crate::denylist::{DenialId, IssuerId, Selector, canonical};
+use crate::denylist::{DenialId, IssuerId, Selector, SelectorKind, canonical};
 
 use super::rows::{self, Fault};
 use super::schema::{self, Logged, SelectorHash};
@@ -184,6 +184,7 @@ impl Filter {
         let denial = &record.denial;
         let wanted = |text: &str| denial.reason.to_lowercase().contains(&text.to_lowercase());
         (self.with_lifted || record.lift.is_none())
+            && (denial.selector.kind() == SelectorKind::Registration) == self.registrations
             && self.issuer.as_ref().is_none_or(|issuer| denial.issuer == *issuer)
             && self.selector.as_ref().is_none_or(|selector| denial.selector == *selector)
             && self.kind.is_none_or(|kind| denial.selector.kind() == kind)

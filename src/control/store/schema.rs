@@ -34,22 +34,29 @@ pub(super) const META_INDEX_KEY: &str = "index_key";
 /// [`Progress`], written with every commit.
 pub(super) const META_PROGRESS: &str = "progress";
 
-/// Numbers that change with every commit: 24 bytes, little endian.
+/// Numbers that change with every commit: 32 bytes, little endian. Of a file that never held a
+/// registration there may be 24.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Progress {
     /// Last sequence given, since the log's end may be purged.
     pub(super) sequence: u64,
-    /// Unlifted records.
+    /// Unlifted records, registrations among them.
     pub(super) in_force: u64,
+    /// Unlifted registrations.
+    pub(super) registered: u64,
     /// Reading of the guarded clock.
     pub(super) clock: UnixMs,
 }
 
 impl Progress {
-    pub(super) fn to_bytes(self) -> [u8; 24] {
-        let mut row = [0; 24];
-        let parts =
-            [self.sequence.to_le_bytes(), self.in_force.to_le_bytes(), self.clock.0.to_le_bytes()];
+    pub(super) fn to_bytes(self) -> [u8; 32] {
+        let mut row = [0; 32];
+        let parts = [
+            self.sequence.to_le_bytes(),
+            self.in_force.to_le_bytes(),
+            self.clock.0.to_le_bytes(),
+            self.registered.to_le_bytes(),
+        ];
         for (to, from) in row.iter_mut().zip(parts.as_flattened()) {
             *to = *from;
         }
@@ -59,10 +66,13 @@ impl Progress {
     pub(super) fn from_bytes(row: &[u8]) -> Option<Self> {
         let (sequence, row) = row.split_first_chunk::<8>()?;
         let (in_force, row) = row.split_first_chunk::<8>()?;
+        let (clock, row) = row.split_first_chunk::<8>()?;
+        let registered = if row.is_empty() { [0; 8] } else { row.try_into().ok()? };
         Some(Self {
             sequence: u64::from_le_bytes(*sequence),
             in_force: u64::from_le_bytes(*in_force),
-            clock: UnixMs(i64::from_le_bytes(row.try_into().ok()?)),
+            registered: u64::from_le_bytes(registered),
+            clock: UnixMs(i64::from_le_bytes(*clock)),
         })
     }
 }

@@ -88,6 +88,7 @@ fn hit(bed: &Bed, name: &str, issued_at: UnixMs) -> Option<ConditionKind> {
         claims: Vec::new(),
         issued_at: Some(issued_at),
         version: Some(3),
+        must_be_registered: false,
     };
     let marks = Marks::of(&identity, bed.denylist.fingerprinter());
     bed.denylist.check(&marks).map(|hit| hit.condition)

@@ -44,6 +44,8 @@ pub struct Filter {
     pub reason_contains: Option<String>,
     pub reference: Option<String>,
     pub since: Option<UnixMs>,
+    /// `true`: registrations instead of denials.
+    pub registrations: bool,
     /// `true`: lifted ones too.
     pub with_lifted: bool,
     /// Only records of a lower sequence: the cursor.

@@ -269,6 +269,13 @@ impl Worker {
             Some(kind) => self.writer.set_of_kind(kind, at, fold),
             None => self.writer.set(at, fold),
         }
+        // What was let pass under it must not go on.
+        if fold.is_empty()
+            && let Some(plain) = canonical::registered(form)
+        {
+            let at = self.writer.table().fingerprinter().form(&plain);
+            self.writer.unregistered(at);
+        }
     }
 
     /// Opens the file again after a failure, and asks it about what was in doubt.

@@ -1,4 +1,4 @@
-//! A fold in eight bytes: three bits say what it is, three the kind of its selector, 58 hold the
+//! A fold in eight bytes: three bits say what it is, four the kind of its selector, 57 hold the
 //! value. What does not fit (several conditions, an exception, a huge number) is kept beside the
 //! table and found by index.
 
@@ -6,7 +6,7 @@ use crate::clock::UnixMs;
 use crate::denylist::fold::version_denies;
 use crate::denylist::{ConditionKind, Cutoff, Fold, Marks, SelectorKind};
 
-const VALUE_BITS: u32 = 58;
+const VALUE_BITS: u32 = 57;
 const VALUE_MASK: u64 = (1 << VALUE_BITS) - 1;
 
 /// The kind of an entry's selector as a small number; the last one stands for "not said".
@@ -14,7 +14,7 @@ const VALUE_MASK: u64 = (1 << VALUE_BITS) - 1;
 pub(super) struct Slot(u8);
 
 impl Slot {
-    pub(super) const KINDS: usize = 8;
+    pub(super) const KINDS: usize = 16;
 
     pub(super) fn of(kind: Option<SelectorKind>) -> Self {
         Self(match kind {
@@ -25,12 +25,13 @@ impl Slot {
             Some(SelectorKind::Key) => 4,
             Some(SelectorKind::Claim) => 5,
             Some(SelectorKind::Issuer) => 6,
-            None => 7,
+            Some(SelectorKind::Registration) => 7,
+            None => 8,
         })
     }
 
     pub(super) fn index(self) -> usize {
-        usize::from(self.0 & 7)
+        usize::from(self.0 & 15)
     }
 }
 
@@ -83,7 +84,7 @@ impl Packed {
     }
 
     pub(super) fn slot(self) -> Slot {
-        Slot(u8::try_from(self.0 >> VALUE_BITS & 7).unwrap_or(7))
+        Slot(u8::try_from(self.0 >> VALUE_BITS & 15).unwrap_or(15))
     }
 
     pub(super) fn unpack(self) -> Unpacked {

@@ -31,12 +31,12 @@ enum Dialect {
 
 /// The verdict as an answer. `rest` is the path that is asked about where the proxy appends it to
 /// that of the endpoint.
-pub fn verify(visit: &mut Visit<'_>, rest: Option<&str>) -> Response<Body> {
+pub async fn verify(visit: &mut Visit<'_>, rest: Option<&str>) -> Response<Body> {
     let dialect = match return_path::parameter(visit.query(), "dialect").as_deref() {
         Some("nginx") if rest.is_none() => Dialect::Nginx,
         Some(_) | None => Dialect::Plain,
     };
-    let verdict = decide(visit, rest);
+    let verdict = decide(visit, rest).await;
     let mut response = match &verdict {
         Ok(granted) => {
             let mut response = Response::new(Body::empty());
@@ -72,7 +72,7 @@ pub fn verify(visit: &mut Visit<'_>, rest: Option<&str>) -> Response<Body> {
 /// What the proxy adds for its backend.
 type Granted = Vec<(HeaderName, HeaderValue)>;
 
-fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Rejection> {
+async fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Rejection> {
     if !visit.connection.is_trusted() {
         return Err(Rejection::NotTrusted);
     }
@@ -83,7 +83,7 @@ fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Rejectio
     let route = published.routes.select_wanted(Wanted { host, path, method, headers })?;
     visit.exchange.routed(route);
     let presented = credential::present_by(headers, &route.credentials, published)?;
-    let token = credential::verify(presented, route, published, now)?;
+    let token = credential::verify(visit.core, presented, route, published, now).await?;
     visit.exchange.verified(token.as_ref());
     let asked = Asked {
         host: told.authority.as_bytes(),

@@ -77,17 +77,11 @@ fn a_token_without_iss_is_matched_only_among_issuers_that_allow_it() {
     let bare = with("iss", Value::Null);
     assert_eq!(try_token(&verifier, &one, &bare), Ok("one".into()));
     assert_eq!(try_token(&verifier, &two, &bare), Ok("two".into()));
-    assert_eq!(
-        try_token(&verifier, &strict, &bare),
-        Err(TokenFault::UnknownKey { kid: "k".into() })
-    );
+    assert_eq!(unknown_kid(try_token(&verifier, &strict, &bare)), "k");
     assert_eq!(try_token(&verifier, &strict, &claims()), Ok("main".into()));
     let named = with("iss", "https://one.example/".into());
     assert_eq!(try_token(&verifier, &one, &named), Ok("one".into()));
-    assert_eq!(
-        try_token(&verifier, &two, &named),
-        Err(TokenFault::UnknownKey { kid: "two".into() })
-    );
+    assert_eq!(unknown_kid(try_token(&verifier, &two, &named)), "two");
     // An `iss` that nobody has is not "no iss".
     assert!(matches!(try_token(&verifier, &two, &claims()), Err(TokenFault::UnknownKey { .. })));
     assert!(matches!(
@@ -110,10 +104,7 @@ fn a_named_kid_selects_only_that_key() {
     let lying = lying.with_kid("two");
     assert_eq!(try_token(&verifier, &lying, &claims()), Err(TokenFault::BadSignature));
     let lost = lying.with_kid("three");
-    assert_eq!(
-        try_token(&verifier, &lost, &claims()),
-        Err(TokenFault::UnknownKey { kid: "three".into() })
-    );
+    assert_eq!(unknown_kid(try_token(&verifier, &lost, &claims())), "three");
 }
 
 // C6
@@ -125,7 +116,7 @@ fn a_kid_that_is_a_path_or_a_query_is_only_an_unknown_name() {
         let token =
             key().sign_with_header(&json!({ "alg": "ES256", "kid": kid }), &claims()).unwrap();
         let refused = verdict(&verifier, &Credential::new(&token)).err().unwrap();
-        assert_eq!(refused, TokenFault::UnknownKey { kid: kid.into() });
+        assert_eq!(unknown_kid(Err::<(), _>(refused.clone())), kid);
         assert!(refused.detail().chars().all(|one| !one.is_control()));
     }
 }
@@ -170,17 +161,14 @@ fn a_key_without_a_name_serves_tokens_of_any_kid_until_a_key_has_that_name() {
     assert_eq!(try_token(&both, &unnamed, &claims()), Err(TokenFault::BadSignature));
     // A name that is not here may be that of a new key.
     let rotated = fresh(Algorithm::ES256, "new");
-    assert_eq!(
-        try_token(&both, &rotated, &claims()),
-        Err(TokenFault::UnknownKey { kid: "new".into() })
-    );
+    assert_eq!(unknown_kid(try_token(&both, &rotated, &claims())), "new");
 }
 
 #[test]
 fn an_issuer_without_keys_is_not_ready_rather_than_a_reason_to_log_people_out() {
     let verifier = verifier_of(vec![issuer(policy(), &[])]);
     let refused = fault(&verifier, &claims());
-    assert_eq!(refused, TokenFault::KeysAbsent);
+    assert!(matches!(refused, TokenFault::KeysAbsent { .. }));
     assert_eq!(refused.code(), "not_ready");
 }
 
@@ -195,5 +183,14 @@ fn a_thousand_issuers_each_find_their_own() {
     for n in [0, 1, 500, 999] {
         let claims = with("iss", format!("https://{n}.example/").into());
         assert_eq!(try_token(&verifier, key(), &claims), Ok(format!("i{n}")));
+    }
+}
+
+/// The kid that no key has, where that is the fault.
+#[track_caller]
+fn unknown_kid<T: std::fmt::Debug>(verdict: Result<T, TokenFault>) -> String {
+    match verdict {
+        Err(TokenFault::UnknownKey { kid, .. }) => kid,
+        other => panic!("{other:?}"),
     }
 }

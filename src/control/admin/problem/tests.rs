@@ -20,6 +20,7 @@ fn all() -> Vec<Refused> {
         Refused::NoSuchDenial { id: "dn_1".to_owned() },
         Refused::AmbiguousId { id: "dn_1".to_owned() },
         Refused::NoSuchRequest,
+        Refused::NoSuchRegistration { id: "dn_1".into() },
         Refused::MethodNotAllowed { allow: "POST".to_owned() },
         Refused::BodyTooLarge { limit_bytes: 65_536 },
         Refused::NotJson,
@@ -34,6 +35,7 @@ fn all() -> Vec<Refused> {
         Refused::BodyTimeout,
         Refused::BodyBroken,
         Refused::InvalidDenial(fault.clone()),
+        Refused::InvalidRegistration(fault.clone()),
         Refused::InvalidBody(fault.clone()),
         Refused::InvalidQuery(fault),
         Refused::InvalidCursor,
@@ -62,6 +64,7 @@ fn all() -> Vec<Refused> {
             | Refused::NoSuchDenial { .. }
             | Refused::AmbiguousId { .. }
             | Refused::NoSuchRequest
+            | Refused::NoSuchRegistration { .. }
             | Refused::MethodNotAllowed { .. }
             | Refused::BodyTooLarge { .. }
             | Refused::NotJson
@@ -76,6 +79,7 @@ fn all() -> Vec<Refused> {
             | Refused::BodyTimeout
             | Refused::BodyBroken
             | Refused::InvalidDenial(_)
+            | Refused::InvalidRegistration(_)
             | Refused::InvalidBody(_)
             | Refused::InvalidQuery(_)
             | Refused::InvalidCursor

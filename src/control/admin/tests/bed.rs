@@ -30,7 +30,8 @@ use crate::sockets::bind;
 use crate::telemetry::Sighting;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
-    Check, ClaimNames, Issuer, Missing, Policy, SignatureCache, Signed, VerifiedToken, Verifier,
+    Check, ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Signed, VerifiedToken,
+    Verifier,
 };
 
 pub const MAIN: &str = "https://id.example.com/";
@@ -208,6 +209,10 @@ impl Bed {
             config: Arc::new(desk()),
             store_limit,
             ready: Arc::clone(&ready),
+            keys: crate::control::keys::KeyRing::new(
+                std::path::Path::new("nowhere"),
+                denylist.fingerprinter().clone(),
+            ),
         }));
         let socket = place.path().join("admin.sock");
         let tcp = bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
@@ -321,6 +326,7 @@ fn tokens() -> Vec<AdminToken> {
 fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
     let claim = |name: &str| ClaimPath::parse(name).unwrap();
     let policy = Policy {
+        mode: Mode::default(),
         name: name.to_owned(),
         id: IssuerId::new(iss),
         iss: Some(iss.to_owned()),

@@ -6,7 +6,7 @@ use siphasher::sip::SipHasher24;
 use crate::clock::UnixMs;
 use crate::denylist::{Actor, Condition, DenialId, Via};
 
-use super::{CHECK_BYTES, CodecError, VERSION};
+use super::{CHECK_BYTES, CodecError, VERSION, VERSION_REGISTRATION};
 
 /// Damage is found, a row under the id of another too. An attacker is not kept out: who can write
 /// the file owns it.
@@ -24,9 +24,9 @@ pub(super) fn check(id: DenialId, row: &[u8]) -> [u8; CHECK_BYTES] {
 pub(super) struct Row(Vec<u8>);
 
 impl Row {
-    pub(super) fn new() -> Self {
+    pub(super) fn of_version(version: u8) -> Self {
         let mut row = Vec::with_capacity(192);
-        row.push(VERSION);
+        row.push(version);
         Self(row)
     }
 
@@ -96,7 +96,7 @@ impl<'r> Reader<'r> {
             return Err(CodecError::Damaged);
         }
         match body.split_first() {
-            Some((&VERSION, rest)) => Ok(Self { rest }),
+            Some((&(VERSION | VERSION_REGISTRATION), rest)) => Ok(Self { rest }),
             Some((&version, _)) => Err(CodecError::Version(version)),
             None => Err(CodecError::Damaged),
         }

@@ -7,7 +7,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMet
 
 use crate::denylist::{DenialId, canonical};
 
-use super::super::batch::due_at;
+use super::super::batch::{due_at, is_registration};
 use super::super::codec;
 use super::super::open::Opened;
 use super::super::rows::Fault;
@@ -23,6 +23,8 @@ pub struct Checked {
     pub bytes: u64,
     pub records: u64,
     pub in_force: u64,
+    /// Of those in force.
+    pub registered: u64,
     pub tombstones: u64,
     /// What is wrong, the first of it in words.
     pub faults: Vec<String>,
@@ -120,6 +122,7 @@ fn rows(database: &Database, opened: &Opened, checked: &mut Checked) -> Result<(
         last = last.max(sequence);
         let lifted = lifts.get(&id.0)?.is_some();
         checked.in_force += u64::from(!lifted);
+        checked.registered += u64::from(!lifted && is_registration(&denial));
         checked.expect(logged(sequence, Logged::Denied(id))?, || {
             format!("the log does not have the record {id}")
         });
@@ -158,6 +161,10 @@ fn rows(database: &Database, opened: &Opened, checked: &mut Checked) -> Result<(
     let all = checked.records;
     checked.expect(said == in_force, || {
         format!("it should hold {said} denials in force and has {in_force}")
+    });
+    let (said, registered) = (opened.progress.registered, checked.registered);
+    checked.expect(said == registered, || {
+        format!("it should hold {said} registrations and has {registered}")
     });
     checked.expect(indexed == all, || {
         format!("the index by selector has {indexed} entries for {all} records")

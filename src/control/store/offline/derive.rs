@@ -17,6 +17,7 @@ use super::{BY_ID, ROWS};
 pub(super) struct Counts {
     pub(super) records: u64,
     pub(super) in_force: u64,
+    pub(super) registered: u64,
     pub(super) tombstones: u64,
 }
 
@@ -46,7 +47,8 @@ pub(super) fn derive(
         }
     }
     let Derived { counts, sequence, .. } = derived;
-    let progress = Progress { sequence, in_force: counts.in_force, clock };
+    let Counts { in_force, registered, .. } = counts;
+    let progress = Progress { sequence, in_force, registered, clock };
     let transaction = fresh.begin_write()?;
     {
         let mut meta = transaction.open_table(schema::META)?;
@@ -123,6 +125,7 @@ impl Derived {
             let lifted = record.lift.is_some();
             self.counts.records += 1;
             self.counts.in_force += u64::from(!lifted);
+            self.counts.registered += u64::from(!lifted && batch::is_registration(&record.denial));
             let sequence = self.place(&log, record.sequence)?;
             log.insert(sequence, &Logged::Denied(id).to_bytes())?;
             if sequence != record.sequence {

@@ -98,15 +98,20 @@ fn rows(
 }
 
 fn denial_line(denial: &Denial) -> Value {
+    let one = |one: &Except| match one {
+        Except::Session(id) => json!({"session": id}),
+        Except::Token(TokenId::Jti(id)) => json!({"jti": id}),
+        Except::Token(TokenId::Digest(digest)) => json!({"token": digest_text(digest)}),
+    };
     let selector = match &denial.selector {
-        Selector::Token(TokenId::Jti(id)) => json!({"jti": id}),
-        Selector::Token(TokenId::Digest(digest)) => json!({"token": digest_text(digest)}),
+        Selector::Token(token) => one(&Except::Token(token.clone())),
         Selector::Session(id) => json!({"session": id}),
         Selector::Subject(id) => json!({"subject": id}),
         Selector::Client(id) => json!({"client": id}),
         Selector::Key(thumbprint) => json!({"key": thumbprint.to_string()}),
         Selector::Claim { name, value } => json!({"claim": {"name": name, "value": value}}),
         Selector::Issuer => json!({"everyone": true}),
+        Selector::Registration(registered) => json!({"registered": one(registered)}),
     };
     let condition = match denial.condition {
         Condition::Always => json!({"always": true}),
@@ -121,13 +126,8 @@ fn denial_line(denial: &Denial) -> Value {
     put("issuer_id", denial.issuer.as_str().into());
     put("selector", selector);
     put("condition", condition);
-    match &denial.except {
-        Some(Except::Session(id)) => put("except", json!({"session": id})),
-        Some(Except::Token(TokenId::Jti(id))) => put("except", json!({"jti": id})),
-        Some(Except::Token(TokenId::Digest(digest))) => {
-            put("except", json!({"token": digest_text(digest)}));
-        }
-        None => {}
+    if let Some(except) = &denial.except {
+        put("except", one(except));
     }
     put("created_at", time(denial.created_at));
     put("created_by", actor(&denial.created_by));

@@ -217,8 +217,10 @@ impl<'f> Copy<'f> {
         let [_, tombstones_whole] = trees;
         super::salvage::scan(file, |id, row| {
             let id = DenialId(id);
-            if let Ok((sequence, _)) = codec::decode_denial(id, row) {
-                if !forgotten(log, sequence, Logged::Denied(id)) {
+            if let Ok((sequence, denial)) = codec::decode_denial(id, row) {
+                // What lets pass is not taken in doubt.
+                let lets_pass = batch::is_registration(&denial);
+                if !lets_pass && !forgotten(log, sequence, Logged::Denied(id)) {
                     self.take(0, id, row);
                 }
             } else if !tombstones_whole

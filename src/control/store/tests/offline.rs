@@ -124,7 +124,8 @@ fn every_kind_of_inconsistency_is_found_and_a_repair_mends_it_without_a_loss() {
         ),
         (
             |t| {
-                let wrong = schema::Progress { sequence: 402, in_force: 7, clock: START };
+                let wrong =
+                    schema::Progress { sequence: 402, in_force: 7, registered: 0, clock: START };
                 let mut meta = t.open_table(schema::META).unwrap();
                 meta.insert(schema::META_PROGRESS, wrong.to_bytes().as_slice()).unwrap();
             },
@@ -132,7 +133,8 @@ fn every_kind_of_inconsistency_is_found_and_a_repair_mends_it_without_a_loss() {
         ),
         (
             |t| {
-                let wrong = schema::Progress { sequence: 1, in_force: 201, clock: START };
+                let wrong =
+                    schema::Progress { sequence: 1, in_force: 201, registered: 0, clock: START };
                 let mut meta = t.open_table(schema::META).unwrap();
                 meta.insert(schema::META_PROGRESS, wrong.to_bytes().as_slice()).unwrap();
             },

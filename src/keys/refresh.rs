@@ -1,0 +1,22 @@
+//! How far the refreshing of an issuer's keys has come: what the one who fetches tells those who
+//! wait for it. A value, so that both planes may know it.
+
+/// See the module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Refresh {
+    /// Fetches that have ended, well or not.
+    pub round: u64,
+    pub phase: Phase,
+}
+
+/// What asking for a fetch would do now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Phase {
+    /// It would begin one.
+    #[default]
+    Ready,
+    /// One is under way.
+    Fetching,
+    /// Nothing: one was asked for a moment ago.
+    Cooling,
+}

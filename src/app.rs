@@ -103,12 +103,17 @@ pub enum Drained {
 impl Gateway {
     /// Starts everything. When this returns, the sockets are bound, the denylist is loaded and
     /// requests are served.
+    #[expect(clippy::too_many_lines, reason = "the order in which all begins, top to bottom")]
     pub fn start(mut loaded: Loaded, options: Options) -> Result<Self, StartError> {
         let watch = Watch::of(loaded.notes.named.clone());
         session_key::complete(&mut loaded.config).map_err(StartError::SessionKey)?;
         let config = &loaded.config;
         let sockets = Sockets::default().after(&config.listeners).map_err(StartError::Bind)?;
         let (store, denylist) = open_store(&config.store).map_err(StartError::Store)?;
+        let store_path = loaded.config.store.path.clone();
+        live::remember_lifetimes(&store_path, &mut loaded.config)
+            .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
+        let config = &loaded.config;
         let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
         let mut addresses = proxy::Addresses::default();
         let published = compile::publish_first(config, &denylist, &keys, &mut addresses);
@@ -160,6 +165,7 @@ impl Gateway {
         let live = Live {
             source: options.source,
             config: loaded.config,
+            store_path,
             fixed,
             published,
             addresses,
@@ -230,14 +236,14 @@ impl Gateway {
     /// connections; after the deadline the rest is cut.
     pub fn drain(mut self) -> Drained {
         self.ready.store(false, Ordering::Release);
-        // What is in force is held until the end: the names of unix sockets leave with it.
-        let live = self.reload.stop();
-        let (drain_timeout, _sockets) = match live {
+        let drain_timeout = match self.reload.stop() {
             Some(Live { config, sockets, acceptor, .. }) => {
                 acceptor.stop();
-                (config.server.drain_timeout, Some(sockets))
+                // From here on nobody connects; the names of unix sockets are gone.
+                drop(sockets);
+                config.server.drain_timeout
             }
-            None => (Duration::ZERO, None),
+            None => Duration::ZERO,
         };
         for core in &self.cores {
             core.commands.send(Command::Drain).ok();

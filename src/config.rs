@@ -26,9 +26,11 @@ mod metrics;
 mod order;
 mod report;
 mod route;
+mod route_limits;
 mod route_match;
 mod route_pattern;
 mod route_require;
+mod route_rewrite;
 mod route_table;
 mod route_target;
 mod secrets;
@@ -41,6 +43,7 @@ mod tests;
 pub mod tls;
 mod traces;
 mod upstream;
+mod upstream_server;
 mod value;
 mod whole;
 
@@ -58,11 +61,17 @@ pub use log::{AccessFormat, AccessLog, Log, LogFormat};
 pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
 pub use report::{report, report_json};
+pub use route_limits::RouteLimits;
 pub use route_match::{Conditions, HeaderCondition};
 pub use route_pattern::{HostPattern, PathPattern};
 pub use route_require::{ClaimRule, ClaimTest, Requirements};
+pub use route_rewrite::{HeaderRules, Rewrite};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 pub use traces::Tracing;
+pub use upstream::{
+    Balance, Concurrency, Ejection, HashKey, Retry, ServerAddress, Upstream, UpstreamHost,
+    UpstreamServer,
+};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -171,6 +180,8 @@ pub struct Limits {
     /// An idle keep-alive connection is closed after this.
     pub idle_timeout: Duration,
     pub connections_max: usize,
+    /// Requests in flight, shared evenly between the threads.
+    pub requests_max: usize,
     pub token_bytes_max: usize,
     /// Streams of one HTTP/2 connection at a time.
     pub http2_streams_max: u32,
@@ -230,35 +241,6 @@ impl std::fmt::Debug for Issuer {
 }
 
 #[derive(Clone, Debug)]
-pub struct Upstream {
-    pub name: String,
-    pub servers: Vec<ServerAddress>,
-    pub connect_timeout: Duration,
-    /// From the request sent to the first byte of the answer.
-    pub response_timeout: Duration,
-    /// How long an idle connection is kept.
-    pub idle_timeout: Duration,
-    /// Send the client's Host, or the server's own.
-    pub host: UpstreamHost,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UpstreamHost {
-    Preserve,
-    Server,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ServerAddress {
-    /// `http://host:port`: a name is resolved when a connection is made.
-    Http {
-        host: String,
-        port: u16,
-    },
-    Unix(PathBuf),
-}
-
-#[derive(Clone, Debug)]
 pub struct Route {
     /// Unique: as configured, or `host path` and the conditions.
     pub name: String,
@@ -278,6 +260,10 @@ pub struct Route {
     /// Where a page request without a credential is sent.
     pub login_url: Option<String>,
     pub target: Target,
+    pub limits: RouteLimits,
+    pub rewrite: Option<Rewrite>,
+    pub request_headers: HeaderRules,
+    pub response_headers: HeaderRules,
     /// Line in the file, for `check`.
     pub line: usize,
 }

@@ -18,4 +18,5 @@ pub mod secret;
 pub mod sockets;
 pub mod telemetry;
 pub mod token;
+pub mod upstreams;
 pub mod verify;

@@ -10,9 +10,11 @@ pub mod accept;
 pub mod answer;
 pub mod ask;
 mod auth;
+mod balance;
 mod body;
 mod canonical;
 mod claim_header;
+mod client_body;
 mod connection;
 mod cookie;
 pub mod core;
@@ -27,13 +29,18 @@ mod headers;
 mod io;
 mod nudge;
 mod path;
+mod patience;
 mod permit;
 mod pool;
+mod proxy_protocol;
 mod published;
 mod redirect;
 mod requirements;
+mod retry;
+mod rewrite;
 pub mod route;
 mod route_index;
+mod route_load;
 mod serve;
 mod session;
 mod sniff;
@@ -43,8 +50,11 @@ pub mod tls;
 mod tunnel;
 mod turnstile;
 mod upstream;
+mod upstream_fault;
 
+use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{Request, Response};
@@ -53,9 +63,12 @@ use hyper::body::Incoming;
 pub use entrance::Entrance;
 pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
-pub use upstream::{Addresses, Upstream};
+pub use upstream::Upstream;
 
-use self::answer::Rejection;
+/// The groups of servers by upstream, which live on across reloads.
+pub use crate::upstreams::Registry as Addresses;
+
+use self::answer::{Rejection, UpstreamFault};
 use self::body::Body;
 use self::connection::Connection;
 use self::core::Core;
@@ -117,6 +130,9 @@ async fn pass(
 ) -> Result<Answer, Rejection> {
     let now = exchange.now();
     let published = core.published();
+    if core.requests.get() > published.requests_max {
+        return Err(Rejection::Overloaded);
+    }
     if exchange.is_over_http2() {
         h2::check(request.headers(), &published.limits)?;
     }
@@ -134,6 +150,9 @@ async fn pass(
     let route = published.routes.select(&request)?;
     exchange.routed(route);
     exchange.browser = Browser::of(&request, route, connection, &published);
+    if let Some(load) = &route.load {
+        exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
+    }
     let credential = credential::present(&request, route, &published)?;
     exchange.presented(credential.as_ref());
     let token = credential::verify(core, credential, route, &published, now).await?;
@@ -158,20 +177,40 @@ async fn answer_to(
     core: &Rc<Core>,
     connection: &Connection,
     exchange: &mut Exchange,
-    permit: permit::Permit<'_>,
+    mut permit: permit::Permit<'_>,
     published: &Published,
 ) -> Result<Answer, Rejection> {
     match &permit.route().target {
         Target::Upstream(upstream) => {
-            forward::send(core, connection, exchange, permit, upstream, published).await
+            let limits = &permit.route().limits;
+            let watch = permit.request_mut().body.limit(limits)?;
+            let sending = forward::send(core, connection, exchange, permit, upstream, published);
+            match watch {
+                None => within(limits.timeout, sending).await,
+                Some(watch) => watch.unless_exceeded(within(limits.timeout, sending)).await,
+            }
         }
         Target::Answer(answer) => {
             exchange.answered();
-            Ok(Answer::Response(static_answer::fixed(answer, exchange)))
+            Ok(Answer::Response(static_answer::fixed(answer, &permit, exchange)))
         }
         Target::Redirect(redirect) => {
             exchange.answered();
-            static_answer::redirect(redirect, permit, exchange).map(Answer::Response)
+            static_answer::redirect(redirect, &permit, exchange).map(Answer::Response)
         }
+    }
+}
+
+/// Not longer than the route gives it.
+async fn within(
+    timeout: Option<Duration>,
+    sending: impl Future<Output = Result<Answer, Rejection>>,
+) -> Result<Answer, Rejection> {
+    match timeout {
+        None => sending.await,
+        Some(timeout) => match tokio::time::timeout(timeout, sending).await {
+            Ok(result) => result,
+            Err(_) => Err(UpstreamFault::ResponseTimeout.into()),
+        },
     }
 }

@@ -14,7 +14,7 @@ mod verifier;
 pub use cache::SignatureCache;
 pub use explain::{Check, Outcome};
 pub use fault::TokenFault;
-pub use issuer::{ClaimNames, Issuer, KeyCell, Missing, Mode, Policy};
+pub use issuer::{ClaimNames, Issuer, KeyCell, LifetimeMark, Missing, Mode, Policy};
 pub use signed::Signed;
 pub use verifier::{VerifiedToken, Verifier};
 

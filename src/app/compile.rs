@@ -3,14 +3,19 @@
 //! are remembered for it; a server of the same address keeps its pool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::config::Config;
 use crate::control::keys::{KeyRing, Prepared};
+use crate::control::resolve;
 use crate::denylist::Denylist;
 use crate::proxy::{self, Addresses, Nudge, Nudges, Published};
 use crate::verify::{Issuer, SignatureCache, Verifier};
+
+/// How long a start, or a reload, waits for the names of servers.
+const RESOLVE_WAIT: Duration = Duration::from_secs(3);
 
 /// What a configuration compiles to when nothing was in force before it.
 pub(crate) fn publish(
@@ -33,7 +38,14 @@ pub(super) fn publish_first(
     let prepared = keys.prepare(&config.issuers);
     let published = publish(config, denylist, &prepared, addresses);
     keys.commit(prepared);
+    resolve_names(&published);
     Arc::new(ArcSwap::from_pointee(published))
+}
+
+/// Waits a little for the addresses of servers that are new; what takes longer answers 503 until
+/// then.
+pub(super) fn resolve_names(published: &Published) {
+    resolve::first(&published.groups(), RESOLVE_WAIT);
 }
 
 /// The keys that a configuration holds itself: for looking at it without fetching any.

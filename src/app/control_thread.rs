@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
+use crate::control;
 use crate::control::admin::{
     self, AdminListener, Api, FirstCredentialSource, Settings, first_credential,
 };
@@ -27,6 +28,7 @@ use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
 use crate::telemetry::trace::Span;
+use crate::upstreams;
 
 use super::explain::route_explainer;
 use super::{StartError, certificates};
@@ -76,6 +78,8 @@ impl ControlThread {
             UnixMs::now(),
         ));
         let refusals = Arc::new(Refusals::default());
+        let groups = Arc::clone(&parts.published);
+        let upstreams: upstreams::Source = Arc::new(move || groups.load().groups());
         let published = Arc::clone(&parts.published);
         let certificates = certificates::watch(Arc::clone(&parts.published));
         let sessions = Sessions::new(parts.store.clone(), {
@@ -109,6 +113,7 @@ impl ControlThread {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                runtime.spawn(control::upstreams::watch(upstreams));
                 if let Some(export) = export {
                     runtime.spawn(export);
                 }

@@ -2,6 +2,7 @@
 //! can fail comes first (the file, its keys, new sockets); then one atomic swap, after which the
 //! rest follows and cannot fail.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -13,6 +14,7 @@ use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::admin::{Api, Settings};
 use crate::control::config::{Desk, ReloadFault, Reloaded, Standing};
 use crate::control::keys::KeyRing;
+use crate::control::lifetimes;
 use crate::control::tasks::Tasks;
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::Command;
@@ -29,6 +31,8 @@ pub type Source = Box<dyn Fn() -> Result<Loaded, Diagnostics> + Send>;
 pub struct Live {
     pub source: Source,
     pub config: Config,
+    /// Where the store is, whatever a later configuration says.
+    pub store_path: PathBuf,
     /// What only a start can change, as it was at the start.
     pub fixed: Fixed,
     pub published: Arc<ArcSwap<Published>>,
@@ -45,7 +49,7 @@ pub struct Live {
 
 impl Live {
     /// Reads the file anew and puts it in force.
-    pub fn reload(&mut self) -> (Result<Reloaded, ReloadFault>, Vec<std::path::PathBuf>) {
+    pub fn reload(&mut self) -> (Result<Reloaded, ReloadFault>, Vec<PathBuf>) {
         match (self.source)() {
             Ok(loaded) => {
                 let named = loaded.notes.named.clone();
@@ -69,6 +73,8 @@ impl Live {
             .sockets
             .after(&config.listeners)
             .map_err(|fault| not_possible(fault.to_string()))?;
+        remember_lifetimes(&self.store_path, &mut loaded.config).map_err(not_possible)?;
+        let config = &loaded.config;
         let before = self.published.load_full();
         let keys = self.keys.prepare(&config.issuers);
         let next = Arc::new(compile::publish_after(
@@ -78,6 +84,7 @@ impl Live {
             &keys,
             &mut self.addresses,
         ));
+        compile::resolve_names(&next);
         // Nothing below this line can fail. Keys come first: no token of a new key is refused, and
         // none of a removed one passes, once the new configuration is there.
         self.keys.commit(keys);
@@ -104,6 +111,12 @@ impl Live {
     }
 }
 
+/// Gives each issuer the marks of longer lifetimes that began later than its tokens.
+pub fn remember_lifetimes(store_path: &Path, config: &mut Config) -> Result<(), String> {
+    let policies = config.issuers.iter_mut().map(|issuer| &mut issuer.policy);
+    lifetimes::settle(store_path, policies, UnixMs::now())
+}
+
 /// What is known of a configuration that is in force since `at`.
 pub fn standing(loaded: &Loaded, fixed: &Fixed, at: UnixMs) -> Standing {
     Standing {
@@ -120,11 +133,12 @@ pub struct Fixed(Vec<(&'static str, String)>);
 
 impl Fixed {
     pub fn of(config: &Config) -> Self {
-        let Config { server, admin, store, log, metrics, .. } = config;
+        let Config { server, admin, store, log, metrics, tracing, .. } = config;
         Self(vec![
             ("server.threads", server.threads.to_string()),
             ("admin.listen", format!("{:?}", admin.listen)),
             ("admin.people", admin.people.to_string()),
+            ("tracing", format!("{tracing:?}")),
             ("store.path", format!("{:?}", store.path)),
             ("store.limit", store.limit.to_string()),
             ("metrics.listen", format!("{:?}", metrics.listen)),

@@ -105,7 +105,8 @@ impl Told {
             format!("{}  {iss}  {}", issuer.policy.name, issuer.keys_source)
         });
         let upstreams = config.upstreams.iter().map(|upstream| {
-            let servers: Vec<String> = upstream.servers.iter().map(shown).collect();
+            let servers: Vec<String> =
+                upstream.servers.iter().map(|server| server.address.shown()).collect();
             format!("{}  {}", upstream.name, servers.join(" "))
         });
         Self {
@@ -164,15 +165,5 @@ impl Told {
             "started"
         );
         Ok(())
-    }
-}
-
-fn shown(server: &config::ServerAddress) -> String {
-    match server {
-        config::ServerAddress::Http { host, port } if host.contains(':') => {
-            format!("http://[{host}]:{port}")
-        }
-        config::ServerAddress::Http { host, port } => format!("http://{host}:{port}"),
-        config::ServerAddress::Unix(path) => format!("unix:{}", path.display()),
     }
 }

@@ -304,8 +304,10 @@ fn example(key: &str) -> Option<&'static str> {
         "name" => "what it is called elsewhere: name = \"main\"",
         "path" => "path = \"/\" for everything below, or path_exact for one path",
         "role" => "\"viewer\", \"revoker\", \"operator\" or \"admin\"",
+        "hash" => "what requests are placed by: hash = \"claim:sub\"",
         "servers" => "servers = [\"http://127.0.0.1:3000\"]",
         "upstream" => "the name of an [[upstream]]",
+        "url" => "where it is: url = \"http://127.0.0.1:3000\"",
         _ => return None,
     })
 }
@@ -316,7 +318,7 @@ fn belongs(key: &str, table: &str) -> String {
         "" => format!("it is a table of its own: [{key}]"),
         "issuer" | "upstream" | "route" | "admin.token" => format!("it belongs to [[{table}]]"),
         table => match table.rsplit_once('.') {
-            Some((outer @ ("issuer" | "route"), inner)) => {
+            Some((outer @ ("issuer" | "route" | "upstream"), inner)) => {
                 format!("it belongs to `{inner}` of [[{outer}]]")
             }
             Some(_) | None => format!("it belongs to [{table}]"),

@@ -98,6 +98,9 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    /// What requests are placed by is none of the things that they have.
+    BadHashKey = 80,
+    OnlyBackups = 81,
     BadCertificate = 70,
     /// Expired, or not valid yet.
     CertificateDates = 71,
@@ -113,6 +116,7 @@ codes! {
     BadRedirect = 103,
     /// A condition that a client can get around to a route that asks for less.
     WayAround = 104,
+    BadRewrite = 105,
     /// Keys over plain HTTP from another machine.
     InsecureKeys = 110,
     BadIssuerUrl = 111,
@@ -249,7 +253,7 @@ impl Diagnostic {
 }
 
 /// Everything that one reading of a file found, errors first, each kind in file order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     /// As the file was named.
     pub file: String,
@@ -300,6 +304,17 @@ impl Diagnostics {
     /// An array with one object for each diagnostic.
     pub fn to_json(&self) -> Value {
         Value::Array(self.items.iter().map(|item| item.to_json(&self.file)).collect())
+    }
+}
+
+impl std::fmt::Debug for Diagnostics {
+    /// Without the names of files: a secret may stand where one belongs.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { file, items, named: _ } = self;
+        out.debug_struct("Diagnostics")
+            .field("file", file)
+            .field("items", items)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,9 +2,10 @@
 //! header, TLS, or a plain listener that only sends people to the encrypted one. `[server]` has one
 //! for all its addresses.
 
-use super::IpNet;
-use super::cursor::Table;
+use super::cursor::{Table, show};
+use super::diagnostic::{Code, Diagnostic};
 use super::tls::{self, Tls};
+use super::{IpNet, value};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -27,11 +28,34 @@ impl Entrance {
 
 /// Reads the keys of an entrance out of a listener's table, whose place among the keys is `kind`.
 pub fn entrance(table: &Table<'_>, kind: &str) -> Entrance {
-    table.unsupported("proxy_protocol", "let the proxy in front send X-Forwarded-For");
     Entrance {
         tls: tls::tls(table, &format!("{kind}.tls")),
         http2: table.boolean("http2", true),
-        proxy_protocol: Vec::new(),
+        proxy_protocol: proxy_protocol(table),
         redirect: false,
     }
+}
+
+fn proxy_protocol(table: &Table<'_>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for text in table.strings("proxy_protocol").unwrap_or_default() {
+        match value::network(&text.value) {
+            Ok(network) => {
+                if network.prefix == 0 {
+                    let message = "every peer may say whose connection it passes on: anyone can \
+                                   claim any address";
+                    let diagnostic = Diagnostic::warning(Code::TrustsEveryone, message)
+                        .help("list the proxies in front of the gateway");
+                    table.reader.report(&text.span, diagnostic);
+                }
+                networks.push(network);
+            }
+            Err(expected) => {
+                let message = format!("\"{}\" is not a network", show(&text.raw));
+                let diagnostic = Diagnostic::error(Code::BadNetwork, message).help(expected);
+                table.reader.report(&text.span, diagnostic);
+            }
+        }
+    }
+    networks
 }

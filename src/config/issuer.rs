@@ -50,6 +50,7 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         algorithms,
         types: types.into_iter().map(|text| text.value).collect(),
         max_lifetime,
+        lifetime_marks: Vec::new(),
         session_lifetime_max,
         renewed: false,
         leeway,

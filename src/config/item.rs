@@ -198,6 +198,21 @@ impl<'r> Item<'r> {
         Some(size)
     }
 
+    /// A list of whole numbers; one that is none, or out of range, is reported and left out.
+    pub fn integers(&self, range: &RangeInclusive<u64>) -> Vec<u64> {
+        let DeValue::Array(array) = self.value else {
+            self.wrong_type("a list of whole numbers");
+            return Vec::new();
+        };
+        let items = array.iter().map(|entry| Item {
+            span: entry.span(),
+            value: entry.get_ref(),
+            in_list: true,
+            ..self.again()
+        });
+        items.filter_map(|item| item.integer(range)).collect()
+    }
+
     fn out_of_range(&self, least: &str, most: &str) {
         let message = format!("`{}` must be from {least} to {most}", self.key);
         self.reader.report(&self.span, Diagnostic::error(Code::OutOfRange, message));

@@ -11,7 +11,7 @@ use super::cursor::show;
 use super::value::show_duration;
 use super::{
     Access, Carrier, ClaimRule, Config, Diagnostic, Forward, HeaderCondition, Issuer, Listen,
-    Loaded, ORDER, Route, ServerAddress, Target, ordered,
+    Loaded, ORDER, Route, Target, ordered,
 };
 
 /// For people.
@@ -193,16 +193,7 @@ fn servers(config: &Config, route: &Route) -> Vec<String> {
     let name = route.target.upstream();
     let upstream = config.upstreams.iter().find(|upstream| Some(upstream.name.as_str()) == name);
     let servers = upstream.map(|upstream| upstream.servers.as_slice()).unwrap_or_default();
-    servers
-        .iter()
-        .map(|server| match server {
-            ServerAddress::Http { host, port } if host.contains(':') => {
-                format!("http://[{host}]:{port}")
-            }
-            ServerAddress::Http { host, port } => format!("http://{host}:{port}"),
-            ServerAddress::Unix(path) => format!("unix:{}", path.display()),
-        })
-        .collect()
+    servers.iter().map(|server| server.address.shown()).collect()
 }
 
 fn needs(route: &Route) -> String {

@@ -7,8 +7,10 @@ use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::identity::identity;
 use super::item::{Item, Text};
+use super::route_limits::limits;
 use super::route_match::conditions;
 use super::route_require::require;
+use super::route_rewrite::{NamedAt, Way, header_rules, rewrite};
 use super::route_target::target;
 use super::server::name;
 use super::{Access, Carrier, Conditions, Forward, HostPattern, PathPattern, Route, value};
@@ -19,6 +21,8 @@ pub struct Parsed {
     pub route: Route,
     pub upstream: Option<Text>,
     pub issuers: Vec<Text>,
+    /// Request headers that its rules name.
+    pub rules: Vec<NamedAt>,
     /// Of the host or path, or the header where neither is written.
     pub span: std::ops::Range<usize>,
     pub access_span: std::ops::Range<usize>,
@@ -57,6 +61,17 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         &[("strip", Forward::Strip), ("pass", Forward::Pass), ("bearer", Forward::Bearer)],
     );
     let target = target(table, host.as_ref(), path.as_ref());
+    let limits = limits(table);
+    let rewrite = rewrite(table, path.as_ref());
+    let (request_headers, mut rules) =
+        header_rules(table, "request_headers", "route.request_headers", Way::Request);
+    let (response_headers, _) =
+        header_rules(table, "response_headers", "route.response_headers", Way::Response);
+    let forwards = target.as_ref().is_none_or(|(target, _)| target.upstream().is_some());
+    if !forwards {
+        without_upstream(table);
+        rules.clear();
+    }
     table.finish();
     let (host, path, (target, upstream)) = (host?, path?, target?);
     let span = ["path", "path_exact"].into_iter().find_map(|key| table.get(key));
@@ -74,11 +89,16 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         capture,
         login_url,
         target,
+        limits,
+        rewrite,
+        request_headers,
+        response_headers,
         line: table.reader.source.line(table.span.start),
     };
     Some(Parsed {
         route,
         upstream,
+        rules,
         issuers: issuers.unwrap_or_default(),
         span: span.map_or_else(|| table.span.clone(), |item| item.span),
         access_span: table.get("access").map_or_else(|| table.span.clone(), |item| item.span),
@@ -99,7 +119,16 @@ fn unsupported(table: &Table<'_>) {
     table.unsupported("max_staleness", one);
     table.unsupported("when_stale", one);
     table.unsupported("assertion", "send claims as headers with `identity`");
-    table.unsupported("timeout", "set `response_timeout` on the upstream");
+}
+
+/// Keys that say how a request is sent on, on a route that sends none.
+fn without_upstream(table: &Table<'_>) {
+    for key in ["rewrite", "request_headers", "timeout", "body_bytes_max", "body_timeout"] {
+        if let Some(item) = table.get(key) {
+            let message = format!("`{key}` on a route that sends nothing on");
+            item.reader.report(&item.key_span, Diagnostic::error(Code::NoEffect, message));
+        }
+    }
 }
 
 fn host(item: &Item<'_>) -> Option<HostPattern> {

@@ -1,10 +1,11 @@
 //! What only all routes together can tell: routes that never match, routes of which nothing says
 //! which is tried first, and conditions that lead around what another route asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cursor::Reader;
 use super::diagnostic::{Code, Diagnostic};
+use super::header_name::normal;
 use super::order::specificity;
 use super::route::Parsed;
 use super::{Access, HostPattern, PathPattern, Route, Target};
@@ -16,6 +17,7 @@ pub fn check(reader: &Reader<'_>, routes: &[&Parsed]) {
         (specificity(host, path, conditions), parsed.route.line)
     });
     names(reader, routes);
+    rules(reader, routes);
     for group in ordered.chunk_by(|one, two| is_same_place(&one.route, &two.route)) {
         same_place(reader, group);
     }
@@ -41,6 +43,21 @@ fn names(reader: &Reader<'_>, routes: &[&Parsed]) {
                 reader.report(&parsed.span, Diagnostic::error(Code::Duplicate, message));
             }
             None => drop(names.insert(name, &parsed.route)),
+        }
+    }
+}
+
+/// No rule may set what another route's backend believes to be said by the gateway.
+fn rules(reader: &Reader<'_>, routes: &[&Parsed]) {
+    let guarded: BTreeSet<String> = routes
+        .iter()
+        .flat_map(|parsed| &parsed.route.identity)
+        .map(|(name, _)| normal(name.as_str()))
+        .collect();
+    for (name, span) in routes.iter().flat_map(|parsed| &parsed.rules) {
+        if guarded.contains(&normal(name.as_str())) {
+            let message = format!("{name} carries an identity: no rule can change it");
+            reader.report(span, Diagnostic::error(Code::BadHeaderRule, message));
         }
     }
 }

@@ -5,6 +5,7 @@ mod documents;
 mod initial;
 mod screens;
 mod secrets;
+mod upstream_cases;
 
 use std::path::{Path, PathBuf};
 

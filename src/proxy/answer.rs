@@ -12,12 +12,13 @@ use http::{Response, StatusCode};
 use crate::denylist::Hit;
 use crate::verify::TokenFault;
 
-pub use fault::{BadRequest, UpstreamFault};
+pub use fault::BadRequest;
 
 use super::body::Body;
 use super::cross_site::CrossSite;
 use super::session::capture::CaptureFault;
 use super::streams::Cause;
+pub use super::upstream_fault::UpstreamFault;
 use crate::desk::DeskFault;
 
 /// Why a request was not forwarded, or why its answer is not the upstream's.
@@ -49,6 +50,12 @@ pub enum Rejection {
     TooOldLogin {
         max_age_s: u64,
     },
+    /// Its body is larger than the route takes.
+    BodyTooLarge,
+    /// Its body did not come whole in time.
+    BodyTooSlow,
+    /// More requests are in flight than the gateway, or the route, takes.
+    Overloaded,
     /// A claim that the backend is to get as a header cannot be one.
     ClaimUnfit(String),
     Upstream(UpstreamFault),
@@ -96,10 +103,13 @@ struct Shape {
 /// begin each at zero.
 pub const CODES: &[&str] = &[
     "bad_request",
+    "body_timeout",
+    "body_too_large",
     "claim_unmet",
     "draining",
     "no_route",
     "not_ready",
+    "overloaded",
     "scope_missing",
     "token_expired",
     "token_invalid",
@@ -112,7 +122,12 @@ pub const CODES: &[&str] = &[
     "upstream_unreachable",
 ];
 
+const OTHER_SITE: &str = "Another site asked for this with your cookie";
 const INVALID: &str = "The token is not valid";
+const LARGE: &str = "The body is too large";
+const SLOW: &str = "The body did not come in time";
+const FULL: &str = "Too many requests are in flight";
+const UNMET: &str = "The token lacks a claim that is needed here";
 
 impl Rejection {
     pub fn status(&self) -> StatusCode {
@@ -133,6 +148,9 @@ impl Rejection {
     pub fn reason(&self) -> String {
         match self {
             Self::BadRequest(fault) => fault.text().to_owned(),
+            Self::BodyTooLarge => "the body is larger than body_bytes_max".to_owned(),
+            Self::BodyTooSlow => "the body did not come within body_timeout".to_owned(),
+            Self::Overloaded => "requests_max are in flight".to_owned(),
             Self::NoRoute => "no route matches host and path".to_owned(),
             Self::Method(allow) => format!("served here: {allow}"),
             Self::Desk(fault) => fault.reason().to_owned(),
@@ -170,6 +188,13 @@ impl Rejection {
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
                 Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }
+            Self::BodyTooLarge => {
+                Shape::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", LARGE)
+            }
+            Self::BodyTooSlow => Shape::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", SLOW),
+            Self::Overloaded => {
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", FULL).retry(1)
+            }
             Self::NoRoute => Shape::new(StatusCode::NOT_FOUND, "no_route", "There is nothing here"),
             Self::Method(allow) => {
                 let text = "This method is not served here";
@@ -199,21 +224,16 @@ impl Rejection {
                     .retry(5)
             }
             Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
-            Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::IssuerNotTaken(_) | Self::TokenNotTaken(_) | Self::ClaimUnfit(_) => {
+                Shape::bad_token(policy, "token_invalid", INVALID)
+            }
             Self::Denied(hit) if hit.is_absence() => {
                 Shape::bad_token(policy, "token_not_registered", "The token is not registered")
             }
             Self::Denied(_) => Shape::bad_token(policy, "token_revoked", "The token was revoked"),
-            Self::CrossSite(_) => {
-                let text = "Another site asked for this with your cookie";
-                Shape::new(StatusCode::FORBIDDEN, "cross_site", text)
-            }
-            Self::TokenNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::ClaimUnmet(_) => {
-                let text = "The token lacks a claim that is needed here";
-                Shape::new(StatusCode::FORBIDDEN, "claim_unmet", text)
-                    .challenged(Some(bearer("insufficient_scope", text)))
-            }
+            Self::CrossSite(_) => Shape::new(StatusCode::FORBIDDEN, "cross_site", OTHER_SITE),
+            Self::ClaimUnmet(_) => Shape::new(StatusCode::FORBIDDEN, "claim_unmet", UNMET)
+                .challenged(Some(bearer("insufficient_scope", UNMET))),
             Self::ScopeMissing { needed, .. } => {
                 let scopes = needed.join(" ");
                 let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");
@@ -228,8 +248,11 @@ impl Rejection {
                 Shape::new(StatusCode::UNAUTHORIZED, "too_old_login", "A recent login is needed")
                     .challenged(Some(challenge))
             }
-            Self::ClaimUnfit(_) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::Upstream(fault) => Shape::new(fault.status(), fault.code(), fault.text()),
+            Self::Upstream(fault) => {
+                let mut shape = Shape::new(fault.status(), fault.code(), fault.text());
+                shape.retry_after_s = fault.retry_after_s();
+                shape
+            }
             Self::Cut(Cause::Denied(hit)) => Self::Denied(*hit).shape(policy),
             Self::Cut(Cause::KeyRemoved) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Cut(Cause::Expired) => {

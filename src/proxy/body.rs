@@ -12,8 +12,10 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::client_body::{ClientBody, ClientBodyError};
 use super::exchange::Exchange;
 use super::headers::{self, GuardedNames};
+use super::patience::Patience;
 use super::pool::Lease;
 
 /// The answer's body.
@@ -27,6 +29,8 @@ pub struct Body {
 #[derive(Debug)]
 pub enum BodyError {
     Upstream(hyper::Error),
+    /// The upstream paused for longer than it may.
+    Stalled,
     /// By us: its token no longer counts. On HTTP/2 the client is told this reason.
     Cut(h2::Error),
 }
@@ -35,6 +39,7 @@ impl std::fmt::Display for BodyError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Upstream(_) => out.write_str("the upstream broke off"),
+            Self::Stalled => out.write_str("the upstream stalled"),
             Self::Cut(_) => out.write_str("cut"),
         }
     }
@@ -44,6 +49,7 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Upstream(cause) => Some(cause),
+            Self::Stalled => None,
             Self::Cut(reason) => Some(reason),
         }
     }
@@ -53,7 +59,7 @@ enum Content {
     Empty,
     Full(Bytes),
     /// From upstream; the lease goes back to the pool when the body has ended.
-    Upstream(Incoming, Option<Lease>),
+    Upstream(Incoming, Option<Lease>, Option<Patience>),
 }
 
 impl Body {
@@ -65,9 +71,10 @@ impl Body {
         Self { content: Content::Full(bytes), exchange: None }
     }
 
-    pub(super) fn upstream(body: Incoming, lease: Lease) -> Self {
+    /// `patience`: how long its pauses may be.
+    pub(super) fn upstream(body: Incoming, lease: Lease, patience: Option<Patience>) -> Self {
         let lease = Some(lease);
-        let mut content = Content::Upstream(body, lease);
+        let mut content = Content::Upstream(body, lease, patience);
         content.release_if_ended();
         Self { content, exchange: None }
     }
@@ -83,12 +90,12 @@ impl Content {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Upstream(body, _) => body.is_end_stream(),
+            Self::Upstream(body, ..) => body.is_end_stream(),
         }
     }
 
     fn release_if_ended(&mut self) {
-        if let Self::Upstream(body, lease) = self
+        if let Self::Upstream(body, lease, _) = self
             && body.is_end_stream()
             && let Some(lease) = lease.take()
         {
@@ -128,13 +135,23 @@ impl HttpBody for Body {
                 this.content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Content::Upstream(body, lease) => {
+            Content::Upstream(body, lease, patience) => {
                 let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+                    if patience.as_mut().is_some_and(|patience| patience.is_over(context)) {
+                        this.content = Content::Empty;
+                        if let Some(exchange) = &mut this.exchange {
+                            exchange.broken();
+                        }
+                        return Poll::Ready(Some(Err(BodyError::Stalled)));
+                    }
                     if let Some(exchange) = &this.exchange {
                         exchange.gave(None);
                     }
                     return Poll::Pending;
                 };
+                if let Some(patience) = patience {
+                    patience.moved();
+                }
                 match &frame {
                     None => {
                         if let Some(lease) = lease.take() {
@@ -174,7 +191,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Upstream(body, _) => body.size_hint(),
+            Content::Upstream(body, ..) => body.size_hint(),
         }
     }
 }
@@ -183,7 +200,7 @@ impl HttpBody for Body {
 pub struct RequestBody(Option<Upload>);
 
 struct Upload {
-    body: Incoming,
+    body: ClientBody,
     guarded: Arc<GuardedNames>,
     moved: Moved,
 }
@@ -202,7 +219,7 @@ impl Moved {
 
 impl RequestBody {
     /// A body that has ended is none at all, so that the request can be repeated.
-    pub(super) fn new(body: Incoming, guarded: &Arc<GuardedNames>) -> Self {
+    pub(super) fn new(body: ClientBody, guarded: &Arc<GuardedNames>) -> Self {
         let upload = |body| Upload { body, guarded: Arc::clone(guarded), moved: Moved::default() };
         Self((!body.is_end_stream()).then(|| upload(body)))
     }
@@ -223,12 +240,12 @@ impl RequestBody {
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ClientBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         match &mut self.0 {
             None => Poll::Ready(None),
             Some(Upload { body, guarded, moved }) => {

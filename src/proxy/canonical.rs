@@ -7,12 +7,13 @@ use http::{HeaderMap, Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::answer::{BadRequest, Rejection};
+use super::client_body::ClientBody;
 use super::{headers, path};
 
 /// A request whose host and path have one reading.
 pub struct Canonical {
     pub(super) parts: Parts,
-    pub(super) body: Incoming,
+    pub(super) body: ClientBody,
     /// Lower case, without port.
     pub(super) host: String,
     /// The client asks for a WebSocket (RFC 6455 section 4.1).
@@ -36,7 +37,7 @@ impl Canonical {
             return Err(BadRequest::TargetForm.into());
         }
         let websocket = is_websocket(&parts, &body)?;
-        Ok(Self { parts, body, host, websocket })
+        Ok(Self { parts, body: ClientBody::new(body), host, websocket })
     }
 
     pub fn path(&self) -> &str {

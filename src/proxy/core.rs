@@ -62,11 +62,14 @@ pub struct Core {
     /// Places of requests that wait for keys.
     pub(super) waiting: Places,
     draining: Cell<bool>,
+    /// In flight.
+    pub(super) requests: Cell<usize>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
     /// TLS handshakes wait here for their turn.
     pub(super) handshakes: Rc<Turnstile>,
     pub(super) handshakes_failed: Cell<u64>,
+    beginnings_refused: Cell<u64>,
 }
 
 /// The published state as one core holds it: counted without touching a line that other cores
@@ -169,10 +172,12 @@ async fn run(
         streams: Streams::default(),
         waiting: Places::default(),
         draining: Cell::new(false),
+        requests: Cell::new(0),
         connections: RefCell::default(),
         open,
         handshakes: Turnstile::new(HANDSHAKES_PER_TURN),
         handshakes_failed: Cell::new(0),
+        beginnings_refused: Cell::new(0),
     });
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -242,6 +247,17 @@ impl Core {
         self.connections.borrow_mut().push(Rc::clone(connection));
     }
 
+    /// A connection ends before its first request. The first of them is told, and then few: a
+    /// stranger chooses how many there are.
+    pub(super) fn refuse_beginning(&self, why: &str, peer: Option<IpAddr>) {
+        let count = self.beginnings_refused.get() + 1;
+        self.beginnings_refused.set(count);
+        if count.is_power_of_two() {
+            let peer = peer.map(tracing::field::display);
+            tracing::warn!(peer, count, "a connection was refused: {why}");
+        }
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
     }
@@ -286,19 +302,10 @@ impl Core {
         for connection in self.connections.borrow().iter() {
             connection.examine(now, &published.limits);
         }
-        let timeouts: Vec<(usize, Duration)> = published
-            .routes
-            .routes()
-            .iter()
-            .filter_map(|route| route.upstream())
-            .flat_map(|upstream| {
-                let timeout = upstream.idle_timeout;
-                upstream.servers.iter().map(move |server| (server.slot, timeout))
-            })
-            .collect();
-        self.pool.sweep(|slot| {
-            let found = timeouts.iter().find(|(of, _)| *of == slot);
-            found.map_or(Duration::ZERO, |(_, timeout)| *timeout)
+        let timeouts = published.idle_timeouts();
+        self.pool.sweep(|key| {
+            let (_, timeout) = timeouts.get(&key.slot).filter(|(of, _)| *of == key.serial)?;
+            Some(*timeout)
         });
     }
 }

@@ -5,16 +5,19 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, IpNet};
 
 use super::core::Core;
 use super::io::{ClientStream, Rewound, Stream};
+use super::proxy_protocol::{self, Source};
 use super::tls::{H2, Tls};
 
 /// See the module.
 pub struct Entrance {
     pub tls: Option<Tls>,
     pub http2: bool,
+    /// Peers that begin with a PROXY protocol header; empty: nobody does.
+    proxy_protocol: Vec<IpNet>,
     /// Every request is answered with its `https://` address, at this port.
     pub redirect: Option<u16>,
 }
@@ -63,6 +66,7 @@ impl Entrance {
         let entrances = config.entrances.iter().map(|entrance| Self {
             tls: entrance.tls.as_ref().and_then(|tls| Tls::new(tls, entrance.http2)),
             http2: entrance.http2,
+            proxy_protocol: entrance.proxy_protocol.clone(),
             redirect: entrance.redirect.then_some(port),
         });
         entrances.map(Arc::new).collect()
@@ -70,7 +74,7 @@ impl Entrance {
 
     /// Whether a connection needs [`Self::begin`].
     pub fn is_plain(&self) -> bool {
-        self.tls.is_none()
+        self.tls.is_none() && self.proxy_protocol.is_empty()
     }
 
     /// What a connection speaks after this handshake, or without any.
@@ -96,7 +100,10 @@ impl Entrance {
         stream: Stream,
         peer: Option<IpAddr>,
     ) -> Result<Begun, NotBegun> {
-        let stream = Rewound::new(stream);
+        let (stream, peer) = match self.proxy_protocol.is_empty() {
+            true => (Rewound::new(stream), peer),
+            false => self.passed_on(core, stream, peer).await?,
+        };
         let Some(tls) = &self.tls else {
             let (stream, activity) = ClientStream::plain(stream);
             return Ok(Begun { stream, activity, peer, secure: None });
@@ -113,5 +120,34 @@ impl Entrance {
         };
         let (stream, activity) = ClientStream::tls(stream);
         Ok(Begun { stream, activity, peer, secure: Some(secure) })
+    }
+
+    /// Whose connection a proxy in front passes on. A peer without an address is on a unix socket,
+    /// whose file says who may connect.
+    async fn passed_on(
+        &self,
+        core: &Rc<Core>,
+        mut stream: Stream,
+        peer: Option<IpAddr>,
+    ) -> Result<(Rewound, Option<IpAddr>), NotBegun> {
+        let listed = |peer| self.proxy_protocol.iter().any(|network| network.contains(peer));
+        if !peer.is_none_or(listed) {
+            core.refuse_beginning("its peer is not listed in `proxy_protocol`", peer);
+            return Err(NotBegun);
+        }
+        let patience = core.published().limits.header_timeout;
+        let read = tokio::time::timeout(patience, proxy_protocol::read(&mut stream)).await;
+        let Ok(Ok((source, ahead))) = read else {
+            core.refuse_beginning("it has no PROXY protocol header", peer);
+            return Err(NotBegun);
+        };
+        let mut stream = Rewound::new(stream);
+        stream.unread(ahead);
+        let peer = match source {
+            Source::Address(address) => Some(address),
+            Source::Nameless => None,
+            Source::Peer => peer,
+        };
+        Ok((stream, peer))
     }
 }

@@ -32,7 +32,9 @@ use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::permit::Permit;
 use super::published::Published;
+use super::retry::Occupied;
 use super::route::Route;
+use super::route_load::Ticket;
 use super::session::browser::Browser;
 use super::streams::{Cause, Kind, Stream};
 
@@ -68,6 +70,9 @@ pub struct Exchange {
     place: Option<Place>,
     /// Where the route serves browsers.
     pub(super) browser: Option<Box<Browser>>,
+    /// What it takes of its upstream's limits, until it ends.
+    occupied: Occupied,
+    ticket: Option<Ticket>,
     /// Of its HTTP/2 stream.
     guard: Option<Rc<Guard>>,
     /// The answer's last byte was handed on.
@@ -81,6 +86,7 @@ impl Exchange {
         request: &Request<Incoming>,
     ) -> Box<Self> {
         connection.begin_request();
+        core.requests.set(core.requests.get() + 1);
         let headers = request.headers();
         let offered = connection.is_trusted().then(|| offered_id(headers)).flatten();
         Box::new(Self {
@@ -112,6 +118,8 @@ impl Exchange {
             stream: None,
             place: None,
             browser: None,
+            occupied: Occupied::default(),
+            ticket: None,
             guard: connection.is_multiplexed().then(Guard::current).flatten(),
             ended: false,
         })
@@ -136,6 +144,11 @@ impl Exchange {
     /// The header that makes the upstream's span a child of ours.
     pub fn traceparent(&self) -> Option<HeaderValue> {
         self.trace.as_ref()?.header()
+    }
+
+    /// It counts against its route until it ends.
+    pub fn enter(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
     }
 
     pub fn routed(&mut self, route: &Route) {
@@ -208,6 +221,10 @@ impl Exchange {
         self.core.counters.upstream_answered(upstream, status.as_u16(), took);
     }
 
+    pub fn occupy(&mut self, occupied: Occupied) {
+        self.occupied = occupied;
+    }
+
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
         self.verdict = match rejection {
@@ -221,6 +238,9 @@ impl Exchange {
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)
+            | Rejection::BodyTooLarge
+            | Rejection::BodyTooSlow
+            | Rejection::Overloaded
             | Rejection::ScopeMissing { .. }
             | Rejection::TokenNotTaken(_)
             | Rejection::ClaimUnmet(_)
@@ -331,6 +351,7 @@ impl Drop for Exchange {
         }
         self.end_stream();
         self.connection.end_request();
+        self.core.requests.set(self.core.requests.get().saturating_sub(1));
         let duration = self.started.elapsed();
         self.core.counters.ended(
             self.route.as_deref(),

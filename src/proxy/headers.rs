@@ -18,11 +18,13 @@ use super::connection::Connection;
 use super::cookie;
 use super::permit::Permit;
 use super::published::Published;
+use super::rewrite;
 use super::route::Route;
 
 pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
@@ -107,6 +109,8 @@ pub fn prepare(
     let trailers_accepted = headers.contains_key(TE) && nominated_te_trailers(headers);
     drop_foreign(headers, connection.is_trusted(), &published.guarded);
     drop_credentials(headers, permit, published);
+    let route = permit.route();
+    rewrite::apply(&route.request_headers, headers);
     if trailers_accepted {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -120,15 +124,28 @@ pub fn prepare(
         // What is compressed cannot be taken apart.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
+    add_prefix(headers, route, published.forwarded);
     // The one that the log has: what a trusted proxy offered, if it was fit.
     headers.insert(X_REQUEST_ID, request_id.clone());
     if let Some(certificate) = &connection.client_cert {
         headers.insert(CLIENT_CERT, certificate.clone());
     }
     if let Some(signed) = permit.signed() {
-        add_identity(headers, permit.route(), signed)?;
+        add_identity(headers, route, signed)?;
     }
     Ok(())
+}
+
+/// What was taken from the path, behind what a trusted proxy took before us.
+fn add_prefix(headers: &mut HeaderMap, route: &Route, style: Forwarded) {
+    let Some(stripped) = route.rewrite.as_ref().and_then(rewrite::stripped) else { return };
+    if matches!(style, Forwarded::XForwarded | Forwarded::Both) {
+        let before = headers.get(X_FORWARDED_PREFIX).and_then(|value| value.to_str().ok());
+        let before = before.unwrap_or_default().trim_end_matches('/');
+        if let Ok(value) = HeaderValue::try_from(format!("{before}{stripped}")) {
+            headers.insert(X_FORWARDED_PREFIX, value);
+        }
+    }
 }
 
 fn nominated_te_trailers(headers: &HeaderMap) -> bool {

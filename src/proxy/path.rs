@@ -98,6 +98,18 @@ pub fn readings(path: &str) -> Vec<Cow<'_, str>> {
     all
 }
 
+/// Everyone reads the same segments in it: no empty one, no parameter, and no escape of a byte that
+/// parts, ends or escapes something. Other escapes are the backend's.
+pub fn has_one_structure(path: &str) -> bool {
+    let plain = !path.contains("//") && !path.contains(';');
+    plain
+        && path.match_indices('%').all(|(at, _)| {
+            let escape = path.as_bytes().get(at..at + 3).and_then(decode);
+            let parts = |byte: &u8| matches!(byte, b'/' | b';' | b'%' | b'?' | b'#' | b'\\' | b'.');
+            escape.is_some_and(|decoded| !decoded.iter().any(parts))
+        })
+}
+
 fn check_decoded(decoded: &[u8]) -> Result<(), BadRequest> {
     let control = |byte: &u8| byte.is_ascii_control() || *byte == b'\\';
     if decoded.iter().any(control) {

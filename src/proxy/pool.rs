@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::core::Core;
-use super::upstream::{Sender, Server};
+use crate::upstreams::{Endpoint, Key};
 
-/// Kept at the most per server and core.
+use super::core::Core;
+use super::upstream::Sender;
+
+/// Kept at the most per endpoint and core.
 const IDLE_MAX: usize = 256;
 
 /// See the module.
@@ -19,27 +21,27 @@ pub struct Pool {
 
 struct Idle {
     sender: Sender,
+    /// Whose connection it is: a slot is used again for another endpoint.
+    serial: u64,
     since: Instant,
 }
 
 /// A connection in use; [`Lease::release`] gives it back, dropping it closes it.
 pub struct Lease {
     pub(super) sender: Sender,
-    slot: usize,
+    key: Key,
     core: Rc<Core>,
-    /// It served a request before, so it may have been closed behind our back.
-    pub(super) reused: bool,
 }
 
 impl Lease {
-    pub fn new(core: &Rc<Core>, server: &Server, sender: Sender, reused: bool) -> Self {
-        Self { sender, slot: server.slot, core: Rc::clone(core), reused }
+    pub fn new(core: &Rc<Core>, endpoint: &Endpoint, sender: Sender) -> Self {
+        Self { sender, key: endpoint.key(), core: Rc::clone(core) }
     }
 
     pub fn release(self) {
         if !self.sender.is_closed() {
-            let Self { sender, slot, core, .. } = self;
-            core.pool.put(slot, sender);
+            let Self { sender, key, core, .. } = self;
+            core.pool.put(key, sender);
         }
     }
 }
@@ -47,14 +49,14 @@ impl Lease {
 impl Pool {
     /// A connection that can take a request now. No system call: hyper's driver has seen a close
     /// by the time this core gets here, or the request is repeated.
-    pub fn take(&self, slot: usize) -> Option<Sender> {
+    pub fn take(&self, key: Key) -> Option<Sender> {
         let mut slots = self.slots.borrow_mut();
-        let idle = slots.get_mut(slot)?;
+        let idle = slots.get_mut(key.slot)?;
         let mut at = idle.len();
         while at > 0 {
             at -= 1;
-            let sender = &idle.get(at)?.sender;
-            if sender.is_closed() {
+            let Idle { sender, serial, .. } = idle.get(at)?;
+            if *serial != key.serial || sender.is_closed() {
                 idle.swap_remove(at);
             } else if sender.is_ready() {
                 return Some(idle.remove(at).sender);
@@ -63,26 +65,31 @@ impl Pool {
         None
     }
 
-    fn put(&self, slot: usize, sender: Sender) {
+    fn put(&self, key: Key, sender: Sender) {
         let mut slots = self.slots.borrow_mut();
-        if slots.len() <= slot {
-            slots.resize_with(slot + 1, Vec::new);
+        if slots.len() <= key.slot {
+            slots.resize_with(key.slot + 1, Vec::new);
         }
-        if let Some(idle) = slots.get_mut(slot)
+        if let Some(idle) = slots.get_mut(key.slot)
             && idle.len() < IDLE_MAX
         {
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle { sender, serial: key.serial, since: Instant::now() });
         }
     }
 
-    /// Closes connections that were idle for longer than their upstream keeps them.
-    pub fn sweep(&self, timeout_of: impl Fn(usize) -> Duration) {
+    /// Closes connections that were idle for longer than their upstream keeps them, and those to
+    /// endpoints that are no more.
+    pub fn sweep(&self, timeout_of: impl Fn(Key) -> Option<Duration>) {
         let now = Instant::now();
         for (slot, idle) in self.slots.borrow_mut().iter_mut().enumerate() {
-            let timeout = timeout_of(slot);
             idle.retain(|idle| {
-                !idle.sender.is_closed() && now.duration_since(idle.since) < timeout
+                let timeout = timeout_of(Key { slot, serial: idle.serial });
+                !idle.sender.is_closed()
+                    && timeout.is_some_and(|timeout| now.duration_since(idle.since) < timeout)
             });
+            if idle.is_empty() {
+                idle.shrink_to_fit();
+            }
         }
     }
 }

@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{self, Carrier, Config, Forwarded, IpNet, Limits};
 use crate::denylist::Denylist;
+use crate::upstreams::{Group, Key, Registry};
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
@@ -14,12 +16,15 @@ use super::entrance::Entrance;
 use super::headers::{self, GuardedNames};
 use super::nudge::Nudges;
 use super::route::{Route, RouteTable, Target};
+use super::route_load::RouteLoad;
 use super::session::Session;
-use super::upstream::{Addresses, Upstream};
+use super::upstream::Upstream;
 
 /// See the module.
 pub struct Published {
     pub routes: RouteTable,
+    /// Those of the configuration, also where no route leads there.
+    pub upstreams: Vec<Arc<Upstream>>,
     /// How connections begin, by listener.
     pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
@@ -37,6 +42,8 @@ pub struct Published {
     pub external_origins: Vec<String>,
     pub forwarded: Forwarded,
     pub limits: Limits,
+    /// Requests in flight on one core.
+    pub requests_max: usize,
     pub token_bytes_max: usize,
     pub answers: AnswerPolicy,
     pub access_log: crate::config::AccessLog,
@@ -61,12 +68,12 @@ pub fn compile(
     verifier: Arc<Verifier>,
     denylist: Arc<Denylist>,
     nudges: Nudges,
-    addresses: &mut Addresses,
+    registry: &mut Registry,
 ) -> Published {
     let upstreams: HashMap<&str, Arc<Upstream>> = config
         .upstreams
         .iter()
-        .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, addresses))))
+        .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, registry))))
         .collect();
     let routes = config.routes.iter().filter_map(|route| {
         let target = match &route.target {
@@ -90,6 +97,11 @@ pub fn compile(
             capture: route.capture.clone(),
             login_url: route.login_url.clone(),
             target,
+            limits: route.limits,
+            load: route.limits.requests_max.map(RouteLoad::new),
+            rewrite: route.rewrite.clone(),
+            request_headers: route.request_headers.clone(),
+            response_headers: route.response_headers.clone(),
         }))
     });
     let entrances = Entrance::compile(config);
@@ -99,6 +111,11 @@ pub fn compile(
     let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
         routes: RouteTable::new(routes.collect()),
+        upstreams: config
+            .upstreams
+            .iter()
+            .filter_map(|upstream| upstreams.get(upstream.name.as_str()).map(Arc::clone))
+            .collect(),
         entrances,
         verifier,
         denylist,
@@ -113,6 +130,7 @@ pub fn compile(
         external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,
         limits: config.server.limits.clone(),
+        requests_max: share(config),
         token_bytes_max: config.server.limits.token_bytes_max,
         answers: AnswerPolicy { reveal_reason: config.server.reveal_reason },
         access_log: config.log.access,
@@ -121,6 +139,35 @@ pub fn compile(
         log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,
     }
+}
+
+impl Published {
+    /// What both planes share of the upstreams.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.upstreams.iter().map(|upstream| Arc::clone(&upstream.group)).collect()
+    }
+
+    /// How long each endpoint's idle connections are kept.
+    pub(super) fn idle_timeouts(&self) -> HashMap<usize, (u64, Duration)> {
+        let mut timeouts = HashMap::new();
+        for upstream in &self.upstreams {
+            for endpoint in upstream.group.set().all() {
+                let Key { slot, serial } = endpoint.key();
+                timeouts.insert(slot, (serial, upstream.config().idle_timeout));
+            }
+        }
+        timeouts
+    }
+}
+
+/// A core's share of the requests in flight: connections are spread evenly, too.
+fn share(config: &Config) -> usize {
+    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = match config.server.threads {
+        0 => available(),
+        threads => threads,
+    };
+    config.server.limits.requests_max.div_ceil(threads)
 }
 
 impl Carriers {

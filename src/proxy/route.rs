@@ -7,8 +7,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::{
-    Access, Capture, Carrier, Conditions, Forward, HostPattern, PathPattern, Redirect,
-    Requirements, StaticAnswer, specificity,
+    Access, Capture, Carrier, Conditions, Forward, HeaderRules, HostPattern, PathPattern, Redirect,
+    Requirements, Rewrite, RouteLimits, StaticAnswer, specificity,
 };
 use crate::token::ClaimPath;
 
@@ -16,6 +16,7 @@ use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
 use super::path;
 use super::route_index::HostIndex;
+use super::route_load::RouteLoad;
 use super::upstream::Upstream;
 
 /// A compiled route.
@@ -34,6 +35,11 @@ pub struct Route {
     pub capture: Option<Capture>,
     pub login_url: Option<String>,
     pub target: Target,
+    pub limits: RouteLimits,
+    pub load: Option<Arc<RouteLoad>>,
+    pub rewrite: Option<Rewrite>,
+    pub request_headers: HeaderRules,
+    pub response_headers: HeaderRules,
 }
 
 /// Who answers.

@@ -11,21 +11,23 @@ use super::body::Body;
 use super::canonical::Canonical;
 use super::exchange::{self, Exchange};
 use super::permit::Permit;
+use super::rewrite;
 
-pub fn fixed(answer: &StaticAnswer, exchange: &Exchange) -> Response<Body> {
+pub fn fixed(answer: &StaticAnswer, permit: &Permit<'_>, exchange: &Exchange) -> Response<Body> {
     let mut response = Response::new(Body::full(answer.body.clone()));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     if let Some(content_type) = &answer.content_type {
         headers.insert(CONTENT_TYPE, content_type.clone());
     }
+    rewrite::apply(&permit.route().response_headers, headers);
     exchange::stamp(headers, exchange.request_id());
     response
 }
 
 pub fn redirect(
     redirect: &Redirect,
-    permit: Permit<'_>,
+    permit: &Permit<'_>,
     exchange: &Exchange,
 ) -> Result<Response<Body>, Rejection> {
     let pattern = &permit.route().path;
@@ -34,6 +36,7 @@ pub fn redirect(
     *response.status_mut() = redirect.status;
     let headers = response.headers_mut();
     headers.insert(LOCATION, location);
+    rewrite::apply(&permit.route().response_headers, headers);
     exchange::stamp(headers, exchange.request_id());
     Ok(response)
 }

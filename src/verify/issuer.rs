@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::clock::UnixMs;
 use crate::denylist::{IssuerId, Retention};
 use crate::keys::{Algorithm, KeySet};
 use crate::token::ClaimPath;
@@ -27,6 +28,14 @@ pub struct ClaimNames {
     pub version: ClaimPath,
     /// Configured name and place.
     pub indexed: Vec<(String, ClaimPath)>,
+}
+
+/// Tokens issued before this moment may live at most so long, whatever holds for later ones: denials
+/// that they match were kept for no longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LifetimeMark {
+    pub issued_before: UnixMs,
+    pub max_lifetime: Duration,
 }
 
 /// Which of an issuer's genuine tokens pass.
@@ -55,6 +64,8 @@ pub struct Policy {
     /// `at+jwt` or none.
     pub types: Vec<String>,
     pub max_lifetime: Duration,
+    /// Before it was raised.
+    pub lifetime_marks: Vec<LifetimeMark>,
     pub session_lifetime_max: Duration,
     /// The gateway renews its sessions: cutoffs are kept for a session's life.
     pub renewed: bool,

@@ -109,11 +109,12 @@ fn expires_after_issued(times: &Times, _: &Policy, _now: UnixMs) -> Result<(), T
 /// what is left of its life is measured.
 fn lifetime_bounded(times: &Times, policy: &Policy, now: UnixMs) -> Result<(), TokenFault> {
     let lifetime = times.expires_at.since(times.issued_at.unwrap_or(now));
-    if lifetime <= policy.max_lifetime {
-        Ok(())
-    } else {
-        Err(TokenFault::LifetimeTooLong { lifetime, max: policy.max_lifetime })
-    }
+    let older = policy.lifetime_marks.iter().filter(|mark| {
+        // Without `iat` no denial is forgotten by age.
+        times.issued_at.is_some_and(|issued_at| issued_at < mark.issued_before)
+    });
+    let max = older.fold(policy.max_lifetime, |max, mark| max.min(mark.max_lifetime));
+    if lifetime <= max { Ok(()) } else { Err(TokenFault::LifetimeTooLong { lifetime, max }) }
 }
 
 /// RFC 7519 section 4.1.6. A token from the future would outlive the cutoffs of today.

@@ -47,6 +47,7 @@ fn policy() -> Policy {
         session_lifetime_max: Duration::from_secs(30 * 86_400),
         renewed: false,
         leeway: Duration::from_secs(30),
+        lifetime_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         missing: Missing::default(),
         claims: ClaimNames {

@@ -41,8 +41,12 @@ mod durability;
 mod proxying;
 // TLS towards clients.
 mod tls;
+// Whose connection a proxy in front passes on.
+mod proxy_protocol;
 // HTTP/2 towards clients.
 mod http2;
+// WebSockets as streams of it.
+mod http2_websocket;
 // gRPC calls.
 mod grpc;
 // WebSocket handshakes.
@@ -51,10 +55,18 @@ mod upgrades;
 mod streams;
 // One side breaks off.
 mod faults;
+// Several servers: who gets a request, who may wait.
+mod balancing;
+// Requests that are sent once more, and those that never are.
+mod retries;
 // What a route asks of a good token beyond being good.
 mod requirements;
 // Which route a request gets, and routes that answer by themselves.
 mod routing;
+// What a route changes on the way: path and headers.
+mod rewriting;
+// How much and how long: bodies, answers, requests in flight.
+mod limits;
 // One path, one reading.
 mod paths;
 // What the backend is told about client and user, and what no client can make it believe.
@@ -81,5 +93,7 @@ mod cli;
 
 // Programs that nobody here wrote, as clients and backends.
 mod clients;
+// Other proxies that ask the gateway for its verdict.
+mod forward_auth;
 // Which part of the source tree may know which other.
 mod architecture;

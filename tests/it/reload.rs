@@ -181,3 +181,68 @@ fn only_an_admin_reloads_and_no_body_tells_it_what() {
     assert_eq!(call("admin", json!({"file": "/etc/passwd"})), 422);
     assert_eq!(call("admin", json!({})), 200);
 }
+
+#[test]
+fn a_longer_lifetime_holds_for_tokens_issued_after_it_only_and_across_a_restart() {
+    let (upstream, issuer) = (Upstream::new(), Issuer::new("HS256"));
+    let gateway = Setup::new()
+        .issuer(&issuer, "max_lifetime = \"1h\"")
+        .upstream("app", &upstream, "")
+        .server("watch = false")
+        .start();
+    let two_hours = issuer.token("alice").times(-5, 7200).mint();
+    let half_an_hour = issuer.token("alice").times(-5, 1800).mint();
+    assert_eq!((gateway.status(&two_hours), gateway.status(&half_an_hour)), (401, 200));
+    edit(&gateway, "max_lifetime = \"1h\"", "max_lifetime = \"12h\"");
+    reload(&gateway);
+    assert_eq!(gateway.status(&two_hours), 401, "what denies it may be forgotten already");
+    assert_eq!(gateway.status(&half_an_hour), 200);
+    // Issued as far in the future as the leeway lets it be, which is after the change.
+    let issued_after = issuer.token("alice").times(10, 7200).mint();
+    assert_eq!(gateway.status(&issued_after), 200);
+    let gateway = gateway.restart();
+    assert_eq!((gateway.status(&two_hours), gateway.status(&issued_after)), (401, 200));
+}
+
+#[test]
+fn listeners_come_and_go_and_a_client_of_one_that_goes_keeps_its_connection() {
+    let upstream = Upstream::new();
+    let gateway = Setup::new()
+        .upstream("app", &upstream, "")
+        .route("/", "access = \"public\"")
+        .server("watch = false")
+        .tables("[[listener]]\nlisten = \"unix:extra.sock\"\nmode = \"0660\"\n")
+        .start();
+    let socket = gateway.dir().join("extra.sock");
+    let mode = |path: &Path| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(mode(&socket), 0o660);
+    let mut connection = crate::support::Connection::open_unix(&socket);
+    assert_eq!(connection.get("/", &[]).status, 200);
+    edit(&gateway, "0660", "0666");
+    reload(&gateway);
+    assert_eq!(mode(&socket), 0o666, "the same socket with other rights");
+    assert_eq!(connection.get("/", &[]).status, 200);
+    edit(&gateway, "extra.sock", "other.sock");
+    reload(&gateway);
+    eventually("the old one goes", || (!socket.exists()).then_some(()));
+    assert_eq!(connection.get("/", &[]).status, 200, "whoever is there stays");
+    let other = gateway.dir().join("other.sock");
+    assert_eq!(crate::support::Connection::open_unix(&other).get("/", &[]).status, 200);
+    // One that cannot be had: nothing of that config takes effect.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    edit(
+        &gateway,
+        "listen = \"unix:other.sock\"\nmode = \"0666\"",
+        &format!("listen = \"{address}\""),
+    );
+    edit(&gateway, "path = \"/\"", "path = \"/nowhere/\"");
+    let refused = gateway.admin().call("POST", "/v1/config/reload", Some(&json!({})));
+    assert_eq!((refused.status, refused.code().as_str()), (409, "reload_not_possible"));
+    assert!(refused.text().contains(&address), "{}", refused.text());
+    assert_eq!(gateway.get("/", &[]).status, 200);
+    assert_eq!(crate::support::Connection::open_unix(&other).get("/", &[]).status, 200);
+}

@@ -1,11 +1,12 @@
 //! One case for each diagnostic, with two sides: the text that has it and the text that is better by
 //! one detail.
 
+use super::upstream_cases::UPSTREAMS;
 use super::*;
 
 /// What a diagnostic is about: its code, a text that has it, and the same text without it.
 #[derive(Clone, Copy)]
-struct Case {
+pub(super) struct Case {
     code: Code,
     /// What of [`SMALLEST`] is replaced.
     from: &'static str,
@@ -13,7 +14,12 @@ struct Case {
     good: &'static str,
 }
 
-const fn case(code: Code, from: &'static str, bad: &'static str, good: &'static str) -> Case {
+pub(super) const fn case(
+    code: Code,
+    from: &'static str,
+    bad: &'static str,
+    good: &'static str,
+) -> Case {
     Case { code, from, bad, good }
 }
 
@@ -386,6 +392,48 @@ const ISSUERS_AND_ROUTES: &[Case] = &[
         "redirect = { to = \"https://$host/\" }\nhost = \"a.example.com\"\n[[route]]\npath = \"/b\"\nupstream = \"app\"",
     ),
     case(
+        Code::BadRewrite,
+        PATH,
+        "path = \"/api\"\nrewrite = { strip_prefix = \"/ap\" }",
+        "path = \"/api\"\nrewrite = { strip_prefix = \"/api/\" }",
+    ),
+    case(
+        Code::Exclusive,
+        PATH,
+        "path = \"/\"\nrewrite = { replace = \"/x\", add_prefix = \"/y\" }",
+        "path = \"/\"\nrewrite = { replace = \"/x\" }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nrequest_headers = { set = { Host = \"a\" } }",
+        "path = \"/\"\nrequest_headers = { set = { X-Host = \"a\" } }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nrequest_headers = { set = { X-A = \"a\\r\\nHost: b\" } }",
+        "path = \"/\"\nrequest_headers = { set = { X-A = \"a\" } }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nidentity = { X-Auth-Subject = \"sub\" }\nrequest_headers = { add = { x_auth_subject = \"root\" } }",
+        "path = \"/\"\nidentity = { X-Auth-Subject = \"sub\" }\nrequest_headers = { add = { x_auth = \"root\" } }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nresponse_headers = { remove = [\"Content_Length\"] }",
+        "path = \"/\"\nresponse_headers = { remove = [\"Server\"] }",
+    ),
+    case(
+        Code::BadHeaderRule,
+        PATH,
+        "path = \"/\"\nrequest_headers = { remove = [\"X-Forwarded-For\"] }",
+        "path = \"/\"\nrequest_headers = { remove = [\"X-Debug\"] }",
+    ),
+    case(
         Code::BadRedirect,
         TO,
         "redirect = { to = \"/x\", status = 305 }\n[[route]]\npath = \"/b\"\nupstream = \"app\"",
@@ -515,7 +563,7 @@ fn replaced(case: &Case, by: &str) -> String {
 #[test]
 fn each_mistake_is_named_once_and_the_text_without_it_loads() {
     let place = Place::new();
-    for case in GENERAL.iter().chain(ISSUERS_AND_ROUTES) {
+    for case in GENERAL.iter().chain(ISSUERS_AND_ROUTES).chain(UPSTREAMS) {
         let found = place.bad(&replaced(case, case.bad));
         let codes: Vec<Code> = found.items.iter().map(|item| item.code).collect();
         assert_eq!(codes, [case.code], "{}\n{found}", case.bad);
@@ -542,7 +590,7 @@ fn each_notice_is_given_once_and_not_without_its_cause() {
 
 #[test]
 fn every_code_has_a_case() {
-    let cases = [GENERAL, ISSUERS_AND_ROUTES, NOTICES].concat();
+    let cases = [GENERAL, ISSUERS_AND_ROUTES, NOTICES, UPSTREAMS].concat();
     // The file itself, the pod, and what is in certificates: they are no matter of a text.
     let elsewhere = [
         Code::Unreadable,

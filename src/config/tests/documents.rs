@@ -29,10 +29,13 @@ claims = {}
 keys = { secrets = { a = { env = "JWT_SECRET" } } }
 [[upstream]]
 name = "app"
-servers = ["http://127.0.0.1:3000"]
+servers = [{ url = "http://127.0.0.1:3000" }]
 [[route]]
 path = "/"
 headers = {}
+rewrite = { add_prefix = "/x" }
+request_headers = {}
+response_headers = {}
 require = { claims = [{ claim = "a", equals = 1 }] }
 capture = { token = "/a" }
 upstream = "app"
@@ -100,7 +103,14 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "issuer.keys",
         "issuer.keys.secrets.KID",
         "upstream",
+        "upstream.servers",
+        "upstream.retry",
+        "upstream.ejection",
+        "upstream.queue",
         "route",
+        "route.rewrite",
+        "route.request_headers",
+        "route.response_headers",
         "route.answer",
         "route.redirect",
         "route.require",
@@ -156,8 +166,9 @@ fn the_example_file_starts_as_it_is() {
     let loaded = example(EXAMPLE).unwrap_or_else(|found| panic!("{found}"));
     assert_eq!(loaded.notes.items, []);
     assert_eq!(loaded.config.server.listen, [Listen::Tcp(([127, 0, 0, 1], 8080).into())]);
-    let server = ServerAddress::Http { host: "127.0.0.1".to_owned(), port: 3000 };
-    assert_eq!(loaded.config.upstreams[0].servers, [server]);
+    let server = ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: 3000, tls: false };
+    let servers = &loaded.config.upstreams[0].servers;
+    assert_eq!(servers.iter().map(|server| &server.address).collect::<Vec<_>>(), [&server]);
 }
 
 #[test]

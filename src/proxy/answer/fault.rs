@@ -30,18 +30,6 @@ pub enum BadRequest {
     ForwardedRequest,
 }
 
-/// What went wrong behind us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UpstreamFault {
-    Unreachable,
-    ConnectTimeout,
-    ResponseTimeout,
-    /// It closed or broke the protocol before an answer.
-    Broken,
-    /// It switched protocols without being asked, or to another one.
-    UnexpectedSwitch,
-}
-
 impl BadRequest {
     pub fn text(self) -> &'static str {
         match self {
@@ -86,33 +74,6 @@ impl BadRequest {
             | Self::TwoCredentials
             | Self::AuthorizationForm
             | Self::ForwardedRequest => StatusCode::BAD_REQUEST,
-        }
-    }
-}
-
-impl UpstreamFault {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Unreachable => "The backend cannot be reached",
-            Self::ConnectTimeout => "The backend did not accept a connection in time",
-            Self::ResponseTimeout => "The backend did not answer in time",
-            Self::Broken => "The backend closed the connection before it answered",
-            Self::UnexpectedSwitch => "The backend switched protocols without being asked",
-        }
-    }
-
-    pub(super) fn code(self) -> &'static str {
-        match self {
-            Self::Unreachable => "upstream_unreachable",
-            Self::ConnectTimeout | Self::ResponseTimeout => "upstream_timeout",
-            Self::Broken | Self::UnexpectedSwitch => "upstream_broken",
-        }
-    }
-
-    pub(super) fn status(self) -> StatusCode {
-        match self {
-            Self::Unreachable | Self::Broken | Self::UnexpectedSwitch => StatusCode::BAD_GATEWAY,
-            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 }

@@ -24,6 +24,11 @@ fn route(host: &HostPattern, path: &PathPattern, conditions: Conditions) -> Arc<
         capture: None,
         login_url: None,
         target: Target::Answer(answer),
+        limits: RouteLimits::default(),
+        load: None,
+        rewrite: None,
+        request_headers: HeaderRules::default(),
+        response_headers: HeaderRules::default(),
     })
 }
 

@@ -131,6 +131,9 @@ fn is_dead(rejection: &Rejection) -> bool {
         Rejection::Cut(Cause::KeyRemoved | Cause::Draining)
         | Rejection::BadRequest(_)
         | Rejection::NoRoute
+        | Rejection::BodyTooLarge
+        | Rejection::BodyTooSlow
+        | Rejection::Overloaded
         | Rejection::Method(_)
         | Rejection::TokenMissing
         | Rejection::IssuerNotTaken(_)

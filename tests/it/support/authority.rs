@@ -139,9 +139,13 @@ impl Client {
     /// A handshake with the gateway under this name. TLS 1.3 tells a client that it is not let in
     /// only after its side of the handshake: then the first read fails.
     pub fn connect(&mut self, gateway: &Gateway, name: &str) -> Result<Secured, String> {
+        self.connect_over(TcpStream::connect(&gateway.address).unwrap(), name)
+    }
+
+    /// The same on a connection that has begun.
+    pub fn connect_over(&mut self, mut socket: TcpStream, name: &str) -> Result<Secured, String> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut tls = ClientConnection::new(self.config(), name).unwrap();
-        let mut socket = TcpStream::connect(&gateway.address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();

@@ -24,7 +24,6 @@ pub struct Whole {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    #[allow(dead_code)]
     pub trailers: Option<HeaderMap>,
 }
 
@@ -105,7 +104,6 @@ impl Http2 {
     }
 
     /// Whether the server offers extended CONNECT (RFC 8441).
-    #[allow(dead_code)]
     pub fn offers_connect(&self) -> bool {
         self.sender.is_extended_connect_protocol_enabled()
     }

@@ -139,6 +139,13 @@ impl Setup {
         self.upstream_at(name, &upstream.url(), lines)
     }
 
+    /// An upstream of several servers, each as TOML has it, and further lines.
+    pub fn upstream_of(mut self, name: &str, servers: &[String], lines: &str) -> Self {
+        self.upstreams.push(name.into());
+        let servers = servers.join(", ");
+        self.tables(&format!("[[upstream]]\nname = \"{name}\"\nservers = [{servers}]\n{lines}\n"))
+    }
+
     pub fn upstream_at(mut self, name: &str, url: &str, lines: &str) -> Self {
         self.upstreams.push(name.into());
         self.tables(&format!("[[upstream]]\nname = \"{name}\"\nservers = [\"{url}\"]\n{lines}\n"))

@@ -337,6 +337,7 @@ fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
         session_lifetime_max: Duration::from_secs(30 * 86_400),
         renewed: false,
         leeway: Duration::from_secs(30),
+        lifetime_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         // Tokens of the partner may lack `iat`.
         missing: Missing { iat: name == "partner", ..Missing::default() },

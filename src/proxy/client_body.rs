@@ -1,0 +1,188 @@
+//! A request's body as the client sends it, measured where the route says how much and how long. A
+//! body that takes more is not sent on, and its request is refused, without the upstream's fault.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::config::RouteLimits;
+
+use super::answer::Rejection;
+
+/// See the module.
+pub struct ClientBody {
+    body: Incoming,
+    /// Only where a limit is set: nobody else pays for it.
+    measure: Option<Box<Measure>>,
+}
+
+struct Measure {
+    left_bytes: u64,
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+    watch: Rc<BodyWatch>,
+}
+
+/// What a body took too much of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Excess {
+    Bytes,
+    Time,
+}
+
+/// Why a body ended before its end.
+#[derive(Debug)]
+pub enum ClientBodyError {
+    Client(hyper::Error),
+    Excess(Excess),
+}
+
+impl std::fmt::Display for ClientBodyError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Client(_) => "the client broke off",
+            Self::Excess(Excess::Bytes) => "the body is too large",
+            Self::Excess(Excess::Time) => "the body took too long",
+        })
+    }
+}
+
+impl std::error::Error for ClientBodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Client(cause) => Some(cause),
+            Self::Excess(_) => None,
+        }
+    }
+}
+
+impl From<Excess> for Rejection {
+    fn from(excess: Excess) -> Self {
+        match excess {
+            Excess::Bytes => Self::BodyTooLarge,
+            Excess::Time => Self::BodyTooSlow,
+        }
+    }
+}
+
+/// Where the one who waits for the answer learns that the body took too much.
+#[derive(Default)]
+pub struct BodyWatch {
+    excess: Cell<Option<Excess>>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl BodyWatch {
+    /// Drives the sending of a request until the answer's head has come or its body is refused. The
+    /// sending is dropped then, and its connection with it: the upstream is not blamed.
+    pub async fn unless_exceeded<T>(
+        &self,
+        sending: impl Future<Output = Result<T, Rejection>>,
+    ) -> Result<T, Rejection> {
+        let mut sending = std::pin::pin!(sending);
+        let result = std::future::poll_fn(|context: &mut Context<'_>| {
+            if let Some(excess) = self.excess.get() {
+                return Poll::Ready(Err(excess.into()));
+            }
+            *self.waiting.borrow_mut() = Some(context.waker().clone());
+            sending.as_mut().poll(context)
+        });
+        let result = result.await;
+        *self.waiting.borrow_mut() = None;
+        result
+    }
+
+    /// Tells the one who waits; `false` when nobody does any more.
+    fn tell(&self, excess: Excess) -> bool {
+        self.excess.set(Some(excess));
+        self.waiting.borrow().as_ref().map(Waker::wake_by_ref).is_some()
+    }
+}
+
+impl ClientBody {
+    pub fn new(body: Incoming) -> Self {
+        Self { body, measure: None }
+    }
+
+    /// Holds the body to the route's limits from here on. A length that is said to be too large is
+    /// refused at once; `None`: there is nothing to watch.
+    pub fn limit(&mut self, limits: &RouteLimits) -> Result<Option<Rc<BodyWatch>>, Rejection> {
+        if self.body.is_end_stream() {
+            return Ok(None);
+        }
+        let RouteLimits { body_bytes_max, body_timeout, .. } = *limits;
+        if body_bytes_max.is_none() && body_timeout.is_none() {
+            return Ok(None);
+        }
+        let left_bytes = body_bytes_max.unwrap_or(u64::MAX);
+        if self.body.size_hint().lower() > left_bytes {
+            return Err(Rejection::BodyTooLarge);
+        }
+        let deadline = body_timeout.map(|timeout: Duration| Box::pin(tokio::time::sleep(timeout)));
+        let watch = Rc::new(BodyWatch::default());
+        self.measure = Some(Box::new(Measure { left_bytes, deadline, watch: Rc::clone(&watch) }));
+        Ok(Some(watch))
+    }
+}
+
+impl Measure {
+    fn excess(
+        &mut self,
+        frame: &Poll<Option<Result<Frame<Bytes>, hyper::Error>>>,
+        context: &mut Context<'_>,
+    ) -> Option<Excess> {
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                match self.left_bytes.checked_sub(bytes) {
+                    Some(left) => self.left_bytes = left,
+                    None => return Some(Excess::Bytes),
+                }
+                None
+            }
+            Poll::Ready(Some(Err(_)) | None) => None,
+            Poll::Pending => {
+                let over = self.deadline.as_mut()?.as_mut().poll(context).is_ready();
+                over.then_some(Excess::Time)
+            }
+        }
+    }
+}
+
+impl HttpBody for ClientBody {
+    type Data = Bytes;
+    type Error = ClientBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
+        let this = &mut *self;
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if let Some(measure) = &mut this.measure
+            && let Some(excess) = measure.excess(&frame, context)
+        {
+            // Whoever waits for the answer drops all of this; else the upload breaks off.
+            return if measure.watch.tell(excess) {
+                Poll::Pending
+            } else {
+                Poll::Ready(Some(Err(ClientBodyError::Excess(excess))))
+            };
+        }
+        frame.map_err(ClientBodyError::Client)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

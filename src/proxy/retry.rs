@@ -1,0 +1,342 @@
+//! Delivery: a place where places are limited, a server, a connection, the request, its answer. And
+//! the one page that says when a request is sent once more.
+//!
+//! - Nothing of it was written: always, for no server can have acted. A connection that could not be
+//!   made, or that the server had closed while it was idle.
+//! - It was written, there is no answer, and it is safe and has no body (RFC 9110 section 9.2.1; the
+//!   config may add PUT and DELETE): on another server, within the budget. On the same one only
+//!   where the connection was an old one that may have been closed behind our back.
+//! - The answer has a status that the config names: as above, if there is another server.
+//!
+//! A timeout is never repeated: the server is at work. What waited asks the denylist again before
+//! anything is sent.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::HOST;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::upstreams::{Busy, Endpoint, Pick, Repeat, Tried};
+
+use super::answer::{Rejection, UpstreamFault};
+use super::balance;
+use super::body::{Moved, RequestBody};
+use super::core::Core;
+use super::permit::{Permit, Recheck};
+use super::pool::Lease;
+use super::published::Published;
+use super::upstream::{self, Upstream};
+
+/// However steadily it moves, an upload ends by then.
+const UPLOAD_MAX: Duration = Duration::from_secs(3600);
+
+/// What a request takes of what is limited or counted, until its exchange has ended.
+#[derive(Default)]
+pub struct Occupied {
+    place: Option<OwnedSemaphorePermit>,
+    busy: Option<Busy>,
+    repeat: Option<Repeat>,
+}
+
+/// An answer, and what it came by.
+pub struct Delivered {
+    pub response: Response<Incoming>,
+    pub lease: Lease,
+    pub occupied: Occupied,
+}
+
+/// Why a server gave no answer that counts.
+enum Missed {
+    /// It may not be sent to any server.
+    Rejected(Rejection),
+    Fault {
+        fault: UpstreamFault,
+        /// What may be sent to another server.
+        again: Option<Box<Request<RequestBody>>>,
+        /// Something of it was written.
+        sent: bool,
+    },
+}
+
+/// Sends the request to one of the upstream's servers, or to one after the other.
+pub async fn deliver(
+    core: &Rc<Core>,
+    permit: Permit<'_>,
+    upstream: &Upstream,
+    key: Option<u64>,
+    published: &Published,
+) -> Result<Delivered, Rejection> {
+    let check = permit.recheck();
+    let mut occupied = Occupied::default();
+    if let Some(places) = &upstream.group.places {
+        occupied.place = Some(place(places, upstream, &check, published).await?);
+    }
+    let request = outgoing(permit, published);
+    let (tried, elsewhere) = (Tried::default(), false);
+    let mut delivery = Delivery { core, upstream, published, check, occupied, tried, elsewhere };
+    let (response, lease) = match upstream.group.sole() {
+        Some(sole) => delivery.deliver_to_the_only_one(sole, request).await?,
+        None => delivery.deliver_to_one_of_several(request, key).await?,
+    };
+    Ok(Delivered { response, lease, occupied: delivery.occupied })
+}
+
+/// A place among the requests that may be under way, perhaps after a wait in a bounded queue.
+async fn place(
+    places: &Arc<Semaphore>,
+    upstream: &Upstream,
+    check: &Recheck,
+    published: &Published,
+) -> Result<OwnedSemaphorePermit, Rejection> {
+    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        return Ok(place);
+    }
+    let Some(limit) = &upstream.config().concurrency else {
+        return Err(UpstreamFault::Overloaded.into());
+    };
+    let Some(_waiting) = upstream.group.queue(limit.queue) else {
+        return Err(UpstreamFault::Overloaded.into());
+    };
+    match tokio::time::timeout(limit.wait, Arc::clone(places).acquire_owned()).await {
+        Ok(Ok(place)) => {
+            check.still_holds(published)?;
+            Ok(place)
+        }
+        Ok(Err(_)) | Err(_) => Err(UpstreamFault::Overloaded.into()),
+    }
+}
+
+struct Delivery<'d> {
+    core: &'d Rc<Core>,
+    upstream: &'d Upstream,
+    published: &'d Published,
+    check: Recheck,
+    occupied: Occupied,
+    tried: Tried,
+    /// There is another server to which it could go after this one.
+    elsewhere: bool,
+}
+
+impl Delivery<'_> {
+    async fn deliver_to_the_only_one(
+        &mut self,
+        sole: &Arc<Endpoint>,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Lease), Rejection> {
+        self.occupied.busy = self.occupied.place.as_ref().map(|_| self.upstream.group.begin(sole));
+        self.on(sole, request).await.map_err(|missed| match missed {
+            Missed::Rejected(rejection) => rejection,
+            Missed::Fault { fault, .. } => fault.into(),
+        })
+    }
+
+    async fn deliver_to_one_of_several(
+        &mut self,
+        mut request: Request<RequestBody>,
+        key: Option<u64>,
+    ) -> Result<(Response<Incoming>, Lease), Rejection> {
+        let group = &self.upstream.group;
+        let mut left = group.config.retry.attempts;
+        let first = self.choose(group.pick(key)).ok_or_else(|| self.nobody())?;
+        let mut next = first;
+        loop {
+            self.occupied.busy = Some(group.begin(&next));
+            self.tried.add(&next);
+            self.elsewhere = left > 0 && group.set().all().len() > self.tried.count();
+            let missed = match self.on(&next, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(missed) => missed,
+            };
+            let (fault, again, sent) = match missed {
+                Missed::Rejected(rejection) => return Err(rejection),
+                Missed::Fault { fault, again, sent } => (fault, again, sent),
+            };
+            let Some(again) = again else { return Err(fault.into()) };
+            let other = self.other(key).ok_or(fault)?;
+            // The other address family of the same server is no further attempt.
+            let same = other.server == next.server && other.backup != next.backup;
+            if !same && left == 0 {
+                return Err(fault.into());
+            }
+            if sent && self.occupied.repeat.is_none() {
+                self.occupied.repeat = Some(group.repeat().ok_or(fault)?);
+            }
+            left = left.saturating_sub(u32::from(!same));
+            self.check.still_holds(self.published)?;
+            (request, next) = (*again, other);
+        }
+    }
+
+    fn choose(&self, pick: Pick) -> Option<Arc<Endpoint>> {
+        let group = &self.upstream.group;
+        let now = group.moment(Instant::now());
+        let random = balance::random();
+        let set = group.set();
+        set.choose(pick, &self.tried, now, group.config.slow_start, random).map(Arc::clone)
+    }
+
+    /// One that was not tried. It takes nobody's turn.
+    fn other(&self, key: Option<u64>) -> Option<Arc<Endpoint>> {
+        self.choose(match self.upstream.group.hash_key().and(key) {
+            Some(key) => Pick::Hash { key, in_flight: self.upstream.group.in_flight() },
+            None => Pick::LeastRequest,
+        })
+    }
+
+    fn nobody(&self) -> Rejection {
+        match self.upstream.group.set().all().is_empty() {
+            true => UpstreamFault::Unresolved.into(),
+            false => UpstreamFault::NoneUp.into(),
+        }
+    }
+
+    /// Sends it on an idle connection, or on a new one.
+    async fn on(
+        &mut self,
+        endpoint: &Endpoint,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Lease), Missed> {
+        if let Some(host) = self.upstream.own_host(endpoint) {
+            request.headers_mut().insert(HOST, host.clone());
+        }
+        if let Some(sender) = self.core.pool.take(endpoint.key()) {
+            let mut lease = Lease::new(self.core, endpoint, sender);
+            let copy = is_safe(&request).then(|| copy_head(&request));
+            let Failed { fault, unsent } =
+                match attempt(&mut lease, request, self.upstream.config().response_timeout).await {
+                    Ok(response) => return self.judge(endpoint, response, lease, copy),
+                    Err(failed) => failed,
+                };
+            request = match (unsent, copy) {
+                (Some(unsent), _) => unsent,
+                (None, Some(copy)) if fault == UpstreamFault::Broken => copy,
+                (None, _) => return Err(self.failed(endpoint, fault, None, true)),
+            };
+        }
+        let connected = upstream::connect(endpoint, self.upstream.config().connect_timeout).await;
+        let sender = match connected {
+            Ok(sender) => sender,
+            Err(fault) => return Err(self.failed(endpoint, fault, Some(request), false)),
+        };
+        self.check.still_holds(self.published).map_err(Missed::Rejected)?;
+        let mut lease = Lease::new(self.core, endpoint, sender);
+        let copy = (self.elsewhere && self.is_repeatable(&request)).then(|| copy_head(&request));
+        match attempt(&mut lease, request, self.upstream.config().response_timeout).await {
+            Ok(response) => self.judge(endpoint, response, lease, copy),
+            Err(Failed { fault, unsent: Some(unsent) }) => {
+                Err(self.failed(endpoint, fault, Some(unsent), false))
+            }
+            Err(Failed { fault, unsent: None }) => {
+                let again = copy.filter(|_| fault == UpstreamFault::Broken);
+                Err(self.failed(endpoint, fault, again, true))
+            }
+        }
+    }
+
+    /// An answer came: what does it say of the server, and is it one to pass on?
+    fn judge(
+        &mut self,
+        endpoint: &Endpoint,
+        response: Response<Incoming>,
+        lease: Lease,
+        copy: Option<Request<RequestBody>>,
+    ) -> Result<(Response<Incoming>, Lease), Missed> {
+        let group = &self.upstream.group;
+        if group.sole().is_some() {
+            return Ok((response, lease));
+        }
+        let status = response.status().as_u16();
+        if !matches!(status, 502..=504) {
+            group.succeeded(endpoint);
+        } else {
+            group.failed(endpoint, group.moment(Instant::now()));
+        }
+        if !(self.elsewhere && copy.is_some() && group.config.retry.status.contains(&status)) {
+            return Ok((response, lease));
+        }
+        // The answer that there is is better than none: without room in the budget, or another
+        // server, it is passed on.
+        if self.occupied.repeat.is_none() {
+            self.occupied.repeat = group.repeat();
+        }
+        if self.occupied.repeat.is_none() || self.choose(Pick::LeastRequest).is_none() {
+            return Ok((response, lease));
+        }
+        let again = copy.map(Box::new);
+        Err(Missed::Fault { fault: UpstreamFault::Broken, again, sent: true })
+    }
+
+    fn failed(
+        &self,
+        endpoint: &Endpoint,
+        fault: UpstreamFault,
+        again: Option<Request<RequestBody>>,
+        sent: bool,
+    ) -> Missed {
+        let group = &self.upstream.group;
+        if group.sole().is_none() {
+            group.failed(endpoint, group.moment(Instant::now()));
+        }
+        Missed::Fault { fault, again: again.map(Box::new), sent }
+    }
+
+    /// It may be sent to another server although this one may have read it.
+    fn is_repeatable(&self, request: &Request<RequestBody>) -> bool {
+        let idempotent = self.upstream.config().retry.idempotent
+            && matches!(*request.method(), Method::PUT | Method::DELETE)
+            && request.body().is_none();
+        idempotent || is_safe(request)
+    }
+}
+
+struct Failed {
+    fault: UpstreamFault,
+    /// The request, if nothing of it was written.
+    unsent: Option<Request<RequestBody>>,
+}
+
+async fn attempt(
+    lease: &mut Lease,
+    request: Request<RequestBody>,
+    response_timeout: Duration,
+) -> Result<Response<Incoming>, Failed> {
+    let started = Instant::now();
+    let moved = request.body().moved();
+    let mut sending = std::pin::pin!(lease.sender.try_send_request(request));
+    loop {
+        match tokio::time::timeout(response_timeout, &mut sending).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(mut error)) => {
+                return Err(Failed { fault: UpstreamFault::Broken, unsent: error.take_message() });
+            }
+            // A long upload is no slow answer: time counts from its last byte.
+            Err(_) if started.elapsed() < UPLOAD_MAX && moved.as_ref().is_some_and(Moved::take) => {
+            }
+            Err(_) => return Err(Failed { fault: UpstreamFault::ResponseTimeout, unsent: None }),
+        }
+    }
+}
+
+fn outgoing(permit: Permit<'_>, published: &Published) -> Request<RequestBody> {
+    let request = permit.into_request();
+    Request::from_parts(request.parts, RequestBody::new(request.body, &published.guarded))
+}
+
+/// Safe methods without a body (RFC 9110 section 9.2.1).
+fn is_safe(request: &Request<RequestBody>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        && request.body().is_none()
+}
+
+fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::none());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}

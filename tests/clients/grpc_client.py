@@ -1,0 +1,51 @@
+"""grpcio against a running gateway: calls, a stream, a refusal, a cut by revocation.
+
+Usage: grpc_client.py GATEWAY_ADDRESS ADMIN_URL, with TOKEN and ADMIN_TOKEN set.
+"""
+
+import os
+import sys
+
+import grpc
+import httpx
+
+address, admin = sys.argv[1:3]
+alice = [("authorization", f"Bearer {os.environ['TOKEN']}")]
+
+with grpc.insecure_channel(address) as channel:
+    unary = channel.unary_unary("/echo.Echo/Unary")
+    for size in [0, 5, 100_000]:
+        assert unary(b"x" * size, metadata=alice, timeout=20) == b"x" * size
+
+    collect = channel.stream_stream("/echo.Echo/Collect")
+    parts = [b"a", b"", b"c" * 50_000]
+    assert list(collect(iter(parts), metadata=alice, timeout=20)) == parts
+
+    def refused(call):
+        try:
+            call()
+        except grpc.RpcError as error:
+            return error
+        raise AssertionError("it was let in")
+
+    error = refused(lambda: unary(b"x", timeout=20))
+    assert error.code() == grpc.StatusCode.UNAUTHENTICATED, error
+    assert error.details() == "A token is needed", error.details()
+    admin_call = channel.unary_unary("/admin.Admin/Do")
+    error = refused(lambda: admin_call(b"x", metadata=alice, timeout=20))
+    assert error.code() == grpc.StatusCode.PERMISSION_DENIED, error
+
+    stream = channel.unary_stream("/echo.Echo/Stream")(b"", metadata=alice, timeout=20)
+    assert next(stream) == b"tick"
+    answer = httpx.post(
+        f"{admin}/v1/revoke",
+        headers={"Authorization": f"Bearer {os.environ['ADMIN_TOKEN']}"},
+        json={"user": "alice", "reason": "lost laptop"},
+        timeout=20,
+    )
+    assert answer.status_code == 201, answer.text
+    error = refused(lambda: list(stream))
+    assert error.code() == grpc.StatusCode.UNAUTHENTICATED, error
+    assert error.details() == "The token was revoked", error.details()
+    error = refused(lambda: unary(b"x", metadata=alice, timeout=20))
+    assert error.code() == grpc.StatusCode.UNAUTHENTICATED, error

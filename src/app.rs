@@ -13,6 +13,7 @@ mod reload;
 mod scrape;
 mod session_key;
 mod signals;
+mod streams;
 mod watch;
 
 use std::io::Write;
@@ -29,7 +30,7 @@ use crate::control::keys::KeyRing;
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
 use crate::control::traces::Exported;
-use crate::denylist::{Denylist, Fingerprint, Fingerprinter};
+use crate::denylist::{Denylist, Fingerprinter};
 use crate::proxy;
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::{Command, CoreHandle, Shared};
@@ -132,7 +133,6 @@ impl Gateway {
             desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
-        tell_cores_of_changes(&denylist, &keys, &cores);
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::shared(live::standing(&loaded, &fixed, UnixMs::now()));
@@ -142,6 +142,7 @@ impl Gateway {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
             store: store.clone(),
+            streams: (streams::of(&denylist, &keys, &cores), shared.counters.clone()),
             denylist,
             published: Arc::clone(&published),
             observations,
@@ -267,30 +268,11 @@ impl Gateway {
     }
 }
 
-fn tell_cores_of_changes(denylist: &Denylist, keys: &KeyRing, cores: &[CoreHandle]) {
-    denylist.listen(announcer(cores));
-    keys.listen(announcer(cores));
-}
-
 fn open_store(config: &config::Store) -> Result<(Store, Arc<Denylist>), store::StoreError> {
     let (denylist, writer) = Denylist::new(Fingerprinter::random());
     let options = store::Options { limit: config.limit };
     let store = Store::open(&config.path, &options, writer, Arc::clone(&denylist))?;
     Ok((store, denylist))
-}
-
-/// A change of the table reaches the open streams: the store's thread calls this after the table
-/// and before it acknowledges.
-/// The ring of keys does so for keys that are gone.
-fn announcer(cores: &[CoreHandle]) -> Box<dyn Fn(Vec<Fingerprint>) + Send + Sync> {
-    let commands: Vec<_> = cores.iter().map(|core| core.commands.downgrade()).collect();
-    Box::new(move |marks| {
-        let marks: Arc<[Fingerprint]> = marks.into();
-        for commands in commands.iter().filter_map(|commands| commands.upgrade()) {
-            // A core that has ended has no streams.
-            commands.send(Command::Changed(Arc::clone(&marks))).ok();
-        }
-    })
 }
 
 fn open(cores: &[CoreHandle]) -> usize {

@@ -31,6 +31,7 @@ mod run;
 mod shapes;
 mod status;
 mod store;
+mod streams;
 mod table;
 mod target;
 mod token;
@@ -63,6 +64,7 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Explain(explain) => explain::run(explain, global, &console),
         Command::Reload => reload::run(global, &console),
         Command::Status => status::run(global, &console),
+        Command::Streams(streams) => streams::run(streams, global, &console),
         Command::Store(store) => store::run(store, global, &console),
         Command::Token(command) => token::run(command, &console),
         Command::Health => health::run(global, &console),

@@ -37,6 +37,7 @@ mod secrets;
 mod server;
 mod session;
 mod source;
+mod streams;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,7 @@ pub use route_pattern::{HostPattern, PathPattern};
 pub use route_require::{ClaimRule, ClaimTest, Requirements};
 pub use route_rewrite::{HeaderRules, Rewrite};
 pub use route_target::{Piece, Redirect, StaticAnswer, Target};
+pub use streams::{OnExpired, StreamRules};
 pub use traces::Tracing;
 pub use upstream::{
     Balance, Concurrency, Ejection, HashKey, Retry, ServerAddress, Upstream, UpstreamHost,
@@ -183,6 +185,8 @@ pub struct Limits {
     /// Requests in flight, shared evenly between the threads.
     pub requests_max: usize,
     pub token_bytes_max: usize,
+    /// Of one client address; 0: any number.
+    pub failed_credentials_per_minute: u64,
     /// Streams of one HTTP/2 connection at a time.
     pub http2_streams_max: u32,
     /// Requests that one HTTP/2 connection may give up in a second.
@@ -259,6 +263,8 @@ pub struct Route {
     pub capture: Option<Capture>,
     /// Where a page request without a credential is sent.
     pub login_url: Option<String>,
+    /// How its streams end.
+    pub streams: StreamRules,
     pub target: Target,
     pub limits: RouteLimits,
     pub rewrite: Option<Rewrite>,

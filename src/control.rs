@@ -12,6 +12,7 @@ pub mod registrations;
 pub mod resolve;
 pub mod sessions;
 pub mod store;
+pub mod streams;
 pub mod tasks;
 pub mod traces;
 pub mod upstreams;

@@ -22,6 +22,7 @@ mod credential;
 mod cross_site;
 mod entrance;
 mod exchange;
+mod failures;
 mod forward;
 mod grpc;
 mod h2;
@@ -155,7 +156,14 @@ async fn pass(
     }
     let credential = credential::present(&request, route, &published)?;
     exchange.presented(credential.as_ref());
-    let token = credential::verify(core, credential, route, &published, now).await?;
+    let token = credential::verify(
+        (core, connection, &request.parts.headers),
+        credential,
+        route,
+        &published,
+        now,
+    )
+    .await?;
     exchange.verified(token.as_ref());
     let login = Login::of(&request, route, &published, connection, now);
     let permit = permit::decide(request, route, token, connection, &published, now)?;

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod counters;
 mod observe;
+pub mod streams;
 pub mod trace;
 
 pub use observe::{CoreObserver, Observation, Observations, Observer, Refusal, Sighting};

@@ -21,12 +21,14 @@ use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
 use crate::control::sessions::Sessions;
 use crate::control::store::Store;
+use crate::control::streams::OpenStreams;
 use crate::control::traces::{self, Exported};
 use crate::denylist::Denylist;
 use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
 use crate::telemetry::Observations;
+use crate::telemetry::counters::Counters;
 use crate::telemetry::trace::Span;
 use crate::upstreams;
 
@@ -47,6 +49,8 @@ pub struct Parts<'c> {
     pub keys: Arc<KeyRing>,
     pub desk: Arc<Desk>,
     pub metrics: Metrics,
+    /// Whom to ask about open streams, and who counts them.
+    pub streams: (Arc<OpenStreams>, Counters),
     pub spans: mpsc::Receiver<Vec<Span>>,
     pub exported: Arc<Exported>,
 }
@@ -97,6 +101,8 @@ impl ControlThread {
             config: parts.desk,
             store_limit: parts.config.store.limit,
             ready: parts.ready,
+            open_streams: parts.streams.0,
+            counters: parts.streams.1,
             keys: Arc::clone(&parts.keys),
         }));
         let export = match &parts.config.tracing {

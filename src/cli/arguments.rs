@@ -21,6 +21,7 @@ use super::input::{self, TokenFrom};
 use super::raw::{Raw, RawCommand};
 use super::registrations::Registrations;
 use super::store::Store;
+use super::streams::Streams;
 use super::target::Target;
 use super::transfer::Place;
 
@@ -47,6 +48,7 @@ pub enum Command {
     Registrations(Registrations),
     Audit(List),
     Explain(Explain),
+    Streams(Streams),
     Status,
     Reload,
     Store(Store),
@@ -251,6 +253,7 @@ impl Arguments {
             RawCommand::Registrations(raw) => Command::Registrations(Registrations::compile(*raw)?),
             RawCommand::Audit(raw) => Command::Audit(compile::audit(raw)?),
             RawCommand::Explain(raw) => Command::Explain(compile::explain(raw)),
+            RawCommand::Streams(streams) => Command::Streams(*streams),
             RawCommand::Status => Command::Status,
             RawCommand::Reload => Command::Reload,
             RawCommand::Store(raw) => Command::Store(Store::of(raw)),

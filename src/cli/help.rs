@@ -19,6 +19,7 @@ Stop access
   block     Keep a user, session, client or key out until unblocked, or --for 24h
   undo      Take a revocation or a block back
   denials   What is in force: list, search, export, import; deny many at once
+  streams   Open WebSockets, event streams, gRPC: list, cut one
   registrations  What passes of issuers in allowlist mode: list, add, remove
 
 Find out
@@ -158,6 +159,21 @@ Examples:
   portcullis denials export - | portcullis denials import - --admin http://127.0.0.1:9901
 
 Nothing is replaced or taken away; the same file may come again. Exit code 2: not all of it was taken.";
+
+pub const STREAMS: &str = "\
+Examples:
+  portcullis streams
+  portcullis streams --user alice
+  portcullis streams --kind sse --all --json
+  portcullis streams cut st_0c4kq7t2m9xa
+
+To end all streams of somebody and keep them ended, revoke or block.";
+
+pub const STREAMS_CUT: &str = "\
+Examples:
+  portcullis streams cut st_0c4kq7t2m9xa
+
+The client may open it again with the same token.";
 
 pub const AUDIT: &str = "\
 Examples:

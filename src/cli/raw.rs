@@ -96,6 +96,9 @@ pub enum RawCommand {
     #[command(alias = "denylist", after_help = help::DENIALS)]
     #[command(args_conflicts_with_subcommands = true)]
     Denials(Box<RawDenials>),
+    /// Open WebSockets, event streams, gRPC: list, cut one
+    #[command(after_help = help::STREAMS)]
+    Streams(Box<super::streams::Streams>),
     /// What passes of issuers in allowlist mode: list, add, remove
     #[command(after_help = help::REGISTRATIONS, args_conflicts_with_subcommands = true)]
     Registrations(Box<RawRegistrations>),

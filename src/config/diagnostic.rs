@@ -121,6 +121,9 @@ codes! {
     InsecureKeys = 110,
     BadIssuerUrl = 111,
     BadAuthorities = 112,
+    /// What becomes of a stream is not said as it must be.
+    BadStreamEnd = 130,
+    BadCloseCode = 131,
     BadOrigin = 140,
     BadCookie = 141,
     /// A cookie that more may see than need to.

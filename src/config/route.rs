@@ -54,6 +54,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
     let capture = super::capture::capture(table);
     let login_url = super::capture::login_url(table);
     without_effect(table, access, &credentials, &identity);
+    let streams = super::streams::streams(&table.table("streams", "route.streams"));
     let issuers = table.strings("issuers");
     let forward = table.choice(
         "forward",
@@ -88,6 +89,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         issuers: issuers.as_ref().map(|list| list.iter().map(|t| t.value.clone()).collect()),
         capture,
         login_url,
+        streams,
         target,
         limits,
         rewrite,

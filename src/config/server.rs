@@ -60,6 +60,11 @@ fn limits(table: &Table<'_>) -> Limits {
         header_bytes_max: bytes("header_bytes_max", 64 << 10, 8192..=1 << 20),
         header_timeout: table.duration("header_timeout", 10 * SECOND, SECOND..=HOUR),
         idle_timeout: table.duration("idle_timeout", 75 * SECOND, SECOND..=24 * HOUR),
+        failed_credentials_per_minute: table.integer(
+            "failed_credentials_per_minute",
+            300,
+            0..=60_000,
+        ),
         requests_max: count("requests_max", 65_536, 1..=16_777_216),
         connections_max: count("connections_max", 65_536, 1..=16_777_216),
         token_bytes_max: bytes(

@@ -40,6 +40,7 @@ mod selecting;
 mod serve;
 mod status;
 mod stream;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -59,7 +60,9 @@ use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
 use crate::control::people::{People, Refusals};
 use crate::control::store::Store;
+use crate::control::streams::OpenStreams;
 use crate::denylist::Denylist;
+use crate::telemetry::counters::Counters;
 use crate::verify::Verifier;
 
 pub use explain::{RouteExplainer, RouteFound, RouteQuestion, RouteRefusal, RouteReport};
@@ -110,6 +113,8 @@ pub struct Parts {
     pub store_limit: u64,
     /// True while the gateway takes requests: after the start, until a drain begins.
     pub ready: Arc<AtomicBool>,
+    pub open_streams: Arc<OpenStreams>,
+    pub counters: Counters,
     pub keys: Arc<KeyRing>,
 }
 
@@ -125,6 +130,8 @@ pub struct Api {
     config: Arc<Desk>,
     store_limit: u64,
     ready: Arc<AtomicBool>,
+    open_streams: Arc<OpenStreams>,
+    counters: Counters,
     keys: Arc<KeyRing>,
     started_at: UnixMs,
     throttle: Throttle,
@@ -146,6 +153,8 @@ impl Api {
             config: parts.config,
             store_limit: parts.store_limit,
             ready: parts.ready,
+            open_streams: parts.open_streams,
+            counters: parts.counters,
             keys: parts.keys,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),

@@ -32,6 +32,8 @@ const BYTES_MAX: u64 = 64 << 20;
 const MARKS_MAX: u64 = 100_000;
 /// Whoever was not seen for this long does not count as recently seen.
 pub const WINDOW: Duration = Duration::from_secs(24 * 3_600);
+/// How long an issuer's clock is remembered to have been ahead.
+const AHEAD_KEPT: Duration = Duration::from_secs(300);
 /// Suggestions for a name that nobody has.
 const CLOSE_MAX: usize = 3;
 /// A walk over everybody takes tens of milliseconds when there are many. People who ask by hand
@@ -65,6 +67,10 @@ pub struct Tally {
     pub without_issued_at: u64,
     pub without_client: u64,
     pub without_version: u64,
+    /// How far ahead of ours its clock was at the most, in [`AHEAD_KEPT`]: `iat` less the time at
+    /// which a token was first seen.
+    pub ahead: Duration,
+    ahead_at: UnixMs,
 }
 
 /// What a denial would reach, as far as was seen.
@@ -74,6 +80,8 @@ pub struct Reach {
     pub tokens: u64,
     /// Tokens that the selector names, also those that condition or exception let pass.
     pub named: u64,
+    /// People of the issuer in all, where everybody was looked at.
+    pub of: Option<u64>,
     /// How far back was looked.
     pub window: Duration,
 }
@@ -105,7 +113,7 @@ impl People {
         let token = &sighting.token;
         let issuer = &token.policy().id;
         let mut tallies = self.tallies.lock();
-        tallies.entry(issuer.clone()).or_default().add(token);
+        tallies.entry(issuer.clone()).or_default().add(token, sighting.at);
         drop(tallies);
         let Some(seen) = &self.seen else { return };
         let name = Name::of(token);
@@ -145,7 +153,8 @@ impl People {
             }),
             now,
         };
-        let mut reach = Reach { subjects: 0, tokens: 0, named: 0, window: self.window(now) };
+        let window = self.window(now);
+        let mut reach = Reach { subjects: 0, tokens: 0, named: 0, of: None, window };
         let mut count = |person: &Person| {
             let (named, tokens) = person.tokens_reached(&denial);
             reach.named += named;
@@ -170,7 +179,12 @@ impl People {
                 if !seen.may_walk(now) {
                     return None;
                 }
-                seen.people.iter().for_each(|(_, person)| count(&person));
+                let mut of = 0;
+                for (_, person) in &seen.people {
+                    of += u64::from(person.issuer == *issuer && person.is_recent(now));
+                    count(&person);
+                }
+                reach.of = Some(of);
             }
         }
         Some(reach)
@@ -261,7 +275,11 @@ impl Seen {
 }
 
 impl Tally {
-    fn add(&mut self, token: &crate::verify::Signed) {
+    fn add(&mut self, token: &crate::verify::Signed, now: UnixMs) {
+        let ahead = token.issued_at().map_or(Duration::ZERO, |issued| issued.since(now));
+        if ahead >= self.ahead || now.since(self.ahead_at) > AHEAD_KEPT {
+            (self.ahead, self.ahead_at) = (ahead, now);
+        }
         self.sightings += 1;
         self.without_jti += u64::from(token.jti().is_none());
         self.without_session += u64::from(token.session().is_none());

@@ -19,6 +19,10 @@ pub struct Retention {
     pub iat_optional: bool,
 }
 
+/// The last time that RFC 3339 can say in any offset: 9999-12-30T22:00:00Z. A token whose `exp` lies
+/// beyond it lives too long to pass.
+const LAST: UnixMs = UnixMs(253_402_207_200_000);
+
 /// When the denial may be forgotten; `None`: only when lifted. `token_expires` is the `exp` of the
 /// token that a token selector names, where it is known.
 pub fn kept_until(
@@ -30,7 +34,7 @@ pub fn kept_until(
 ) -> Option<UnixMs> {
     let kind = selector.kind();
     if let (SelectorKind::Token, Some(expires)) = (kind, token_expires) {
-        return Some(expires.plus(retention.leeway));
+        return Some(expires.plus(retention.leeway).min(LAST));
     }
     // A lifetime is bounded by `exp` − `iat`; without `iat` it is not bounded at all.
     if retention.iat_optional || matches!(kind, SelectorKind::Key | SelectorKind::Issuer) {
@@ -58,7 +62,7 @@ pub fn kept_until(
         (Condition::IssuedBefore(before), _) => before.plus(of_tokens),
         (Condition::VersionBelow(_), _) => created_at.plus(of_tokens),
     };
-    Some(end.plus(retention.leeway))
+    Some(end.plus(retention.leeway).min(LAST))
 }
 
 /// Until when a registration lets pass, at the most. A denial of the same session or token that is
@@ -77,7 +81,7 @@ pub fn registered_until(
             created_at.plus(retention.session_lifetime_max.max(retention.max_lifetime))
         }
     };
-    end.plus(retention.leeway)
+    end.plus(retention.leeway).min(LAST)
 }
 
 #[cfg(test)]

@@ -33,6 +33,10 @@ pub enum Rejection {
     Token(TokenFault),
     /// Genuine, and of an issuer that this route does not take.
     IssuerNotTaken(String),
+    /// Too many failed credentials from one address.
+    TooManyFailures {
+        retry_after_s: u32,
+    },
     Denied(Hit),
     /// A cookie, and another site made the browser send it.
     CrossSite(CrossSite),
@@ -110,13 +114,16 @@ pub const CODES: &[&str] = &[
     "no_route",
     "not_ready",
     "overloaded",
+    "route_changed",
     "scope_missing",
+    "stream_ended",
     "token_expired",
     "token_invalid",
     "token_missing",
     "token_not_yet_valid",
     "token_revoked",
     "too_old_login",
+    "too_many_failures",
     "upstream_broken",
     "upstream_timeout",
     "upstream_unreachable",
@@ -159,6 +166,7 @@ impl Rejection {
             Self::TokenMissing => "no credential".to_owned(),
             Self::Token(fault) => fault.detail(),
             Self::IssuerNotTaken(name) => format!("the route takes no tokens of issuer {name}"),
+            Self::TooManyFailures { .. } => "too many failed credentials from there".to_owned(),
             Self::Denied(hit) if hit.is_absence() => "not registered".to_owned(),
             Self::Denied(hit) => format!("denied by {}", hit.selector.as_str()),
             Self::CrossSite(fault) => fault.reason().to_owned(),
@@ -170,7 +178,7 @@ impl Rejection {
             }
             Self::ClaimUnfit(claim) => format!("claim {claim} cannot be a header"),
             Self::Upstream(fault) => fault.text().to_owned(),
-            Self::Cut(cause) => cause_text(*cause),
+            Self::Cut(cause) => cause.text(),
         }
     }
 
@@ -227,6 +235,7 @@ impl Rejection {
             Self::IssuerNotTaken(_) | Self::TokenNotTaken(_) | Self::ClaimUnfit(_) => {
                 Shape::bad_token(policy, "token_invalid", INVALID)
             }
+            Self::TooManyFailures { retry_after_s } => Shape::too_many(*retry_after_s),
             Self::Denied(hit) if hit.is_absence() => {
                 Shape::bad_token(policy, "token_not_registered", "The token is not registered")
             }
@@ -253,14 +262,7 @@ impl Rejection {
                 shape.retry_after_s = fault.retry_after_s();
                 shape
             }
-            Self::Cut(Cause::Denied(hit)) => Self::Denied(*hit).shape(policy),
-            Self::Cut(Cause::KeyRemoved) => Shape::bad_token(policy, "token_invalid", INVALID),
-            Self::Cut(Cause::Expired) => {
-                Shape::bad_token(policy, "token_expired", token_text("token_expired"))
-            }
-            Self::Cut(Cause::Draining) => {
-                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The gateway goes away")
-            }
+            Self::Cut(cause) => cut(*cause, policy),
         }
     }
 }
@@ -278,6 +280,11 @@ impl Shape {
             .challenged(Some(bearer("invalid_token", detail)))
     }
 
+    fn too_many(retry_after_s: u32) -> Self {
+        let detail = "Too many credentials from there were not valid";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail).retry(retry_after_s)
+    }
+
     fn challenged(mut self, challenge: Option<String>) -> Self {
         self.challenge = challenge;
         self
@@ -289,13 +296,23 @@ impl Shape {
     }
 }
 
-fn cause_text(cause: Cause) -> String {
+/// What a request or an answer that was cut comes to, where it can still be said.
+fn cut(cause: Cause, policy: AnswerPolicy) -> Shape {
     match cause {
-        Cause::Denied(hit) if hit.is_absence() => "its registration ended while open".to_owned(),
-        Cause::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
-        Cause::KeyRemoved => "its key was removed while it was open".to_owned(),
-        Cause::Expired => "its token expired while it was open".to_owned(),
-        Cause::Draining => "the gateway drains".to_owned(),
+        Cause::Denied(hit) => Rejection::Denied(hit).shape(policy),
+        Cause::KeyRemoved => Shape::bad_token(policy, "token_invalid", INVALID),
+        Cause::Expired => Shape::bad_token(policy, "token_expired", token_text("token_expired")),
+        Cause::RouteChanged => Shape::new(
+            StatusCode::FORBIDDEN,
+            "route_changed",
+            "What was asked for is no longer served so",
+        ),
+        Cause::Operator | Cause::Idle => {
+            Shape::new(StatusCode::SERVICE_UNAVAILABLE, "stream_ended", "The stream was ended")
+        }
+        Cause::Draining => {
+            Shape::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The gateway goes away")
+        }
     }
 }
 

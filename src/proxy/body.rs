@@ -17,6 +17,7 @@ use super::exchange::Exchange;
 use super::headers::{self, GuardedNames};
 use super::patience::Patience;
 use super::pool::Lease;
+use super::streams::Parting;
 
 /// The answer's body.
 pub struct Body {
@@ -119,7 +120,14 @@ impl HttpBody for Body {
                 if let Some(trailers) = exchange.end_call(cause) {
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
-                exchange.abort(cause);
+                match exchange.part(cause) {
+                    Parting::Say(text) => return Poll::Ready(Some(Ok(Frame::data(text)))),
+                    Parting::Wait => {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Parting::Go => {}
+                }
             }
             return Poll::Ready(Some(Err(BodyError::Cut(h2::Reason::CANCEL.into()))));
         }
@@ -128,7 +136,7 @@ impl HttpBody for Body {
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut this.exchange {
-                    exchange.sent(bytes.len());
+                    exchange.sent(&bytes);
                     exchange.gave(Some(&bytes));
                     exchange.whole();
                 }
@@ -161,7 +169,7 @@ impl HttpBody for Body {
                     Some(Ok(frame)) => {
                         if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
                         {
-                            exchange.sent(data.len());
+                            exchange.sent(data);
                             exchange.gave(Some(data));
                         }
                     }

@@ -38,6 +38,11 @@ pub struct Connection {
     stall: Cell<(u32, Instant)>,
     served: Cell<bool>,
     close: Cell<bool>,
+    leaving: Cell<bool>,
+    /// Streams on it that were cut and have not seen it.
+    cuts_unseen: Cell<u32>,
+    /// One answer after the other: a cut of one is the end of all.
+    in_turn: Cell<bool>,
     ended: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// It speaks HTTP/2: each exchange is a stream of it.
@@ -66,6 +71,9 @@ impl Connection {
             stall: Cell::new((0, Instant::now())),
             served: Cell::new(false),
             close: Cell::new(false),
+            leaving: Cell::new(false),
+            cuts_unseen: Cell::new(0),
+            in_turn: Cell::new(false),
             ended: Cell::new(false),
             waker: RefCell::new(None),
             multiplexed: Cell::new(false),
@@ -112,9 +120,32 @@ impl Connection {
         self.activity.abort.store(true, Ordering::Relaxed);
     }
 
+    /// A stream on it was cut: whoever drives the connection is woken.
+    pub(super) fn stream_cut(&self) {
+        self.cuts_unseen.set(self.cuts_unseen.get() + 1);
+    }
+
+    pub(super) fn cut_seen(&self) {
+        self.cuts_unseen.set(self.cuts_unseen.get().saturating_sub(1));
+    }
+
+    /// A stream was cut, and the answer's body is not asked for because the client takes nothing.
+    pub(super) fn has_unseen_cut(&self) -> bool {
+        self.in_turn.get() && self.cuts_unseen.get() > 0
+    }
+
+    pub(super) fn answer_in_turn(&self) {
+        self.in_turn.set(true);
+    }
+
     /// The sweeper wants it closed.
     pub(super) fn is_to_close(&self) -> bool {
         self.close.get()
+    }
+
+    /// It is to end in good form.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get()
     }
 
     /// Its serving task has ended.
@@ -189,7 +220,9 @@ impl Connection {
             if self.served.get() { limits.idle_timeout } else { limits.header_timeout };
         let too_idle = now.duration_since(self.idle_since.get()) >= idle_limit;
         if too_slow || too_idle {
-            self.close.set(true);
+            // A client of HTTP/2 is told first, so that no request of its crosses the end.
+            let told = !self.multiplexed.get() || self.leaving.replace(true);
+            self.close.set(told);
             self.wake();
         }
     }

@@ -18,6 +18,7 @@ use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
 use crate::telemetry::counters::{CoreCounters, Counters};
+use crate::telemetry::streams::Question;
 use crate::telemetry::trace::{CoreTracer, Tracer};
 use crate::telemetry::{CoreObserver, Observer};
 
@@ -28,7 +29,7 @@ use super::nudge::Places;
 use super::pool::Pool;
 use super::published::Published;
 use super::serve::serve;
-use super::streams::{self, Streams};
+use super::streams::{self, Streams, Turn};
 use super::turnstile::Turnstile;
 use crate::desk::Desk;
 
@@ -100,10 +101,12 @@ pub enum Socket {
 /// What a core is told.
 pub enum Command {
     Serve(Accepted),
-    /// These selectors changed in the hot table.
-    Changed(Arc<[Fingerprint]>),
-    /// Another state is published: what is open must hold under it too.
+    /// These selectors changed in the hot table, then.
+    Changed(Arc<[Fingerprint]>, Instant),
+    /// Other state is published, or other keys: open streams are asked whether they may go on.
     Republished,
+    /// About its open streams.
+    Ask(Question),
     /// Finish the requests in flight, then end.
     Drain,
 }
@@ -169,7 +172,7 @@ async fn run(
         counters: shared.counters.core_counters(),
         tracer: shared.tracer.core_tracer(),
         ids: RequestIds::new(index),
-        streams: Streams::default(),
+        streams: Streams::new(index),
         waiting: Places::default(),
         draining: Cell::new(false),
         requests: Cell::new(0),
@@ -186,7 +189,7 @@ async fn run(
     let mut ticks = 0_u32;
     let mut pulsing = false;
     loop {
-        let more = core.streams.examine_some(&core.published());
+        let turn = core.streams.turn(&core.published(), &core.counters);
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(command) => core.obey(command),
@@ -198,21 +201,22 @@ async fn run(
                 pulse.reset();
             }
             _ = pulse.tick(), if pulsing => {
-                core.streams.enter_lasting(&core.published(), UnixMs::now());
+                core.streams.enter_lasting(&core.published(), &core.counters, UnixMs::now());
                 pulsing = core.streams.has_young();
             }
             _ = tick.tick() => {
                 ticks = ticks.wrapping_add(1);
                 core.log.flush();
                 core.observer.report();
+                core.look_at_streams();
                 core.tracer.flush();
-                core.streams.expire(UnixMs::now());
                 if ticks.is_multiple_of(TICKS_PER_SWEEP) {
                     core.log.summarise(UnixMs::now());
                     core.sweep();
                 }
             }
-            () = tokio::task::yield_now(), if more => {}
+            () = tokio::task::yield_now(), if turn == Turn::More => {}
+            () = core.streams.pace.room.notified(), if turn == Turn::Full => {}
         }
         if core.draining.get() && core.open.load(Ordering::Relaxed) == 0 {
             break;
@@ -228,6 +232,7 @@ impl Core {
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(&latest, &current.0) {
             *current = Rc::new(Snapshot(Arc::clone(&latest)));
+            self.streams.republished();
         }
         Rc::clone(&current)
     }
@@ -271,10 +276,18 @@ impl Core {
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
             Command::Serve(accepted) => serve(self, accepted),
-            Command::Changed(marks) => self.streams.changed(&marks),
+            Command::Changed(marks, at) => self.streams.changed(&marks, at),
             Command::Republished => self.republished(),
+            Command::Ask(question) => self.streams.answer(question),
             Command::Drain => self.drain(),
         }
+    }
+
+    /// With every tick: what is due, and whether the keys are others.
+    fn look_at_streams(&self) {
+        self.streams.pace.go_on();
+        self.streams.gather_due(UnixMs::now());
+        self.streams.look_at_keys(&self.published().verifier);
     }
 
     fn drain(&self) {

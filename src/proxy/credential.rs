@@ -5,12 +5,14 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 use crate::clock::UnixMs;
 use crate::config::{Access, Carrier};
 use crate::token::Credential;
-use crate::verify::{Signed, VerifiedToken};
+use crate::verify::{Signed, TokenFault, VerifiedToken};
 
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
+use super::connection::Connection;
 use super::cookie;
 use super::core::Core;
+use super::failures;
 use super::published::Published;
 use super::route::Route;
 
@@ -79,10 +81,10 @@ pub fn present_by<'r>(
     Ok(found)
 }
 
-/// Verifies what was presented, once more where fresher keys may tell another tale. On optional and public routes a bad cookie is as good as none; a
-/// bad bearer token is refused everywhere.
+/// Verifies what was presented, once more where fresher keys may tell another tale. On optional
+/// and public routes a bad cookie is as good as none; a bad bearer token is refused everywhere.
 pub async fn verify<'r>(
-    core: &Core,
+    (core, connection, headers): (&Core, &Connection, &HeaderMap),
     presented: Option<Presented<'r>>,
     route: &Route,
     published: &Published,
@@ -94,13 +96,11 @@ pub async fn verify<'r>(
             Access::Optional | Access::Public => Ok(None),
         };
     };
-    let mut verdict = published.verifier.verify(&credential, now);
-    if let Err(fault) = &verdict
-        && published.nudges.may_help(fault, &core.waiting).await
-    {
-        verdict = published.verifier.verify(&credential, UnixMs::now());
-    }
-    let verdict = verdict.map_err(Rejection::Token).and_then(|token| {
+    let verdict = match published.verifier.recall(&credential, now) {
+        Some(remembered) => remembered.map_err(Rejection::Token),
+        None => verify_anew(core, connection, headers, &credential, published, now).await,
+    };
+    let verdict = verdict.and_then(|token| {
         issuer_taken(route, token.signed())?;
         Ok(token)
     });
@@ -109,6 +109,34 @@ pub async fn verify<'r>(
         Err(_) if is_optional_cookie(route, carrier) => Ok(None),
         Err(rejection) => Err(rejection),
     }
+}
+
+/// A token that is seen for the first time, or whose signature did not hold the last time.
+async fn verify_anew(
+    core: &Core,
+    connection: &Connection,
+    headers: &HeaderMap,
+    credential: &Credential,
+    published: &Published,
+    now: UnixMs,
+) -> Result<VerifiedToken, Rejection> {
+    let failures = &published.failures;
+    let address = failures::client_address(connection, headers, &published.trusted_proxies);
+    if let Err(wait) = failures.admit(address) {
+        failures.tell(address, connection, headers);
+        let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
+        return Err(Rejection::TooManyFailures { retry_after_s: seconds });
+    }
+    let mut verdict = published.verifier.verify(credential, now);
+    if let Err(fault) = &verdict
+        && published.nudges.may_help(fault, &core.waiting).await
+    {
+        verdict = published.verifier.verify(credential, UnixMs::now());
+    }
+    if verdict.as_ref().is_err_and(TokenFault::is_unproven) {
+        failures.note(address);
+    }
+    verdict.map_err(Rejection::Token)
 }
 
 /// A bad credential here means anonymous rather than refused.

@@ -3,11 +3,11 @@
 //! the client is gone, whichever way the request went.
 
 mod http2;
+mod lasting;
 mod telling;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
 use std::time::{Duration, Instant};
 
 use http::header::{REFERER, USER_AGENT};
@@ -30,13 +30,12 @@ use super::core::{Core, Place};
 use super::credential::{Presented, Verified};
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
-use super::permit::Permit;
 use super::published::Published;
 use super::retry::Occupied;
 use super::route::Route;
 use super::route_load::Ticket;
 use super::session::browser::Browser;
-use super::streams::{Cause, Kind, Stream};
+use super::streams::{Cause, Stream};
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -67,6 +66,8 @@ pub struct Exchange {
     broken: bool,
     trace: Option<Box<Trace>>,
     stream: Option<Rc<Stream>>,
+    /// Headers of the request by which routes select, for as long as it is a stream.
+    selected_by: HeaderMap,
     place: Option<Place>,
     /// Where the route serves browsers.
     pub(super) browser: Option<Box<Browser>>,
@@ -116,6 +117,7 @@ impl Exchange {
             broken: false,
             trace: None,
             stream: None,
+            selected_by: HeaderMap::new(),
             place: None,
             browser: None,
             occupied: Occupied::default(),
@@ -235,6 +237,7 @@ impl Exchange {
             | Rejection::NotTrusted
             | Rejection::TokenMissing
             | Rejection::Token(_)
+            | Rejection::TooManyFailures { .. }
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)
@@ -266,76 +269,9 @@ impl Exchange {
             self.adapt(&mut response);
         }
         self.status = response.status().as_u16();
-        if let Some(stream) = &self.stream {
-            stream.kind.set(Kind::Response);
-        }
         let (parts, body) = response.into_parts();
+        self.became_stream(&parts.headers, &body);
         Response::from_parts(parts, body.with_exchange(self))
-    }
-
-    pub fn sent(&mut self, bytes: usize) {
-        self.bytes_out += bytes as u64;
-    }
-
-    /// From here a denial, an expiry or a removed key of the token ends the exchange.
-    pub fn open_stream(&mut self, permit: &Permit<'_>) -> Option<Rc<Stream>> {
-        let token = Arc::clone(permit.signed()?);
-        let stream = self.core.streams.open(token, self.at);
-        self.stream = Some(Rc::clone(&stream));
-        self.guarded(&stream);
-        Some(stream)
-    }
-
-    /// What we answer ourselves is not cut.
-    fn end_stream(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.core.streams.end(&stream);
-        }
-    }
-
-    pub fn stream(&self) -> Option<&Rc<Stream>> {
-        self.stream.as_ref()
-    }
-
-    /// Cut in the middle: the cause becomes the log line's reason.
-    pub fn cut(&mut self, cause: Cause) {
-        let rejection = Rejection::Cut(cause);
-        self.verdict = Verdict::Cut;
-        self.code = rejection.code();
-        self.reason = Some(rejection.reason());
-    }
-
-    /// Asks whether the answer that is being sent was cut, and to be woken if it will be.
-    pub fn cause(&self, context: &Context<'_>) -> Option<Cause> {
-        let stream = self.stream.as_ref()?;
-        stream.watch(context);
-        stream.cause()
-    }
-
-    /// The answer was cut: the connection may not look as if it were whole.
-    pub fn abort(&mut self, cause: Cause) {
-        self.cut(cause);
-        if self.guard.is_none() {
-            self.connection.abort();
-        }
-    }
-
-    /// The connection becomes a tunnel, which owns the exchange until it ends, and counts as a
-    /// connection until then.
-    pub fn switched(&mut self) {
-        self.ended = true;
-        if self.guard.is_none() {
-            self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-            self.place = Some(self.core.place());
-        } else {
-            self.status = StatusCode::OK.as_u16();
-        }
-    }
-
-    /// A tunnel has ended.
-    pub fn relayed(&mut self, inward: u64, outward: u64) {
-        self.bytes_in = inward;
-        self.bytes_out = outward;
     }
 
     /// The upstream broke off in the middle of its answer.

@@ -99,6 +99,10 @@ impl<'r> Permit<'r> {
         &self.request
     }
 
+    pub(super) fn headers(&self) -> &http::HeaderMap {
+        &self.request.parts.headers
+    }
+
     pub(super) fn request_mut(&mut self) -> &mut Canonical {
         &mut self.request
     }

@@ -13,11 +13,13 @@ use crate::verify::Verifier;
 use super::answer::AnswerPolicy;
 use super::auth::Auth;
 use super::entrance::Entrance;
+use super::failures::Failures;
 use super::headers::{self, GuardedNames};
 use super::nudge::Nudges;
 use super::route::{Route, RouteTable, Target};
 use super::route_load::RouteLoad;
 use super::session::Session;
+use super::streams::StreamPolicy;
 use super::upstream::Upstream;
 
 /// See the module.
@@ -29,6 +31,8 @@ pub struct Published {
     pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
+    /// Failed credentials by address.
+    pub failures: Failures,
     /// How to ask for fresher keys.
     pub nudges: Nudges,
     pub carriers: Carriers,
@@ -75,6 +79,8 @@ pub fn compile(
         .iter()
         .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, registry))))
         .collect();
+    let conditions = config.routes.iter().flat_map(|route| &route.conditions.headers);
+    let selecting = conditions.map(|condition| condition.name.clone()).collect();
     let routes = config.routes.iter().filter_map(|route| {
         let target = match &route.target {
             config::Target::Upstream(name) => {
@@ -96,6 +102,11 @@ pub fn compile(
             issuers: route.issuers.clone().map(|names| names.into_iter().collect()),
             capture: route.capture.clone(),
             login_url: route.login_url.clone(),
+            streams: Arc::new(StreamPolicy::new(
+                Arc::from(route.name.as_str()),
+                &selecting,
+                &route.streams,
+            )),
             target,
             limits: route.limits,
             load: route.limits.requests_max.map(RouteLoad::new),
@@ -119,6 +130,7 @@ pub fn compile(
         entrances,
         verifier,
         denylist,
+        failures: Failures::new(config.server.limits.failed_credentials_per_minute),
         nudges,
         auth: Auth::compile(config, &carriers),
         session: Session::compile(config),

@@ -17,6 +17,7 @@ use super::canonical::Canonical;
 use super::path;
 use super::route_index::HostIndex;
 use super::route_load::RouteLoad;
+use super::streams::StreamPolicy;
 use super::upstream::Upstream;
 
 /// A compiled route.
@@ -34,6 +35,8 @@ pub struct Route {
     pub issuers: Option<HashSet<String>>,
     pub capture: Option<Capture>,
     pub login_url: Option<String>,
+    /// How its streams end.
+    pub streams: Arc<StreamPolicy>,
     pub target: Target,
     pub limits: RouteLimits,
     pub load: Option<Arc<RouteLoad>>,

@@ -104,6 +104,7 @@ async fn http1(
             async move { Ok::<_, Infallible>(answering.await) }
         })
     };
+    connection.answer_in_turn();
     let serving = builder(&published).serve_connection(TokioIo::new(stream), service);
     drop(published);
     let serving = serving.with_upgrades();
@@ -152,13 +153,19 @@ pub async fn until_ended<F: Future>(
         if connection.is_to_close() {
             return Poll::Ready(());
         }
-        if core.is_draining() && !told {
+        if (core.is_draining() || connection.is_leaving()) && !told {
             told = true;
             shut(serving.as_mut());
         }
         connection.watch(context);
         // A connection that fails has nobody left to be told; its exchange has written its line.
-        serving.as_mut().poll(context).map(|_| ())
+        let polled = serving.as_mut().poll(context).map(|_| ());
+        if polled.is_pending() && connection.has_unseen_cut() {
+            // The client takes nothing, so that nobody asked the body: it gets no more of it.
+            connection.abort();
+            return Poll::Ready(());
+        }
+        polled
     })
     .await;
 }

@@ -6,37 +6,45 @@
 //! queue only, so that a short request pays for no index; it is entered, and asks, when it leaves
 //! the queue. A denial costs what it hits: streams are indexed by every mark.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod asked;
+mod farewell;
+mod held;
+mod index;
+mod pace;
+mod policy;
+mod recheck;
+mod turns;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::clock::UnixMs;
-use crate::denylist::{Denylist, Fingerprint, Hit, Marks};
+use crate::denylist::Hit;
+use crate::telemetry::counters::CoreCounters;
+use crate::telemetry::streams::{CutCause, StreamId, StreamKind};
 use crate::verify::Signed;
 
-use super::published::Published;
+use super::connection::Connection;
+pub use farewell::{Farewell, Parting};
+use held::Held;
+use index::Index;
+use pace::Pace;
+pub use policy::StreamPolicy;
+pub use turns::Turn;
+use turns::{Tally, Task};
 
 /// How long an exchange must last to be indexed; with the core's pulse this bounds how much later
 /// than others a young one is cut.
 pub const YOUTH: Duration = Duration::from_millis(15);
-/// Streams cut in one go; others on the core get their turn in between.
-const CUTS_PER_TURN: usize = 256;
-/// A request that still waits for its answer when its token expires is asked again this much later.
-const EXPIRY_PATIENCE: Duration = Duration::from_secs(1);
-
-/// What kind of exchange it is, once that is known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// No answer yet.
-    Request,
-    Response,
-    WebSocket,
-}
 
 /// Why a stream is ended by us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,19 +52,84 @@ pub enum Cause {
     Denied(Hit),
     Expired,
     KeyRemoved,
+    /// What is published now would not let it begin.
+    RouteChanged,
+    /// Somebody cut this one.
+    Operator,
+    /// Nothing moved for as long as the route allows.
+    Idle,
     /// The gateway ends.
     Draining,
 }
 
+impl Cause {
+    pub fn plain(self) -> CutCause {
+        match self {
+            Self::Denied(_) => CutCause::Denied,
+            Self::Expired => CutCause::Expired,
+            Self::KeyRemoved => CutCause::KeyRemoved,
+            Self::RouteChanged => CutCause::RouteChanged,
+            Self::Operator => CutCause::Operator,
+            Self::Idle => CutCause::Idle,
+            Self::Draining => CutCause::Draining,
+        }
+    }
+}
+
+impl Cause {
+    /// For operators.
+    pub fn text(self) -> String {
+        match self {
+            Self::Denied(hit) if hit.is_absence() => "its registration ended while open".to_owned(),
+            Self::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
+            Self::KeyRemoved => "its issuer takes it no more, or its key is gone".to_owned(),
+            Self::Expired => "its token expired while it was open".to_owned(),
+            Self::RouteChanged => "what is published now would not let it begin".to_owned(),
+            Self::Operator => "an operator cut it".to_owned(),
+            Self::Idle => "nothing moved for as long as the route allows".to_owned(),
+            Self::Draining => "the gateway drains".to_owned(),
+        }
+    }
+}
+
+/// What was asked for, so that new routes can be asked about it.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub method: Method,
+    pub host: Option<HeaderValue>,
+    pub target: Option<PathAndQuery>,
+    /// Those that routes select by.
+    pub headers: HeaderMap,
+}
+
 /// One lasting exchange. Shared by the exchange, the index and whoever moves its bytes.
 pub struct Stream {
-    id: u64,
-    token: Arc<Signed>,
+    id: StreamId,
+    held: Held,
+    policy: RefCell<Arc<StreamPolicy>>,
+    connection: Rc<Connection>,
+    origin: OnceCell<Origin>,
     opened_at: UnixMs,
-    pub kind: Cell<Kind>,
+    kind: Cell<StreamKind>,
     state: Cell<State>,
+    /// The published state under which it was permitted, or looked at since.
+    generation: Cell<u64>,
+    /// It waits to be asked about.
+    queued: Cell<bool>,
     cause: Cell<Option<Cause>>,
+    /// Since when a change of the table wants it cut.
+    wanted_since: Cell<Option<Instant>>,
+    /// To be cut for this, but not before.
+    doom: Cell<Option<(UnixMs, Cause)>>,
+    /// Its entry among what is due.
+    due: Cell<Option<UnixMs>>,
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    /// Bytes moved when it was looked at last, and when they were no more.
+    idle: Cell<(u64, UnixMs)>,
     waker: RefCell<Option<Waker>>,
+    pace: Rc<Pace>,
+    farewell: OnceCell<Farewell>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,23 +140,19 @@ enum State {
 }
 
 /// All streams of one core.
-#[derive(Default)]
 pub struct Streams {
+    core: usize,
     young: RefCell<VecDeque<Rc<Stream>>>,
     index: RefCell<Index>,
-    next_id: Cell<u64>,
+    next_count: Cell<u64>,
+    generation: Cell<u64>,
+    /// Of the key sets that were published when it was looked last.
+    keys: Cell<u64>,
     /// Told when the queue of the young is no longer empty.
     pub arrived: tokio::sync::Notify,
-    to_examine: RefCell<VecDeque<u64>>,
-    /// Up to which stream the published state has been asked anew; all are when it is 0.
-    unasked: Cell<u64>,
-}
-
-#[derive(Default)]
-struct Index {
-    all: BTreeMap<u64, Rc<Stream>>,
-    by_mark: BTreeSet<([u8; 12], u64)>,
-    by_expiry: BTreeSet<(UnixMs, u64)>,
+    work: RefCell<VecDeque<Task>>,
+    tallies: RefCell<VecDeque<Tally>>,
+    pub(super) pace: Rc<Pace>,
 }
 
 impl Stream {
@@ -96,13 +165,33 @@ impl Stream {
         self.cause.get().is_some() && self.state.get() != State::Ended
     }
 
-    /// Ends it: whoever moves its bytes is woken and finds the cause.
-    pub fn cut(&self, cause: Cause) {
-        if self.cause.get().is_none() && self.state.get() != State::Ended {
-            self.cause.set(Some(cause));
-            if let Some(waker) = self.waker.borrow().as_ref() {
-                waker.wake_by_ref();
-            }
+    pub fn kind(&self) -> StreamKind {
+        self.kind.get()
+    }
+
+    pub fn policy(&self) -> Arc<StreamPolicy> {
+        Arc::clone(&self.policy.borrow())
+    }
+
+    /// Ends it: whoever moves its bytes is woken and finds the cause. `false`: it had ended.
+    pub fn cut(&self, cause: Cause) -> bool {
+        if self.cause.get().is_some() || self.state.get() == State::Ended {
+            return false;
+        }
+        self.cause.set(Some(cause));
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            self.pace.wait_for_one();
+            self.connection.stream_cut();
+            waker.wake_by_ref();
+        }
+        true
+    }
+
+    /// Whoever moves its bytes has seen that it is cut.
+    pub fn seen_cut(&self) {
+        if self.waker.borrow_mut().take().is_some() {
+            self.pace.one_has_seen();
+            self.connection.cut_seen();
         }
     }
 
@@ -119,6 +208,7 @@ impl Stream {
         let mut future = std::pin::pin!(future);
         std::future::poll_fn(|context| {
             if let Some(cause) = self.cause() {
+                self.seen_cut();
                 return Poll::Ready(Err(cause));
             }
             self.watch(context);
@@ -127,24 +217,84 @@ impl Stream {
         .await
     }
 
-    /// The last instant at which its token counts.
-    fn expires_at(&self) -> UnixMs {
-        self.token.expires_at().plus(self.token.policy().leeway)
+    /// Bytes went to the upstream and to the client.
+    pub fn moved(&self, inward: u64, outward: u64) {
+        self.bytes_in.set(self.bytes_in.get() + inward);
+        self.bytes_out.set(self.bytes_out.get() + outward);
+    }
+
+    /// The client was told, or its connection is gone: the time since the denial counts.
+    pub fn told(&self, counters: &CoreCounters) {
+        if let Some(since) = self.wanted_since.take() {
+            counters.cut_took(since.elapsed());
+        }
+    }
+
+    /// From here it can be asked about when routes change.
+    pub fn came_from(&self, origin: impl FnOnce() -> Origin) {
+        self.origin.get_or_init(origin);
+    }
+
+    /// The tracker of an event stream that ends with an event of ours.
+    pub fn farewell(&self) -> Option<&Farewell> {
+        self.farewell.get()
+    }
+
+    fn id(&self) -> u64 {
+        self.id.0
+    }
+
+    fn is_to_end(&self) -> bool {
+        self.cause.get().is_some() || self.doom.get().is_some()
     }
 }
 
 impl Streams {
-    /// A new exchange. It must be given back with [`Self::end`].
-    pub fn open(&self, token: Arc<Signed>, now: UnixMs) -> Rc<Stream> {
-        let id = self.next_id.replace(self.next_id.get() + 1);
+    pub fn new(core: usize) -> Self {
+        Self {
+            core,
+            young: RefCell::default(),
+            index: RefCell::default(),
+            next_count: Cell::new(StreamId::first_count()),
+            generation: Cell::new(0),
+            keys: Cell::new(0),
+            arrived: tokio::sync::Notify::new(),
+            work: RefCell::default(),
+            tallies: RefCell::default(),
+            pace: Rc::default(),
+        }
+    }
+
+    /// A new exchange; `None`: of nobody in particular. It must be given back with [`Self::end`].
+    pub fn open(
+        &self,
+        token: Option<Arc<Signed>>,
+        policy: &Arc<StreamPolicy>,
+        connection: &Rc<Connection>,
+        now: UnixMs,
+    ) -> Rc<Stream> {
+        let count = self.next_count.replace(self.next_count.get() + 1);
         let stream = Rc::new(Stream {
-            id,
-            token,
+            id: StreamId::new(self.core, count),
+            held: Held::new(token),
+            policy: RefCell::new(Arc::clone(policy)),
+            connection: Rc::clone(connection),
+            origin: OnceCell::new(),
             opened_at: now,
-            kind: Cell::new(Kind::Request),
+            kind: Cell::new(StreamKind::Request),
             state: Cell::new(State::Young),
+            generation: Cell::new(self.generation.get()),
+            queued: Cell::new(false),
             cause: Cell::new(None),
+            wanted_since: Cell::new(None),
+            doom: Cell::new(None),
+            due: Cell::new(None),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            idle: Cell::new((0, now)),
             waker: RefCell::new(None),
+            pace: Rc::clone(&self.pace),
+            farewell: OnceCell::new(),
         });
         let mut young = self.young.borrow_mut();
         if young.is_empty() {
@@ -154,9 +304,31 @@ impl Streams {
         stream
     }
 
-    pub fn end(&self, stream: &Stream) {
+    /// What it turned out to be.
+    pub fn became(&self, stream: &Stream, kind: StreamKind, counters: &CoreCounters) {
+        if stream.state.get() == State::Indexed {
+            let policy = stream.policy.borrow();
+            counters.stream_ended(&policy.route, stream.kind.get());
+            counters.stream_opened(&policy.route, kind);
+        }
+        stream.kind.set(kind);
+        if kind == StreamKind::EventStream && stream.policy.borrow().last_event {
+            stream.farewell.get_or_init(Farewell::default);
+        }
+        if stream.state.get() == State::Indexed {
+            self.schedule(stream, UnixMs::now());
+        }
+    }
+
+    pub fn end(&self, stream: &Stream, counters: &CoreCounters) {
         if stream.state.replace(State::Ended) == State::Indexed {
             self.index.borrow_mut().remove(stream);
+            counters.stream_ended(&stream.policy.borrow().route, stream.kind.get());
+        }
+        if let Some(cause) = stream.cause.get() {
+            counters.stream_cut(&stream.policy.borrow().route, cause.plain());
+            stream.told(counters);
+            stream.seen_cut();
         }
         stream.waker.replace(None);
     }
@@ -165,165 +337,14 @@ impl Streams {
         !self.young.borrow().is_empty()
     }
 
-    /// Enters those that have lasted: first into the index, then the table is asked.
-    pub fn enter_lasting(&self, published: &Published, now: UnixMs) {
-        loop {
-            let mut young = self.young.borrow_mut();
-            let Some(first) = young.front() else { return };
-            let ended = first.state.get() == State::Ended;
-            if !ended && is_young(first.opened_at, now) {
-                return;
-            }
-            let Some(stream) = young.pop_front() else { return };
-            drop(young);
-            if !ended {
-                stream.state.set(State::Indexed);
-                self.index.borrow_mut().insert(&stream);
-                examine(&stream, &published.denylist);
-                ask_anew(&stream, published, now);
-            }
-        }
-    }
-
-    /// A group of changes is in the table: which of our streams do they hit?
-    pub fn changed(&self, marks: &[Fingerprint]) {
-        let index = self.index.borrow();
-        let mut queue = self.to_examine.borrow_mut();
-        for mark in marks {
-            let range = (mark.0, 0)..=(mark.0, u64::MAX);
-            queue.extend(index.by_mark.range(range).map(|(_, id)| *id));
-        }
-    }
-
-    /// Another state is published: every stream is asked about under it, from the newest on.
-    pub fn republished(&self) {
-        self.unasked.set(self.next_id.get());
-    }
-
-    /// Asks about some of those that a change may have hit; `true` when more wait.
-    pub fn examine_some(&self, published: &Published) -> bool {
-        let more = self.ask_some_anew(published);
-        let denylist = &published.denylist;
-        for _ in 0..CUTS_PER_TURN {
-            let Some(id) = self.to_examine.borrow_mut().pop_front() else { return more };
-            let stream = self.index.borrow().all.get(&id).map(Rc::clone);
-            if let Some(stream) = stream {
-                examine(&stream, denylist);
-            }
-        }
-        more || !self.to_examine.borrow().is_empty()
-    }
-
-    fn ask_some_anew(&self, published: &Published) -> bool {
-        let upto = self.unasked.get();
-        if upto == 0 {
-            return false;
-        }
-        let index = self.index.borrow();
-        let some: Vec<Rc<Stream>> = index.by_id(upto).take(CUTS_PER_TURN).collect();
-        drop(index);
-        let last = some.last().map_or(0, |stream| stream.id);
-        self.unasked.set(if some.len() < CUTS_PER_TURN { 0 } else { last });
-        let now = UnixMs::now();
-        some.iter().for_each(|stream| ask_anew(stream, published, now));
-        self.unasked.get() != 0
-    }
-
-    /// Ends what outlived its token. A request without an answer gets a little longer.
-    pub fn expire(&self, now: UnixMs) {
-        loop {
-            let mut index = self.index.borrow_mut();
-            let Some(&(at, id)) = index.by_expiry.first() else { return };
-            if at > now {
-                return;
-            }
-            index.by_expiry.remove(&(at, id));
-            let Some(stream) = index.all.get(&id).map(Rc::clone) else { continue };
-            if stream.kind.get() == Kind::Request {
-                index.by_expiry.insert((now.plus(EXPIRY_PATIENCE), id));
-                continue;
-            }
-            drop(index);
-            stream.cut(Cause::Expired);
-        }
-    }
-
     /// Tells every WebSocket that the gateway ends.
     pub fn drain(&self) {
         let all: Vec<Rc<Stream>> = self.index.borrow().all.values().map(Rc::clone).collect();
         let young: Vec<Rc<Stream>> = self.young.borrow().iter().map(Rc::clone).collect();
         for stream in all.into_iter().chain(young) {
-            if stream.kind.get() == Kind::WebSocket {
+            if stream.kind.get() == StreamKind::WebSocket {
                 stream.cut(Cause::Draining);
             }
         }
-    }
-}
-
-/// Opened in the future means that the clock was set back: that must not keep a stream young, and
-/// all behind it in the queue with it.
-fn is_young(opened_at: UnixMs, now: UnixMs) -> bool {
-    opened_at <= now && now.since(opened_at) < YOUTH
-}
-
-/// Cuts the stream if its token is denied, or its key gone.
-fn examine(stream: &Stream, denylist: &Denylist) {
-    if let Some(hit) = denylist.check(stream.token.marks()) {
-        stream.cut(Cause::Denied(hit));
-    } else if !stream.token.key_is_published() {
-        stream.cut(Cause::KeyRemoved);
-    }
-}
-
-/// Cuts the stream if what is published now would not take its token: its issuer or key is gone,
-/// or a rule of the issuer has changed.
-fn ask_anew(stream: &Stream, published: &Published, now: UnixMs) {
-    if !published.verifier.still_vouches(&stream.token, now) {
-        stream.cut(Cause::KeyRemoved);
-    }
-}
-
-impl Index {
-    /// Those with a lower number, the newest first.
-    fn by_id(&self, below: u64) -> impl Iterator<Item = Rc<Stream>> {
-        self.all.range(..below).rev().map(|(_, stream)| Rc::clone(stream))
-    }
-
-    fn insert(&mut self, stream: &Rc<Stream>) {
-        for mark in marks(stream.token.marks()) {
-            self.by_mark.insert((mark.0, stream.id));
-        }
-        self.by_expiry.insert((stream.expires_at(), stream.id));
-        self.all.insert(stream.id, Rc::clone(stream));
-    }
-
-    fn remove(&mut self, stream: &Stream) {
-        for mark in marks(stream.token.marks()) {
-            self.by_mark.remove(&(mark.0, stream.id));
-        }
-        self.by_expiry.remove(&(stream.expires_at(), stream.id));
-        self.all.remove(&stream.id);
-    }
-}
-
-fn marks(marks: &Marks) -> impl Iterator<Item = &Fingerprint> {
-    [&marks.token, &marks.key, &marks.issuer]
-        .into_iter()
-        .chain(&marks.session)
-        .chain(&marks.subject)
-        .chain(&marks.client)
-        .chain(&*marks.claims)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_is_set_back_keeps_no_stream_young() {
-        let opened = UnixMs::from_secs(1_000);
-        assert!(is_young(opened, opened));
-        assert!(!is_young(opened, opened.plus(YOUTH)));
-        assert!(!is_young(opened, UnixMs::from_secs(500)));
     }
 }

@@ -5,8 +5,6 @@ mod frames;
 mod http2;
 mod relay;
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Response, StatusCode};
@@ -19,14 +17,8 @@ use super::body::Body;
 use super::exchange::{self, Exchange};
 use super::headers;
 use super::io::{ClientStream, Stream as ServerStream};
-use super::streams::{Cause, Kind};
 use http2::ClientSide;
 use relay::Relay;
-
-/// RFC 6455 section 7.4.1: the policy was violated.
-const POLICY: u16 = 1008;
-/// The gateway goes away.
-const GOING_AWAY: u16 = 1001;
 
 /// What forwarding came to.
 pub enum Answer {
@@ -72,11 +64,7 @@ impl Tunnel {
 
     /// Relays until either side ends or the stream is cut; the exchange's log line is written then.
     pub fn start(self, mut exchange: Box<Exchange>) {
-        exchange.switched();
-        let stream = exchange.stream().map(Rc::clone);
-        if let Some(stream) = &stream {
-            stream.kind.set(Kind::WebSocket);
-        }
+        let stream = exchange.switched();
         tokio::task::spawn_local(async move {
             let Ok((client, server)) = tokio::try_join!(self.client, self.server) else {
                 return exchange.broken();
@@ -89,21 +77,12 @@ impl Tunnel {
                 Ok(None) => {}
                 Ok(Some(cause)) => {
                     exchange.cut(cause);
-                    let (code, reason) = closing(cause);
-                    relay.cut(code, reason).await;
+                    let (code, reason) = exchange.closing(cause);
+                    relay.cut(code, &reason, || exchange.told()).await;
                 }
                 Err(_) => exchange.broken(),
             }
         });
-    }
-}
-
-/// What the close frame says: no more than the client may know.
-fn closing(cause: Cause) -> (u16, &'static str) {
-    match cause {
-        Cause::Denied(_) | Cause::KeyRemoved => (POLICY, "revoked"),
-        Cause::Expired => (POLICY, "expired"),
-        Cause::Draining => (GOING_AWAY, "going away"),
     }
 }
 

@@ -7,6 +7,7 @@
 mod cell;
 mod issuer;
 mod route;
+mod stream;
 mod sum;
 
 use std::cell::RefCell;
@@ -19,12 +20,15 @@ use parking_lot::Mutex;
 pub use cell::{Count, Histogram, HistogramSum};
 pub use issuer::{IssuerSum, Unrevocable};
 pub use route::{Outcome, RouteSum, STATUS_CLASSES};
+pub use stream::StreamSum;
 pub use sum::Sums;
 
 use issuer::IssuerCells;
 use route::RouteCells;
+use stream::StreamCells;
 
 use crate::denylist::SelectorKind;
+use crate::telemetry::streams::{CutCause, StreamKind};
 
 /// The route of requests that matched none.
 const NO_ROUTE: &str = "";
@@ -41,7 +45,18 @@ struct Shared {
     routes: Mutex<Vec<(Arc<str>, Arc<RouteCells>)>>,
     issuers: Mutex<Vec<(Arc<str>, Arc<IssuerCells>)>>,
     upstreams: Mutex<Vec<(Arc<str>, Arc<UpstreamCells>)>>,
+    streams: Mutex<Vec<(Arc<str>, Arc<StreamCells>)>>,
     cache: CacheCells,
+    cut_took: CutCells,
+}
+
+/// From a denial to the end at the client.
+struct CutCells(Histogram);
+
+impl Default for CutCells {
+    fn default() -> Self {
+        Self(Histogram::of_cuts())
+    }
 }
 
 #[derive(Default)]
@@ -68,6 +83,7 @@ pub struct CoreCounters {
     routes: RefCell<HashMap<Arc<str>, Arc<RouteCells>>>,
     issuers: RefCell<HashMap<Arc<str>, Arc<IssuerCells>>>,
     upstreams: RefCell<HashMap<Arc<str>, Arc<UpstreamCells>>>,
+    streams: RefCell<HashMap<Arc<str>, Arc<StreamCells>>>,
 }
 
 impl Counters {
@@ -79,6 +95,7 @@ impl Counters {
             routes: RefCell::default(),
             issuers: RefCell::default(),
             upstreams: RefCell::default(),
+            streams: RefCell::default(),
         }
     }
 }
@@ -114,6 +131,26 @@ impl CoreCounters {
     /// A denial refused a request.
     pub fn denied(&self, issuer: &str, selector: SelectorKind) {
         with(&self.issuers, &self.shared.issuers, issuer, |cells| cells.denied(selector));
+    }
+
+    /// A stream has lasted long enough to count as one.
+    pub fn stream_opened(&self, route: &str, kind: StreamKind) {
+        with(&self.streams, &self.shared.streams, route, |cells| cells.opened(kind));
+    }
+
+    /// It ended, or became another kind.
+    pub fn stream_ended(&self, route: &str, kind: StreamKind) {
+        with(&self.streams, &self.shared.streams, route, |cells| cells.ended(kind));
+    }
+
+    /// We ended it.
+    pub fn stream_cut(&self, route: &str, cause: CutCause) {
+        with(&self.streams, &self.shared.streams, route, |cells| cells.cut(cause));
+    }
+
+    /// A client saw the end of its stream so long after the denial.
+    pub fn cut_took(&self, took: Duration) {
+        self.shared.cut_took.0.observe(took);
     }
 
     /// An upstream answered.

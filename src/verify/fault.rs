@@ -110,6 +110,23 @@ impl TokenFault {
         }
     }
 
+    /// Nobody who may issue tokens has vouched for it: it may be anything that anybody made up.
+    pub fn is_unproven(&self) -> bool {
+        matches!(
+            self,
+            Self::Form(_)
+                | Self::IssuerMissing
+                | Self::IssuerType
+                | Self::UnknownIssuer { .. }
+                | Self::AlgorithmUnknown { .. }
+                | Self::AlgorithmNotAllowed { .. }
+                | Self::UnknownKey { .. }
+                | Self::KeyAlgorithm { .. }
+                | Self::NoKeyForAlgorithm { .. }
+                | Self::BadSignature
+        )
+    }
+
     /// The precise reason as a stable word, for logs and for programs that read `explain`.
     pub fn reason(&self) -> &'static str {
         match self {

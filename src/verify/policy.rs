@@ -20,16 +20,16 @@ pub(super) fn check(signed: &Signed, now: UnixMs) -> Result<(), TokenFault> {
 
 /// What a token that passed must still say under another policy of its issuer, for as long as what
 /// it opened lasts. That it has not expired is asked elsewhere.
-pub(super) fn still(signed: &Signed, policy: &Policy, now: UnixMs) -> bool {
-    let times = |rule: &TimeRule| rule(&signed.times, policy, now);
+pub(super) fn still(signed: &Signed, now: UnixMs) -> Result<(), TokenFault> {
+    let policy = signed.policy();
+    typ(signed.typ.as_deref(), policy)?;
+    audience(&signed.audiences, policy)?;
     let expiry: TimeRule = not_expired;
-    typ(signed.typ.as_deref(), policy).is_ok()
-        && audience(&signed.audiences, policy).is_ok()
-        && TIME_RULES
-            .iter()
-            .filter(|rule| !std::ptr::fn_addr_eq(**rule, expiry))
-            .all(|rule| times(rule).is_ok())
-        && required(&signed.claims, policy).is_ok()
+    TIME_RULES
+        .iter()
+        .filter(|rule| !std::ptr::fn_addr_eq(**rule, expiry))
+        .try_for_each(|rule| rule(&signed.times, policy, now))?;
+    required(&signed.claims, policy)
 }
 
 /// `typ` (RFC 8725 section 3.11): what was made for another purpose is no access token, be it a

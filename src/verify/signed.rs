@@ -1,6 +1,8 @@
 //! A token whose signature was verified once: all that may be remembered of it. Not a verdict:
 //! times, audience, route and denylist are asked on every request.
 
+mod again;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;

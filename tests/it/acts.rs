@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::denials::{one_issuer, scene};
+use crate::denials::{Scene, one_issuer, scene};
 use crate::support::{eventually, now};
 
 #[test]
@@ -143,4 +143,100 @@ fn with_several_issuers_a_denial_must_say_which() {
     let text = answer.text();
     assert!(text.contains("main") && text.contains("partner"), "it lists them: {text}");
     assert_eq!(scene.gateway.status(&scene.issuer.mint("alice")), 200);
+}
+
+/// Each is worse by one detail; what explain says is what the gateway answers.
+#[test]
+fn twenty_kinds_of_bad_token_are_explained_with_what_the_gateway_answers() {
+    let scene = one_issuer();
+    let good = || scene.token("alice").claim("sid", "s-1");
+    let other_key = crate::support::Key::new(crate::support::Kind::of("HS256"));
+    let admin = &scene.admin;
+    admin.block(json!({"jti": "denied-jti"}));
+    admin.block(json!({"session": "denied-session"}));
+    admin.block(json!({"user": "mallory"}));
+    admin.revoke(json!({"user": "logged-out"}));
+    admin.block(json!({"client": "bad-client"}));
+    admin.deny(json!({"subject": "versioned", "version_below": 3}));
+    let text = good().mint();
+    let (head, signature) = text.rsplit_once('.').unwrap();
+    let swapped = format!("{head}.{}", signature.chars().rev().collect::<String>());
+    let tampered = {
+        let mut parts: Vec<&str> = text.split('.').collect();
+        parts[1] = "e30";
+        parts.join(".")
+    };
+    let bad: Vec<(&str, String, &str, &str)> = vec![
+        ("no token at all", "not-a-token".into(), "form", "token_invalid"),
+        ("two parts", head.into(), "form", "token_invalid"),
+        ("padding", format!("{text}="), "form", "token_invalid"),
+        ("no signature", format!("{head}."), "", "token_invalid"),
+        ("another signature", swapped, "signature", "token_invalid"),
+        ("other claims", tampered, "", "token_invalid"),
+        ("another key", good().signed_by(&other_key, "HS256").mint(), "signature", "token_invalid"),
+        ("alg none", good().header("alg", "none").mint(), "", "token_invalid"),
+        ("crit", good().header("crit", json!(["x"])).mint(), "", "token_invalid"),
+        ("a logout token", good().header("typ", "logout+jwt").mint(), "", "token_invalid"),
+        (
+            "another issuer",
+            good().claim("iss", "https://evil.example").mint(),
+            "issuer",
+            "token_invalid",
+        ),
+        ("another audience", good().claim("aud", "other").mint(), "audience", "token_invalid"),
+        ("expired", good().times(-7200, -3600).mint(), "times", "token_expired"),
+        ("not yet valid", good().claim("nbf", now() + 3600).mint(), "times", "token_not_yet_valid"),
+        ("from the future", good().times(3600, 7200).mint(), "times", "token_invalid"),
+        ("no exp", good().without("exp").mint(), "", "token_invalid"),
+        ("exp as text", good().claim("exp", "4102444800").mint(), "", "token_invalid"),
+        ("no iat", good().without("iat").mint(), "times", "token_invalid"),
+        ("too long a life", good().times(0, 400 * 86_400).mint(), "times", "token_invalid"),
+        ("a denied token", good().claim("jti", "denied-jti").mint(), "denylist", "token_revoked"),
+        (
+            "a denied session",
+            good().claim("sid", "denied-session").mint(),
+            "denylist",
+            "token_revoked",
+        ),
+        ("a denied user", scene.token("mallory").mint(), "denylist", "token_revoked"),
+        ("a user who logged out", scene.token("logged-out").mint(), "denylist", "token_revoked"),
+        (
+            "a denied client",
+            good().claim("client_id", "bad-client").mint(),
+            "denylist",
+            "token_revoked",
+        ),
+        (
+            "an old version",
+            scene.token("versioned").claim("ver", 2).mint(),
+            "denylist",
+            "token_revoked",
+        ),
+    ];
+    for (what, token, check, code) in bad {
+        let said = explained(&scene, what, &token, check);
+        // Why a life is too long has a word of its own.
+        let too_long = code == "token_invalid" && said["code"] == "lifetime_too_long";
+        assert!(said["code"] == code || too_long, "{what}: {said}");
+        assert!(!said.to_string().contains(signature), "{what}: no part of the token is repeated");
+    }
+    let passed = admin.post("/v1/explain", &json!({"token": text, "url": "http://a/"}));
+    assert_eq!(passed["pass"], true, "{passed}");
+}
+
+/// What explain says of a bad token: a check that fails, and the answer that the gateway gives.
+#[track_caller]
+fn explained(scene: &Scene, what: &str, token: &str, check: &str) -> serde_json::Value {
+    let said = scene.admin.post("/v1/explain", &json!({"token": token, "url": "http://a/"}));
+    let answer = scene.gateway.get_with("/", token);
+    assert_eq!((said["pass"].as_bool(), answer.status), (Some(false), 401), "{what}: {said}");
+    assert_eq!(said["code"], answer.code(), "{what}: what explain says is what is answered");
+    let lines = said["checks"].as_array().unwrap().iter();
+    let failed: Vec<&str> = lines
+        .filter(|line| line["result"] == "fail")
+        .map(|line| line["check"].as_str().unwrap())
+        .collect();
+    assert!(!failed.is_empty(), "{what}: {said}");
+    assert!(check.is_empty() || failed.contains(&check), "{what}: {failed:?}");
+    said
 }

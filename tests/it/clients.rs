@@ -36,6 +36,7 @@ fn curl_gets_in_with_a_header_file_and_a_cookie_and_is_refused_after_revocation(
     assert_eq!(status(&["-H", &at_header, "-I"]), "200");
     assert_eq!(status(&["-H", &at_header, "-T", header.to_str().unwrap()]), "200");
     assert_eq!(status(&["-H", &at_header, "--http2"]), "200");
+    assert_eq!(status(&["-H", &at_header, "--http2-prior-knowledge"]), "200");
     assert_eq!(status(&[]), "401");
     assert_eq!(status(&["--path-as-is", "-H", &at_header, "--request-target", "/a/../b"]), "400");
     gateway.admin().revoke(json!({"user": "alice"}));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Gateway, Issuer, Setup, Upstream};
+use crate::support::{Connection, Gateway, Issuer, Setup, Upstream, now};
 
 #[track_caller]
 fn run(gateway: &Gateway, arguments: &[&str], stdin: &str, code: i32) -> String {
@@ -42,4 +42,60 @@ fn a_batch_denies_what_it_lists_and_an_export_carries_it_to_another_gateway() {
     assert_eq!((&act["action"], &act["subject"]), (&"denied".into(), &"alice".into()));
     assert_eq!(act["by"]["via"], "cli", "the record keeps the door of the first gateway");
     assert_eq!(run(&other, &["audit", "--action", "undone"], "", 0), "");
+}
+
+#[test]
+fn an_export_of_a_stopped_store_is_taken_also_with_times_that_rfc_3339_cannot_say() {
+    let issuer = Issuer::new("HS256");
+    let mut gateway = Setup::simple(&issuer, &Upstream::new()).start();
+    // Its life is too long to pass, and it can be denied all the same.
+    let odd = issuer.token("alice").claim("exp", 253_402_300_799_i64).mint();
+    run(&gateway, &["block", "--token-file", "-"], &odd, 0);
+    run(&gateway, &["block", "--user", "mallory"], "", 0);
+    let online = run(&gateway, &["denials", "export", "-"], "", 0);
+    gateway.kill9();
+    let offline = run(&gateway, &["store", "export"], "", 0);
+    let (text, ms) = ("\"9999-12-30T22:00:00Z\"", "253402300829000");
+    for export in [online, offline] {
+        assert!(export.contains(text), "{export}");
+        let export = export.replace(text, ms);
+        let other = Setup::simple(&issuer, &Upstream::new()).start();
+        for known in [0, 2] {
+            let said = run(&other, &["--json", "denials", "import", "-"], &export, 0);
+            let said: Value = serde_json::from_str(&said).unwrap();
+            assert_eq!(said["complete"], true, "{said}");
+            assert_eq!(said["denials"]["known"], known, "{said}");
+        }
+        assert_eq!(other.status(&issuer.mint("mallory")), 401);
+        let again = run(&other, &["denials", "export", "-"], "", 0);
+        assert!(again.contains(&format!("\"kept_until\":{ms}")), "{again}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_sent_again_as_of_the_same_time_makes_nothing_twice() {
+    let issuer = Issuer::new("HS256");
+    let gateway = Setup::simple(&issuer, &Upstream::new()).start();
+    let lines = "{\"user\":\"alice\",\"issued_before\":\"now\"}\n";
+    let send = |query: &str| {
+        let credential = std::fs::read_to_string(gateway.dir().join("data/admin.token")).unwrap();
+        let bearer = format!("Bearer {}", credential.trim());
+        let mut connection = Connection::open(&gateway.admin_address);
+        let headers = [
+            ("Host", "localhost"),
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "application/x-ndjson"),
+        ];
+        let path = format!("/v1/denials/batch{query}");
+        connection.request("POST", &path, &headers, lines.as_bytes())
+    };
+    let as_of = format!("?as_of={}", now() - 600);
+    let first = send(&as_of).text();
+    assert!(first.contains("\"created\":1,"), "{first}");
+    let again = send(&as_of).text();
+    assert!(again.contains("\"already\":1,"), "{again}");
+    let later = send("").text();
+    assert!(later.contains("\"created\":1,"), "{later}");
+    let future = send("?as_of=2999-01-01T00:00:00Z");
+    assert_eq!((future.status, future.code().as_str()), (422, "invalid_query"));
 }

@@ -365,7 +365,9 @@ fn a_head_that_never_ends_takes_bounded_memory_and_one_connection() {
     slow.send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
     slow.send(begun(0, 1, &[0x82]));
     slow.rest().ok();
-    assert_eq!(Http2::open(&gateway.address).get("/", &[]).status, 200);
+    let mut idle = Http2::open(&gateway.address);
+    assert_eq!(idle.get("/", &[]).status, 200);
+    idle.ended().expect("a GOAWAY before the end");
 }
 
 #[test]

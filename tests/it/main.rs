@@ -22,6 +22,12 @@ mod credentials;
 mod cross_site;
 // Keys that are fetched, and what their server may do to us.
 mod key_sources;
+// Rotation, by a provider that nobody here wrote.
+mod rotation;
+// Floods of bad tokens, and what they may cost.
+mod floods;
+// Thousands of spoilt tokens before three verifiers.
+mod differential;
 // What the gateway answers itself: me, log out, the verdict for another proxy.
 mod auth_endpoints;
 // A login whose tokens become cookies, and the session that they are.
@@ -34,6 +40,8 @@ mod allowlist;
 mod acts;
 // Batch, export and import through the command line.
 mod exchange;
+// What happens at the same time.
+mod races;
 // kill -9 in the middle of a stream of denials.
 mod durability;
 
@@ -76,6 +84,8 @@ mod framing;
 
 // The admin API: who may do what.
 mod admin;
+// The admin API as it describes itself.
+mod openapi;
 // The access log; a token is nowhere to be found in anything that is written.
 mod logs;
 // What Prometheus scrapes.
@@ -93,6 +103,8 @@ mod cli;
 
 // Programs that nobody here wrote, as clients and backends.
 mod clients;
+// The guides, followed by copy and paste.
+mod guides;
 // Other proxies that ask the gateway for its verdict.
 mod forward_auth;
 // Which part of the source tree may know which other.

@@ -1,5 +1,6 @@
 //! A revocation or a block in words.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::cli::console::{Look, Paint};
@@ -46,7 +47,7 @@ impl Spoken<'_> {
         if let Some(outcome) = &denial.outcome {
             line("in force", &in_force(outcome));
             if let Some(cut) = outcome.streams_cut.filter(|cut| *cut > 0) {
-                line("ended", &plural(cut, "open stream"));
+                line("ended", &ended(cut, &outcome.streams_by_kind));
             }
             if let Some(seen) = outcome.tokens_seen {
                 line("seen", &seen_words(seen, denial.last_hit_at.map(|at| at.0), look.now));
@@ -128,6 +129,20 @@ fn in_force(outcome: &Outcome) -> String {
         let _ = write!(text, ", after {waited} ms");
     }
     text
+}
+
+/// `2 open streams (1 WebSocket, 1 event stream)`.
+fn ended(cut: u64, by_kind: &BTreeMap<String, u64>) -> String {
+    let words = |kind: &str| match kind {
+        "websocket" => "WebSocket",
+        "sse" => "event stream",
+        "grpc" => "gRPC stream",
+        "response" => "answer",
+        _ => "request",
+    };
+    let kinds: Vec<String> = by_kind.iter().map(|(kind, n)| plural(*n, words(kind))).collect();
+    let streams = plural(cut, "open stream");
+    if kinds.is_empty() { streams } else { format!("{streams} ({})", kinds.join(", ")) }
 }
 
 fn seen_words(seen: u64, last: Option<UnixMs>, now: UnixMs) -> String {

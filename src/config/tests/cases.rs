@@ -470,6 +470,18 @@ const ISSUERS_AND_ROUTES: &[Case] = &[
         "path = \"/\"\nissuers = [\"main\"]",
     ),
     case(
+        Code::BadStreamEnd,
+        TO,
+        "upstream = \"app\"\nstreams = { on_revoked = \"keep\" }",
+        "upstream = \"app\"\nstreams = { on_revoked = \"grace:5s\", on_expired = \"keep\" }",
+    ),
+    case(
+        Code::BadCloseCode,
+        TO,
+        "upstream = \"app\"\nstreams = { close_code = 1000 }",
+        "upstream = \"app\"\nstreams = { close_code = 4401 }",
+    ),
+    case(
         Code::BadOrigin,
         LISTEN,
         "external_origins = [\"app.example.com\"]",

@@ -115,6 +115,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "route.redirect",
         "route.require",
         "route.capture",
+        "route.streams",
         "route.require.claims",
     ];
     for table in tables {

@@ -20,6 +20,7 @@ use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::create::{STORE_TIMEOUT, denial, planned, store_refused};
+use super::filter::take_time;
 use super::json;
 use super::lines::{LINE_BYTES_MAX, Line, Lines, must_be_ndjson};
 use super::plan::{Verb, World};
@@ -104,11 +105,11 @@ where
 {
     caller.must_be(Role::Revoker, "deny tokens")?;
     must_be_ndjson(&parts.headers)?;
-    let stop_on_error = read_query(parts.uri.query().unwrap_or_default())?;
+    let asked = read_query(parts.uri.query().unwrap_or_default(), UnixMs::now())?;
     let place = api.place()?;
     let underway = parts.extensions.get::<Underway>().cloned();
     let (outbox, outlet) = pair(WAITING_BYTES_MAX);
-    let work = Work { api: Arc::clone(api), caller, stop_on_error };
+    let work = Work { api: Arc::clone(api), caller, asked };
     tokio::spawn(async move {
         work.run(Lines::new(body), outbox).await;
         drop((place, underway));
@@ -116,7 +117,14 @@ where
     Ok(Answer::lines(outlet))
 }
 
-fn read_query(text: &str) -> Result<bool, Refused> {
+/// What the query asks for.
+struct Asked {
+    stop_on_error: bool,
+    /// What `"now"` means in the lines: the same time again makes the same records again.
+    as_of: Option<UnixMs>,
+}
+
+fn read_query(text: &str, now: UnixMs) -> Result<Asked, Refused> {
     let mut query = Query::parse(text);
     let stop = match query.take("stop_on_error").as_deref() {
         None | Some("false") => false,
@@ -126,14 +134,19 @@ fn read_query(text: &str) -> Result<bool, Refused> {
             false
         }
     };
-    let faults = query.finish(&["stop_on_error"]);
-    if faults.is_empty() { Ok(stop) } else { Err(Refused::InvalidQuery(faults)) }
+    let as_of = take_time(&mut query, "as_of", now);
+    if as_of.is_some_and(|as_of| as_of > now) {
+        query.fault("as_of", "in_the_future", "Expected when the file was first sent.");
+    }
+    let faults = query.finish(&["stop_on_error", "as_of"]);
+    let asked = Asked { stop_on_error: stop, as_of };
+    if faults.is_empty() { Ok(asked) } else { Err(Refused::InvalidQuery(faults)) }
 }
 
 struct Work {
     api: Arc<Api>,
     caller: Caller,
-    stop_on_error: bool,
+    asked: Asked,
 }
 
 impl Work {
@@ -198,7 +211,9 @@ impl Work {
     fn plan(&self, lines: impl Iterator<Item = Line>, group: &mut Group) -> bool {
         let verifier = self.api.verifier();
         let allowed = self.caller.issuers.as_deref();
-        let world = World { verifier: &verifier, now: UnixMs::now(), allowed };
+        let now = UnixMs::now();
+        let as_of = self.asked.as_of.unwrap_or(now);
+        let world = World { verifier: &verifier, now, as_of, allowed };
         for Line { number, text } in lines {
             let plan = match text {
                 Some(text) => json::parse(&text)
@@ -214,7 +229,7 @@ impl Work {
                 Planned::Denial
             });
             group.lines.push((number, step));
-            if failed && self.stop_on_error {
+            if failed && self.asked.stop_on_error {
                 return true;
             }
         }
@@ -248,7 +263,7 @@ impl Work {
                     Err(refused) => {
                         sum.failed += 1;
                         outbox.push(refusal(line, &refused));
-                        if self.stop_on_error {
+                        if self.asked.stop_on_error {
                             sum.stopped_at = Some(line);
                             return Some(sum);
                         }

@@ -27,7 +27,9 @@ pub(super) fn take_condition(
     match (verb, said.as_slice()) {
         (Verb::Block, []) => Some(Condition::Always),
         (Verb::Revoke, []) if is_token => Some(Condition::Always),
-        (Verb::Revoke, []) => issuer.map(|issuer| Condition::IssuedBefore(next(issuer, world.now))),
+        (Verb::Revoke, []) => {
+            issuer.map(|issuer| Condition::IssuedBefore(next(issuer, world.as_of)))
+        }
         (Verb::Revoke | Verb::Block, several) => {
             for name in several {
                 body.take(name);
@@ -72,7 +74,7 @@ fn read_condition(
             let value = body.take(name)?;
             let pointer = body.pointer(name);
             let cutoff = Moment::read(&value, &pointer)
-                .and_then(|moment| cutoff(moment, issuer, world.now, &pointer));
+                .and_then(|moment| cutoff(moment, issuer, world, &pointer));
             match cutoff {
                 Ok(at) => at.map(Condition::IssuedBefore),
                 Err(fault) => {
@@ -100,13 +102,13 @@ fn next(issuer: &Issuer, now: UnixMs) -> UnixMs {
 fn cutoff(
     moment: Moment,
     issuer: Option<&Issuer>,
-    now: UnixMs,
+    world: &World<'_>,
     pointer: &str,
 ) -> Result<Option<UnixMs>, Fault> {
     let Some(issuer) = issuer else { return Ok(None) };
-    let latest = now.plus(Duration::from_secs(1)).plus(issuer.policy.cutoff_skew);
+    let latest = world.now.plus(Duration::from_secs(1)).plus(issuer.policy.cutoff_skew);
     match moment {
-        Moment::Now => Ok(Some(next(issuer, now))),
+        Moment::Now => Ok(Some(next(issuer, world.as_of))),
         Moment::At(at) if at <= latest => Ok(Some(at)),
         Moment::At(_) | Moment::In(_) => Err(Fault::new(
             pointer,

@@ -1,6 +1,7 @@
 //! Making a denial: check, warn, write, answer. The answer is sent when the denial is on disk and
 //! in force.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -20,6 +21,7 @@ use super::event;
 use super::plan::{Plan, Verb, World};
 use super::problem::Refused;
 use super::record::{ConditionJson, RecordJson, SelectorJson, View};
+use super::streams;
 use super::warnings::{Warning, warnings};
 
 /// Longer than any disk should take. A denial that is under way is not taken back by this.
@@ -42,6 +44,11 @@ struct OutcomeJson {
     /// At least so many; absent when people are off, or were not counted for the many calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens_seen: Option<u64>,
+    /// Open streams that it ended here; absent where a core was too busy to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams_cut: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    streams_by_kind: BTreeMap<&'static str, u64>,
     /// From when on a newly issued token passes; absent where none will.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens_pass_from: Option<String>,
@@ -64,18 +71,23 @@ struct DryRun {
     condition: ConditionJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     ends_at: Option<String>,
-    /// Absent when people are off, or were not counted for the many calls.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    would: Option<Would>,
+    would: Would,
     warnings: Vec<Warning>,
 }
 
 /// At least so much.
 #[derive(Serialize)]
 struct Would {
-    window: String,
-    subjects: u64,
-    tokens_seen: u64,
+    /// These three: absent when people are off, or were not counted for the many calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subjects: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_seen: Option<u64>,
+    /// Open here; absent where a core was too busy to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<u64>,
 }
 
 pub(super) async fn create(
@@ -86,14 +98,15 @@ pub(super) async fn create(
     now: UnixMs,
 ) -> Result<Answer, Refused> {
     let verifier = api.verifier();
-    let world = World { verifier: &verifier, now, allowed: caller.issuers.as_deref() };
+    let allowed = caller.issuers.as_deref();
+    let world = World { verifier: &verifier, now, as_of: now, allowed };
     let plan = planned(caller, verb, body, &world)?;
     let issuer = &plan.issuer.policy;
     let reach =
         api.people.reach(&issuer.id, &plan.selector, plan.condition, plan.except.as_ref(), now);
     let warnings = warnings(api, &plan, reach, now)?;
     if plan.dry_run {
-        return Answer::json(StatusCode::OK, &dry_run(&plan, reach, warnings));
+        return Answer::json(StatusCode::OK, &dry_run(api, &plan, reach, warnings).await);
     }
     let denial = denial(&plan, caller);
     let began = Instant::now();
@@ -103,7 +116,10 @@ pub(super) async fn create(
     };
     let id = accepted.record.denial.id.to_string();
     let seen = reach.map(|reach| reach.tokens);
-    event::denied(api, caller, (verb, &plan), (&accepted, began.elapsed()), seen);
+    let took = began.elapsed();
+    let ended = streams::ended_by(api, &plan, began).await;
+    let streams_cut = ended.map(|ended| ended.iter().sum());
+    event::denied(api, caller, (verb, &plan), (&accepted, took), (seen, streams_cut));
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
     let created = Created {
         record: view.record(&accepted.record),
@@ -112,6 +128,8 @@ pub(super) async fn create(
             durable: true,
             replicas: Replicas { applied: 1, known: 1 },
             tokens_seen: seen,
+            streams_cut,
+            streams_by_kind: streams::by_kind(ended.unwrap_or_default()),
             tokens_pass_from: match accepted.record.denial.condition {
                 Condition::IssuedBefore(at) => Some(at.rfc3339()),
                 Condition::Always | Condition::VersionBelow(_) => None,
@@ -158,18 +176,20 @@ pub(super) fn denial(plan: &Plan, caller: &Caller) -> NewDenial {
     }
 }
 
-fn dry_run(plan: &Plan, reach: Option<Reach>, warnings: Vec<Warning>) -> DryRun {
+async fn dry_run(api: &Api, plan: &Plan, reach: Option<Reach>, warnings: Vec<Warning>) -> DryRun {
+    let streams = streams::would_end(api, plan).await;
     DryRun {
         dry_run: true,
         issuer: plan.issuer.policy.name.clone(),
         selector: SelectorJson::of(&plan.selector),
         condition: ConditionJson::of(plan.condition),
         ends_at: plan.ends_at.or(plan.kept_until).map(UnixMs::rfc3339),
-        would: reach.map(|reach| Would {
-            window: in_units(reach.window),
-            subjects: reach.subjects,
-            tokens_seen: reach.tokens,
-        }),
+        would: Would {
+            window: reach.map(|reach| in_units(reach.window)),
+            subjects: reach.map(|reach| reach.subjects),
+            tokens_seen: reach.map(|reach| reach.tokens),
+            streams,
+        },
         warnings,
     }
 }

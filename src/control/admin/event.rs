@@ -17,7 +17,7 @@ pub(super) fn denied(
     caller: &Caller,
     (verb, plan): (Verb, &Plan),
     (accepted, took): (&Accepted, Duration),
-    tokens_seen: Option<u64>,
+    (tokens_seen, streams_cut): (Option<u64>, Option<u64>),
 ) {
     let done = match verb {
         Verb::Revoke => "revoked",
@@ -33,7 +33,12 @@ pub(super) fn denied(
             Some(number) => format!("{number} tokens seen, "),
             None => String::new(),
         };
-        format!("{done} {what}: {seen}on disk after {} ms", took.as_millis())
+        let cut = match streams_cut {
+            Some(0) | None => String::new(),
+            Some(1) => "1 stream cut, ".to_owned(),
+            Some(number) => format!("{number} streams cut, "),
+        };
+        format!("{done} {what}: {seen}{cut}on disk after {} ms", took.as_millis())
     };
     tracing::info!(
         target: "portcullis::admin",

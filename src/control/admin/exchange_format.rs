@@ -34,6 +34,29 @@ pub(super) struct Header {
     pub sequence: u64,
 }
 
+/// A time: RFC 3339, or milliseconds since 1970 where that cannot say it (a token may name a year
+/// of five digits).
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stamp {
+    Text(String),
+    Ms(i64),
+}
+
+impl Stamp {
+    fn of(at: UnixMs) -> Self {
+        let text = at.rfc3339();
+        if UnixMs::parse_rfc3339(&text) == Some(at) { Self::Text(text) } else { Self::Ms(at.0) }
+    }
+
+    fn time(&self) -> Result<UnixMs, NotARecord> {
+        match self {
+            Self::Text(text) => time(text),
+            Self::Ms(ms) => Ok(UnixMs(*ms)),
+        }
+    }
+}
+
 /// Every other line.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,11 +83,11 @@ pub(super) struct DenialLine {
     condition: ConditionJson,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     except: Option<ExceptJson>,
-    created_at: String,
+    created_at: Stamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    kept_until: Option<String>,
+    kept_until: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ends_at: Option<String>,
+    ends_at: Option<Stamp>,
     #[serde(default)]
     reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +99,7 @@ pub(super) struct DenialLine {
 #[serde(deny_unknown_fields)]
 pub(super) struct LiftLine {
     id: String,
-    at: String,
+    at: Stamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     by: ActorLine,
@@ -104,16 +127,16 @@ impl Entry {
                 selector: SelectorJson::of(&denial.selector),
                 condition: ConditionJson::of(denial.condition),
                 except: denial.except.as_ref().map(ExceptJson::of),
-                created_at: denial.created_at.rfc3339(),
-                kept_until: denial.kept_until.map(UnixMs::rfc3339),
-                ends_at: denial.ends_at.map(UnixMs::rfc3339),
+                created_at: Stamp::of(denial.created_at),
+                kept_until: denial.kept_until.map(Stamp::of),
+                ends_at: denial.ends_at.map(Stamp::of),
                 reason: denial.reason.clone(),
                 reference: denial.reference.clone(),
                 created_by: ActorLine::of(&denial.created_by),
             })),
             Change::Lifted(lift) => Self::Lift(LiftLine {
                 id: lift.denial.to_string(),
-                at: lift.at.rfc3339(),
+                at: Stamp::of(lift.at),
                 reason: lift.reason.clone(),
                 by: ActorLine::of(&lift.by),
             }),
@@ -131,8 +154,8 @@ impl DenialLine {
         let selector = selector(self.selector)?;
         let condition = condition(self.condition)?;
         let except = self.except.map(except).transpose()?;
-        let created_at = time(&self.created_at)?;
-        let ends_at = self.ends_at.as_deref().map(time).transpose()?;
+        let created_at = self.created_at.time()?;
+        let ends_at = self.ends_at.as_ref().map(Stamp::time).transpose()?;
         if created_at > now.plus(AHEAD_MAX) {
             return Err("created_at is in the future.".to_owned());
         }
@@ -161,7 +184,7 @@ impl DenialLine {
             condition,
             except,
             created_at,
-            kept_until: self.kept_until.as_deref().map(time).transpose()?,
+            kept_until: self.kept_until.as_ref().map(Stamp::time).transpose()?,
             ends_at,
             reason: prose(self.reason)?,
             reference: self.reference.map(prose).transpose()?,
@@ -172,7 +195,7 @@ impl DenialLine {
 
 impl LiftLine {
     pub fn into_lift(self, now: UnixMs) -> Result<Lift, NotARecord> {
-        let at = time(&self.at)?;
+        let at = self.at.time()?;
         if at > now.plus(AHEAD_MAX) {
             return Err("at is in the future.".to_owned());
         }

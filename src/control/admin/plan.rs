@@ -56,6 +56,8 @@ impl Verb {
 pub(super) struct World<'a> {
     pub verifier: &'a Verifier,
     pub now: UnixMs,
+    /// What `"now"` means in a cutoff: `now`, unless a file is sent once more.
+    pub as_of: UnixMs,
     /// Issuers by name that the caller may know of; `None`: all.
     pub allowed: Option<&'a [String]>,
 }

@@ -14,33 +14,9 @@ use crate::control::config::ReloadFault;
 
 use super::answer::AnswerBody;
 
-/// One thing that is wrong in a request body, found by its JSON pointer (RFC 6901).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(super) struct Fault {
-    pub pointer: String,
-    pub code: &'static str,
-    pub detail: String,
-}
+mod fault;
 
-impl Fault {
-    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code, detail: detail.into() }
-    }
-
-    /// A member that is not known; `meant` is the one that it is like.
-    pub fn unknown_member(pointer: impl Into<String>, name: &str, meant: Option<&str>) -> Self {
-        match meant {
-            Some(meant) => Self::new(pointer, "unknown_member", format!("Did you mean {meant}?")),
-            None => {
-                Self::new(pointer, "unknown_member", format!("No member is called {name:?} here."))
-            }
-        }
-    }
-
-    pub fn is_misspelling(&self) -> bool {
-        self.code == "unknown_member" && self.detail.starts_with("Did you mean")
-    }
-}
+pub(super) use fault::Fault;
 
 /// Why a request was not done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +55,11 @@ pub(super) enum Refused {
         id: String,
     },
     NoSuchRequest,
+    NoSuchStream {
+        id: String,
+    },
+    /// The data plane has not answered in time.
+    CoresBusy,
     NoSuchRegistration {
         id: String,
     },
@@ -141,6 +122,7 @@ impl Refused {
     }
 
     /// For people.
+    #[expect(clippy::too_many_lines, reason = "a table: one row for each refusal")]
     pub fn detail(&self) -> String {
         match self {
             Self::MalformedJson { line, column, what } => {
@@ -166,6 +148,10 @@ impl Refused {
             Self::AmbiguousId { id } => {
                 format!("More than one denial's id begins with {id:?}: give more of it.")
             }
+            Self::NoSuchStream { id } => {
+                format!("No open stream's id is {id:?}; it may have ended.")
+            }
+            Self::CoresBusy => "A core of the data plane has not answered in time.".to_owned(),
             Self::NoSuchRegistration { id } => {
                 format!("No registration's id is or begins with {id:?}.")
             }
@@ -276,7 +262,11 @@ impl Refused {
         }
         if matches!(
             self,
-            Self::NotReady | Self::StoreFailed(_) | Self::StoreSlow | Self::TooManyStreams
+            Self::NotReady
+                | Self::CoresBusy
+                | Self::StoreFailed(_)
+                | Self::StoreSlow
+                | Self::TooManyStreams
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }

@@ -115,7 +115,8 @@ pub(super) async fn register(
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Operator, "register tokens or sessions")?;
     let verifier = api.verifier();
-    let world = World { verifier: &verifier, now, allowed: caller.issuers.as_deref() };
+    let allowed = caller.issuers.as_deref();
+    let world = World { verifier: &verifier, now, as_of: now, allowed };
     let mut body = Members::of(body, "");
     let (issuer, token) = take_issuer_and_token(&mut body, &world);
     let token_expires = token.as_ref().map(|token| token.expires_at());

@@ -1,6 +1,8 @@
 //! The state in one answer: a verdict in a sentence first, then the figures. And the recently seen
 //! people.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde::Serialize;
 
@@ -19,6 +21,7 @@ use super::list::sees;
 use super::problem::Refused;
 use super::query::Query;
 use super::record::issuer_name;
+use super::streams::{self, Open};
 use super::warnings::is_near;
 
 const PEOPLE_DEFAULT: usize = 20;
@@ -38,6 +41,14 @@ struct Status {
     registrations: u64,
     issuers: Vec<IssuerJson>,
     people: &'static str,
+    /// Open ones; absent for a caller who is bound to some issuers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams_by_kind: Option<BTreeMap<&'static str, u64>>,
+    /// Since the start, by cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams_cut: Option<BTreeMap<&'static str, u64>>,
     config: serde_json::Value,
 }
 
@@ -101,6 +112,7 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
             }
         })
         .collect();
+    let (whole, open) = (caller.issuers.is_none(), Open::of(api, caller));
     let status = Status {
         verdict: if problems.is_empty() { "ok" } else { "degraded" },
         problems,
@@ -112,6 +124,9 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
         registrations: api.store.registrations(),
         issuers,
         people: if api.people.is_on() { "on" } else { "off" },
+        streams: whole.then_some(open.all),
+        streams_by_kind: whole.then_some(open.by_kind),
+        streams_cut: whole.then(|| streams::cut_by_cause(api)),
         config: config::summary(&api.config.standing()),
     };
     Answer::json(StatusCode::OK, &status)

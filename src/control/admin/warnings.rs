@@ -32,6 +32,9 @@ impl Warning {
     }
 }
 
+/// Of fewer people a share says nothing.
+const WIDE_OF_MIN: u64 = 10;
+
 pub(super) fn warnings(
     api: &Api,
     plan: &Plan,
@@ -52,6 +55,8 @@ pub(super) fn warnings(
     } else if let Some(never) = never_seen(api, plan, reach, now) {
         warnings.push(never);
     }
+    warnings.extend(wide(plan, reach));
+    warnings.extend(clock_ahead(api, plan));
     if let Some(record) = wider(api, plan)? {
         warnings.push(Warning::new(
             "already_covered",
@@ -74,6 +79,32 @@ pub(super) fn warnings(
 /// Four fifths.
 pub(super) fn is_near(count: u64, limit: u64) -> bool {
     count >= limit - limit / 5
+}
+
+/// A group that is a good part of all who were seen. Of everyone the caller has said so.
+fn wide(plan: &Plan, reach: Option<Reach>) -> Option<Warning> {
+    let reach = reach.filter(|_| plan.selector != Selector::Issuer)?;
+    let of = reach.of.filter(|of| *of >= WIDE_OF_MIN && reach.subjects * 10 >= *of)?;
+    let share = reach.subjects.min(of) * 100 / of;
+    let detail = format!("Hits {share} % of the users seen ({} of {of}).", reach.subjects.min(of));
+    Some(Warning::new("wide", Some(&plan.pointer), detail))
+}
+
+/// Tokens that an issuer with a fast clock issued just now carry an `iat` after the cutoff.
+fn clock_ahead(api: &Api, plan: &Plan) -> Option<Warning> {
+    let Condition::IssuedBefore(_) = plan.condition else { return None };
+    let policy = &plan.issuer.policy;
+    let ahead = api.people.tally(&policy.id).ahead;
+    (ahead > policy.cutoff_skew).then(|| {
+        let seconds = ahead.as_millis().div_ceil(1000);
+        let detail = format!(
+            "Issuer {}'s clock is up to {seconds} s ahead: tokens that it issued in the last \
+             {seconds} s may still pass. Set cutoff_skew = \"{seconds}s\" of the issuer, or \
+             revoke once more in {seconds} s.",
+            policy.name
+        );
+        Warning::new("clock_ahead", Some("/issued_before"), detail)
+    })
 }
 
 /// The issuer's tokens carry no such claim, as far as was seen: the denial can match nothing.

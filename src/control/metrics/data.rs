@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::telemetry::access::Verdict;
 use crate::telemetry::counters::{HistogramSum, RouteSum, STATUS_CLASSES, Sums};
+use crate::telemetry::streams::{CutCause, StreamKind};
 
 use super::Sources;
-use super::family::Page;
+use super::family::{Page, number};
 
 const VERDICTS: [Verdict; 5] =
     [Verdict::Forwarded, Verdict::Answered, Verdict::Refused, Verdict::Failed, Verdict::Cut];
@@ -20,6 +21,7 @@ pub fn write(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
     rejections(sources, &sums, page)?;
     tokens(&sums, page)?;
     upstreams(&sums, page)?;
+    streams(&sums, page)?;
     page.counters(
         "portcullis_signature_cache",
         "Look-ups of verified signatures",
@@ -112,6 +114,25 @@ fn tokens(sums: &Sums, page: &mut Page<'_>) -> std::fmt::Result {
                 ([("issuer", issuer), ("selector", selector.as_str())], *n)
             })
         }),
+    )
+}
+
+fn streams(sums: &Sums, page: &mut Page<'_>) -> std::fmt::Result {
+    let open = sums.streams.iter().flat_map(|(route, sum)| {
+        let kinds = StreamKind::ALL.into_iter().zip(sum.open);
+        kinds
+            .map(move |(kind, n)| ([("route", route.as_str()), ("kind", kind.as_str())], number(n)))
+    });
+    page.gauges("portcullis_streams", "Streams that are open", open)?;
+    let cut = sums.streams.iter().flat_map(|(route, sum)| {
+        let causes = CutCause::ALL.into_iter().zip(sum.cut);
+        causes.map(move |(cause, n)| ([("route", route.as_str()), ("cause", cause.as_str())], n))
+    });
+    page.counters("portcullis_streams_cut", "Streams that the gateway ended", cut)?;
+    page.histograms(
+        "portcullis_stream_cut_duration_seconds",
+        "From a denial to the end that the client sees",
+        [([], &sums.cut_took)],
     )
 }
 

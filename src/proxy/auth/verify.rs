@@ -83,7 +83,14 @@ async fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Re
     let route = published.routes.select_wanted(Wanted { host, path, method, headers })?;
     visit.exchange.routed(route);
     let presented = credential::present_by(headers, &route.credentials, published)?;
-    let token = credential::verify(visit.core, presented, route, published, now).await?;
+    let token = credential::verify(
+        (visit.core, visit.connection, headers),
+        presented,
+        route,
+        published,
+        now,
+    )
+    .await?;
     visit.exchange.verified(token.as_ref());
     let asked = Asked {
         host: told.authority.as_bytes(),

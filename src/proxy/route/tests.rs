@@ -23,6 +23,11 @@ fn route(host: &HostPattern, path: &PathPattern, conditions: Conditions) -> Arc<
         issuers: None,
         capture: None,
         login_url: None,
+        streams: Arc::new(crate::proxy::streams::StreamPolicy::new(
+            "route".into(),
+            &Arc::from([]),
+            &crate::config::StreamRules::default(),
+        )),
         target: Target::Answer(answer),
         limits: RouteLimits::default(),
         load: None,

@@ -128,9 +128,16 @@ fn is_dead(rejection: &Rejection) -> bool {
         Rejection::Denied(_) | Rejection::Cut(Cause::Denied(_) | Cause::Expired) => true,
         Rejection::Token(TokenFault::KeysAbsent { .. } | TokenFault::UnknownKey { .. }) => false,
         Rejection::Token(fault) => fault.code() != "token_not_yet_valid",
-        Rejection::Cut(Cause::KeyRemoved | Cause::Draining)
+        Rejection::Cut(
+            Cause::KeyRemoved
+            | Cause::Draining
+            | Cause::RouteChanged
+            | Cause::Operator
+            | Cause::Idle,
+        )
         | Rejection::BadRequest(_)
         | Rejection::NoRoute
+        | Rejection::TooManyFailures { .. }
         | Rejection::BodyTooLarge
         | Rejection::BodyTooSlow
         | Rejection::Overloaded

@@ -69,12 +69,18 @@ where
         std::future::poll_fn(|context| {
             if let Some(stream) = stream {
                 if let Some(cause) = stream.cause() {
+                    stream.seen_cut();
                     return Poll::Ready(Ok(Some(cause)));
                 }
                 stream.watch(context);
             }
+            let (before_in, before_out) = self.bytes();
             let inward = self.inward.poll(&mut self.client, &mut self.server, context)?;
             let outward = self.outward.poll(&mut self.server, &mut self.client, context)?;
+            if let Some(stream) = stream {
+                let (bytes_in, bytes_out) = self.bytes();
+                stream.moved(bytes_in - before_in, bytes_out - before_out);
+            }
             if inward.is_ready() && outward.is_ready() {
                 return Poll::Ready(Ok(None));
             }
@@ -90,7 +96,7 @@ where
 
     /// Ends both sides with close frames at frame boundaries. Nothing more is read from the client
     /// for the server. `true`: the client was told in good form.
-    pub async fn cut(mut self, code: u16, reason: &str) -> bool {
+    pub async fn cut(mut self, code: u16, reason: &str, on_told: impl FnOnce()) -> bool {
         let told = async {
             let reached =
                 timeout(BOUNDARY_PATIENCE, self.outward.finish(&mut self.server, &mut self.client));
@@ -103,6 +109,7 @@ where
             io::Result::Ok(reached)
         };
         let told = matches!(timeout(CLOSE_PATIENCE, told).await, Ok(Ok(true)));
+        on_told();
         let server = async {
             if self.inward.finish_pending(&mut self.server).await? {
                 let mask = random_mask();

@@ -44,6 +44,10 @@ impl Histogram {
         Self::new(ADDED_BOUNDS_US)
     }
 
+    pub(super) fn of_cuts() -> Self {
+        Self::new(super::stream::CUT_BOUNDS_US)
+    }
+
     fn new(bounds_us: &'static [u64]) -> Self {
         let counts = (0..=bounds_us.len()).map(|_| Count::default()).collect();
         Self { bounds_us, counts, sum_us: Count::default() }

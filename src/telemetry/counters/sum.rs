@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::HistogramSum;
-use super::{Counters, IssuerSum, RouteSum, STATUS_CLASSES};
+use super::{Counters, IssuerSum, RouteSum, STATUS_CLASSES, StreamSum};
 
 /// See the module.
 #[derive(Default)]
@@ -11,6 +11,9 @@ pub struct Sums {
     pub routes: BTreeMap<String, RouteSum>,
     pub issuers: BTreeMap<String, IssuerSum>,
     pub upstreams: BTreeMap<String, UpstreamSum>,
+    /// By route.
+    pub streams: BTreeMap<String, StreamSum>,
+    pub cut_took: HistogramSum,
     pub cache_hits: u64,
     pub cache_misses: u64,
 }
@@ -39,6 +42,10 @@ impl Counters {
                     *sum += count.value();
                 }
             }
+            for (name, cells) in core.streams.lock().iter() {
+                sums.streams.entry(name.to_string()).or_default().add(cells);
+            }
+            sums.cut_took.add(&core.cut_took.0);
             sums.cache_hits += core.cache.hits.value();
             sums.cache_misses += core.cache.misses.value();
         }

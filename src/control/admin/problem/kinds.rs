@@ -39,6 +39,8 @@ impl Refused {
             Self::NoSuchPath => (S::NOT_FOUND, "no_such_path", "Nothing is here"),
             Self::NoSuchDenial { .. } => (S::NOT_FOUND, "no_such_denial", "No such denial"),
             Self::AmbiguousId { .. } => (S::CONFLICT, "ambiguous_id", "More than one denial"),
+            Self::NoSuchStream { .. } => (S::NOT_FOUND, "no_such_stream", "No such open stream"),
+            Self::CoresBusy => (S::SERVICE_UNAVAILABLE, "cores_busy", "The data plane is busy"),
             Self::NoSuchRegistration { .. } => {
                 (S::NOT_FOUND, "no_such_registration", "No such registration")
             }

@@ -20,6 +20,8 @@ fn all() -> Vec<Refused> {
         Refused::NoSuchDenial { id: "dn_1".to_owned() },
         Refused::AmbiguousId { id: "dn_1".to_owned() },
         Refused::NoSuchRequest,
+        Refused::NoSuchStream { id: "st_1".to_owned() },
+        Refused::CoresBusy,
         Refused::NoSuchRegistration { id: "dn_1".into() },
         Refused::MethodNotAllowed { allow: "POST".to_owned() },
         Refused::BodyTooLarge { limit_bytes: 65_536 },
@@ -64,6 +66,8 @@ fn all() -> Vec<Refused> {
             | Refused::NoSuchDenial { .. }
             | Refused::AmbiguousId { .. }
             | Refused::NoSuchRequest
+            | Refused::NoSuchStream { .. }
+            | Refused::CoresBusy
             | Refused::NoSuchRegistration { .. }
             | Refused::MethodNotAllowed { .. }
             | Refused::BodyTooLarge { .. }

@@ -23,11 +23,13 @@ use crate::control::admin::{
 use crate::control::config::{Desk, Standing};
 use crate::control::people::{People, Refusals};
 use crate::control::store::{Options, Store};
+use crate::control::streams::OpenStreams;
 use crate::denylist::{Denylist, Fingerprinter, IssuerId};
 use crate::keys::{Algorithm, KeySet, SigningKey};
 use crate::secret::Secret;
 use crate::sockets::bind;
 use crate::telemetry::Sighting;
+use crate::telemetry::counters::Counters;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
     Check, ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Signed, VerifiedToken,
@@ -209,6 +211,8 @@ impl Bed {
             config: Arc::new(desk()),
             store_limit,
             ready: Arc::clone(&ready),
+            open_streams: Arc::new(OpenStreams::new(Vec::new())),
+            counters: Counters::default(),
             keys: crate::control::keys::KeyRing::new(
                 std::path::Path::new("nowhere"),
                 denylist.fingerprinter().clone(),

@@ -425,3 +425,30 @@ async fn a_token_whose_end_is_not_known_is_denied_until_undone_where_iat_may_be_
     let exp = bed.verified(&token).signed().expires_at();
     assert_eq!(kept(&known), Some(exp.plus(std::time::Duration::from_secs(30))));
 }
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_and_a_wide_denial_are_told() {
+    let bed = Bed::start().await;
+    let revoke = |subject: &str| {
+        Ask::post("/v1/revoke", &json!({"issuer": "main", "user": subject, "reason": "x"}))
+    };
+    for number in 0..20 {
+        let tenant = if number % 2 == 0 { "acme" } else { "other" };
+        bed.sight(&bed.token(json!({"sub": format!("u{number}"), "tenant": tenant})));
+    }
+    assert!(!bed.send(revoke("u0")).await.warnings().contains(&"clock_ahead"));
+    let claim =
+        json!({"issuer": "main", "claim": {"name": "tenant", "value": "acme"}, "dry_run": true});
+    let wide = bed.send(Ask::post("/v1/block", &claim)).await;
+    assert!(wide.warnings().contains(&"wide"), "{:?}", wide.body);
+    let narrow =
+        json!({"issuer": "main", "claim": {"name": "tenant", "value": "none"}, "dry_run": true});
+    let narrow = bed.send(Ask::post("/v1/block", &narrow)).await;
+    assert!(!narrow.warnings().contains(&"wide"), "{:?}", narrow.body);
+    let soon = UnixMs::now().secs() + 8;
+    bed.sight(&bed.token(json!({"sub": "fast", "iat": soon})));
+    let ahead = bed.send(revoke("fast")).await;
+    assert!(ahead.warnings().contains(&"clock_ahead"), "{:?}", ahead.body);
+    let ban = bed.send(Ask::post("/v1/block", &json!({"issuer": "main", "user": "fast"}))).await;
+    assert!(!ban.warnings().contains(&"clock_ahead"), "a ban has no cutoff: {:?}", ban.body);
+}

@@ -1,0 +1,183 @@
+//! The exchange as a stream: from its permit to its end it can be cut.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use http_body::Body as _;
+
+use crate::telemetry::access::Verdict;
+use crate::telemetry::streams::StreamKind;
+
+use super::super::answer::Rejection;
+use super::super::body::Body;
+use super::super::permit::Permit;
+use super::super::streams::{Cause, Origin, Parting, Stream};
+use super::Exchange;
+
+/// An answer of known size is a lasting stream from here on.
+const LASTING_BYTES: u64 = 64 * 1024;
+
+impl Exchange {
+    /// From here a denial, an expiry or a removed key of the token ends the exchange.
+    pub fn open_stream(&mut self, permit: &Permit<'_>) -> Option<Rc<Stream>> {
+        let token = Some(Arc::clone(permit.signed()?));
+        let policy = &permit.route().streams;
+        let stream = self.core.streams.open(token, policy, &self.connection, self.at);
+        self.selected_by = policy
+            .selecting
+            .iter()
+            .flat_map(|name| permit.headers().get_all(name).iter().map(move |value| (name, value)))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        self.stream = Some(Rc::clone(&stream));
+        self.guarded(&stream);
+        Some(stream)
+    }
+
+    /// What we answer ourselves is not cut.
+    pub(super) fn end_stream(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.core.streams.end(&stream, &self.core.counters);
+        }
+    }
+
+    /// The head of the answer is known, and so is what the stream is.
+    pub(super) fn became_stream(&self, headers: &HeaderMap, body: &Body) {
+        let Some(stream) = &self.stream else { return };
+        let kind = kind(headers);
+        self.core.streams.became(stream, kind, &self.core.counters);
+        let size = body.size_hint().exact();
+        if kind != StreamKind::Response || size.is_none_or(|size| size > LASTING_BYTES) {
+            stream.came_from(|| self.origin());
+        }
+    }
+
+    /// The connection becomes a tunnel, which owns the exchange until it ends, and counts as a
+    /// connection until then. One that nobody in particular opened can be cut as well: its route
+    /// may change, and the gateway may end.
+    pub fn switched(&mut self) -> Option<Rc<Stream>> {
+        self.ended = true;
+        if self.guard.is_none() {
+            self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+            self.place = Some(self.core.place());
+        } else {
+            self.status = StatusCode::OK.as_u16();
+        }
+        if self.stream.is_none() {
+            let published = self.core.published();
+            let named = |name: &Arc<str>| {
+                published.routes.routes().iter().find(|route| route.name == *name)
+            };
+            let policy = self.route.as_ref().and_then(named).map(|route| &route.streams);
+            self.stream = policy
+                .map(|policy| self.core.streams.open(None, policy, &self.connection, self.at));
+        }
+        let stream = self.stream.as_ref()?;
+        self.core.streams.became(stream, StreamKind::WebSocket, &self.core.counters);
+        stream.came_from(|| self.origin());
+        Some(Rc::clone(stream))
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            method: self.method.clone(),
+            host: self.host.clone(),
+            target: self.target.clone(),
+            headers: self.selected_by.clone(),
+        }
+    }
+
+    /// Bytes of the answer are on their way.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        let count = bytes.len() as u64;
+        self.bytes_out += count;
+        if let Some(stream) = &self.stream {
+            stream.moved(0, count);
+            if let Some(farewell) = stream.farewell() {
+                farewell.pass(bytes);
+            }
+        }
+    }
+
+    /// Cut in the middle: the cause becomes the log line's reason.
+    pub fn cut(&mut self, cause: Cause) {
+        let rejection = Rejection::Cut(cause);
+        self.verdict = Verdict::Cut;
+        self.code = rejection.code();
+        self.reason = Some(rejection.reason());
+    }
+
+    /// Asks whether the answer that is being sent was cut, and to be woken if it will be.
+    pub fn cause(&self, context: &Context<'_>) -> Option<Cause> {
+        let stream = self.stream.as_ref()?;
+        let cause = stream.cause();
+        match cause {
+            None => stream.watch(context),
+            Some(_) => stream.seen_cut(),
+        }
+        cause
+    }
+
+    /// The answer was cut. What may still be said, and then the end: the connection may not look as
+    /// if the answer were whole.
+    pub fn part(&mut self, cause: Cause) -> Parting {
+        self.cut(cause);
+        let Some(stream) = &self.stream else { return Parting::Go };
+        let reveal = self.core.published().answers.reveal_reason;
+        let parting =
+            stream.farewell().map_or(Parting::Go, |farewell| farewell.part(cause, reveal));
+        if matches!(parting, Parting::Go) {
+            // An event that was said must not be overtaken by a reset.
+            let said = stream.farewell().is_some_and(|farewell| farewell.was_said());
+            if !said && self.guard.is_none() {
+                self.connection.abort();
+            }
+            stream.told(&self.core.counters);
+        }
+        parting
+    }
+
+    /// The client of a tunnel was told that it ends.
+    pub fn told(&self) {
+        if let Some(stream) = &self.stream {
+            stream.told(&self.core.counters);
+        }
+    }
+
+    /// What a close frame says.
+    pub fn closing(&self, cause: Cause) -> (u16, String) {
+        let reveal = self.core.published().answers.reveal_reason;
+        match &self.stream {
+            None => (1001, String::new()),
+            Some(stream) => {
+                let policy = stream.policy();
+                let (code, reason) = policy.closing(cause, reveal);
+                (code, reason.to_owned())
+            }
+        }
+    }
+
+    /// A tunnel has ended.
+    pub fn relayed(&mut self, inward: u64, outward: u64) {
+        self.bytes_in = inward;
+        self.bytes_out = outward;
+    }
+}
+
+fn kind(headers: &HeaderMap) -> StreamKind {
+    let value = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let is = |name: &[u8]| {
+        let start = value.get(..name.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(name))
+    };
+    if is(b"text/event-stream") {
+        StreamKind::EventStream
+    } else if is(b"application/grpc") {
+        StreamKind::Grpc
+    } else {
+        StreamKind::Response
+    }
+}

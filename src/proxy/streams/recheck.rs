@@ -1,0 +1,151 @@
+//! New routes, policies or keys are published: every lasting stream is asked whether it could still
+//! begin. What an answer of small known size, or a request, began under, it ends under.
+
+use std::sync::Arc;
+
+use crate::clock::UnixMs;
+use crate::config::Access;
+use crate::telemetry::counters::CoreCounters;
+use crate::verify::{Signed, Verifier};
+
+use super::super::published::Published;
+use super::super::route::{Route, Wanted};
+use super::super::{canonical, credential, requirements};
+use super::turns::{SLICE, Task};
+use super::{Cause, Stream, Streams};
+
+impl Streams {
+    /// Other state is published: all streams are looked at, in turns.
+    pub fn republished(&self) {
+        self.generation.set(self.generation.get().wrapping_add(1));
+        let mut work = self.work.borrow_mut();
+        if !work.iter().any(|task| matches!(task, Task::Recheck(None))) {
+            work.push_back(Task::Recheck(None));
+        }
+    }
+
+    /// Looks whether the key sets are others than last time.
+    pub fn look_at_keys(&self, verifier: &Verifier) {
+        let ids = verifier.issuers().iter().map(|issuer| issuer.keys.load().id());
+        let now = ids.fold(1, |sum: u64, id| sum.wrapping_mul(0x100_0000_01b3) ^ id);
+        let before = self.keys.replace(now);
+        if before != now && before != 0 {
+            self.republished();
+        }
+    }
+
+    pub(super) fn recheck_some(
+        &self,
+        after: Option<u64>,
+        published: &Published,
+        counters: &CoreCounters,
+        now: UnixMs,
+    ) {
+        let from = after.map_or(0, |after| after.saturating_add(1));
+        let some: Vec<_> =
+            self.index.borrow().all.range(from..).take(SLICE).map(|(_, one)| one.clone()).collect();
+        for stream in &some {
+            self.recheck(stream, published, counters, now);
+        }
+        if let Some(last) = some.last().filter(|_| some.len() == SLICE) {
+            self.work.borrow_mut().push_back(Task::Recheck(Some(last.id())));
+        }
+    }
+
+    pub(super) fn recheck(
+        &self,
+        stream: &Stream,
+        published: &Published,
+        counters: &CoreCounters,
+        now: UnixMs,
+    ) {
+        stream.generation.set(self.generation.get());
+        let cause = match self.read_again(stream, published, now) {
+            Ok(()) => match route_of(stream, published) {
+                Ok(route) => {
+                    self.follow(stream, route, counters);
+                    None
+                }
+                Err(cause) => Some(cause),
+            },
+            Err(cause) => Some(cause),
+        };
+        match cause {
+            Some(cause) => self.end_for(stream, cause, None, now),
+            None => {
+                self.schedule(stream, now);
+                self.examine(stream, published, None, now);
+            }
+        }
+    }
+
+    /// Its tokens as the issuers in force read them: other claims may be indexed, and the marks by
+    /// which denials find it are others then.
+    fn read_again(&self, stream: &Stream, published: &Published, now: UnixMs) -> Result<(), Cause> {
+        let verifier = &published.verifier;
+        let (first, last) = (stream.held.first(), stream.held.last());
+        let read = |token: &Option<Arc<Signed>>| {
+            token.as_ref().map(|token| verifier.read_again(token, now)).transpose()
+        };
+        let (Ok(new_first), Ok(new_last)) = (read(&first), read(&last)) else {
+            return Err(Cause::KeyRemoved);
+        };
+        if same(&first, &new_first) && same(&last, &new_last) {
+            return Ok(());
+        }
+        let mut index = self.index.borrow_mut();
+        index.unmark(stream);
+        stream.held.replace(new_first, new_last);
+        index.mark(stream);
+        Ok(())
+    }
+
+    /// The route's rules of now are the stream's.
+    fn follow(&self, stream: &Stream, route: Option<&Route>, counters: &CoreCounters) {
+        let Some(route) = route else { return };
+        if !Arc::ptr_eq(&stream.policy.borrow(), &route.streams) {
+            counters.stream_ended(&stream.policy.borrow().route, stream.kind());
+            counters.stream_opened(&route.streams.route, stream.kind());
+            *stream.policy.borrow_mut() = Arc::clone(&route.streams);
+        }
+    }
+}
+
+fn same(one: &Option<Arc<Signed>>, other: &Option<Arc<Signed>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// The route that it would get now, where it would be let in. `None`: it is not known what was
+/// asked for, since it was no lasting stream when it began.
+fn route_of<'p>(stream: &Stream, published: &'p Published) -> Result<Option<&'p Route>, Cause> {
+    let Some(origin) = stream.origin.get() else { return Ok(None) };
+    let host = origin.host.as_ref().and_then(|host| canonical::host_name(host.to_str().ok()?));
+    let wanted = Wanted {
+        host: &host.unwrap_or_default(),
+        path: origin.target.as_ref().map_or("/", http::uri::PathAndQuery::path),
+        method: &origin.method,
+        headers: &origin.headers,
+    };
+    let route = published.routes.select_wanted(wanted).map(|route| &**route);
+    let route = route.map_err(|_| Cause::RouteChanged)?;
+    if route.upstream().is_none() {
+        return Err(Cause::RouteChanged);
+    }
+    match stream.held.current() {
+        None if route.access == Access::Required => Err(Cause::RouteChanged),
+        // A route that looks at no token asks nothing of one.
+        Some(_) if route.credentials.is_empty() => Ok(Some(route)),
+        None => Ok(Some(route)),
+        Some(token) => {
+            let taken = credential::issuer_taken(route, &token);
+            // How old the login may be was asked when it began.
+            let permitted =
+                taken.and_then(|()| requirements::check(&token, route, stream.opened_at));
+            permitted.map(|()| Some(route)).map_err(|_| Cause::RouteChanged)
+        }
+    }
+}

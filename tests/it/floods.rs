@@ -1,0 +1,168 @@
+//! Floods of bad tokens: what they may cost, and that neither a good token nor a real rotation
+//! suffers from them.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Gateway, Issuer, KeyServer, Mood, Setup, Upstream, eventually, jwk};
+
+/// A gateway with fetched keys and a cooldown of a second; `limits` of the server.
+fn fetched(limits: &str, more: &str) -> (Issuer, KeyServer, Gateway, Upstream) {
+    let mut issuer = Issuer::new("ES256");
+    issuer.kid = Some("one".into());
+    let server = KeyServer::new(vec![jwk(&issuer, "one", &issuer.key)]);
+    let upstream = Upstream::new();
+    let keys = format!(
+        "{{ jwks_url = \"{}/keys\", ca = \"ca.pem\", cooldown = \"1s\"{more} }}",
+        server.base()
+    );
+    let setup = Setup::new()
+        .server(limits)
+        .issuer_with_keys(&issuer, &keys, "")
+        .upstream("app", &upstream, "");
+    server.write_ca(setup.dir());
+    let gateway = setup.start();
+    (issuer, server, gateway, upstream)
+}
+
+const NO_LIMIT: &str = "limits.failed_credentials_per_minute = 0";
+
+#[test]
+fn invented_key_ids_cost_one_fetch_in_a_cooldown_and_evict_nothing() {
+    let (issuer, server, gateway, upstream) = fetched(NO_LIMIT, "");
+    let good = issuer.mint("alice");
+    assert_eq!(gateway.status(&good), 200);
+    let before = server.asked();
+    let started = Instant::now();
+    let flood = |from: usize| {
+        let mut connection = gateway.connect();
+        for number in 0..100 {
+            let kid = format!("invented-{from}-{number}");
+            let token = issuer.token("mallory").header("kid", kid).mint();
+            let answer = connection.get("/", &[("Authorization", &format!("Bearer {token}"))]);
+            assert_eq!(answer.status, 401);
+        }
+    };
+    std::thread::scope(|scope| {
+        let floods: Vec<_> = (0..4).map(|from| scope.spawn(move || flood(from))).collect();
+        // Meanwhile good tokens pass, also ones that were never seen before.
+        for number in 0..20 {
+            assert_eq!(gateway.status(&issuer.mint(&format!("user-{number}"))), 200);
+        }
+        floods.into_iter().for_each(|one| one.join().unwrap());
+    });
+    let cooldowns = usize::try_from(started.elapsed().as_secs()).unwrap() + 2;
+    let fetches = server.asked() - before;
+    assert!(fetches <= cooldowns, "{fetches} fetches in {cooldowns} cooldowns for 400 key ids");
+    assert_eq!(gateway.status(&good), 200);
+    assert_eq!(upstream.begun(), 22);
+}
+
+#[test]
+fn a_flood_does_not_keep_a_real_rotation_from_being_seen() {
+    let (issuer, server, gateway, _upstream) = fetched(NO_LIMIT, "");
+    assert_eq!(gateway.status(&issuer.mint("alice")), 200);
+    let mut next = issuer.clone();
+    next.key = issuer.key.other();
+    next.kid = Some("two".into());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut connection = gateway.connect();
+            let mut number = 0;
+            while !stop.load(std::sync::atomic::Ordering::Acquire) {
+                number += 1;
+                let token = issuer.token("m").header("kid", format!("invented-{number}")).mint();
+                connection.get("/", &[("Authorization", &format!("Bearer {token}"))]);
+            }
+        });
+        server.keys(vec![jwk(&issuer, "one", &issuer.key), jwk(&next, "two", &next.key)]);
+        let started = Instant::now();
+        eventually("the new key to pass", || {
+            (gateway.status(&next.mint("bob")) == 200).then_some(())
+        });
+        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+        stop.store(true, std::sync::atomic::Ordering::Release);
+    });
+}
+
+#[test]
+fn a_key_server_that_hangs_holds_up_only_those_who_name_an_unknown_key_and_not_for_long() {
+    let (issuer, server, gateway, _upstream) =
+        fetched(NO_LIMIT, ", wait = \"400ms\", timeout = \"3s\"");
+    assert_eq!(gateway.status(&issuer.mint("alice")), 200);
+    server.set(Mood::Hangs);
+    let unknown = || issuer.token("bob").header("kid", "two").mint();
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..100)
+            .map(|_| {
+                scope.spawn(|| {
+                    let started = Instant::now();
+                    assert_eq!(gateway.status(&unknown()), 401);
+                    started.elapsed()
+                })
+            })
+            .collect();
+        let started = Instant::now();
+        assert_eq!(gateway.status(&issuer.mint("carol")), 200);
+        let good = started.elapsed();
+        let longest = waiting.into_iter().map(|one| one.join().unwrap()).max().unwrap();
+        assert!(longest < Duration::from_secs(3), "{longest:?}");
+        assert!(good < Duration::from_secs(2), "{good:?}");
+    });
+}
+
+/// A gateway behind a proxy on this machine, that takes ten bad tokens a minute.
+fn limited(issuer: &Issuer) -> (Gateway, Upstream) {
+    let upstream = Upstream::new();
+    let gateway = Setup::new()
+        .server("trusted_proxies = [\"127.0.0.1\"]\nlimits.failed_credentials_per_minute = 10")
+        .issuer(issuer, "leeway = \"0s\"")
+        .upstream("app", &upstream, "")
+        .start();
+    (gateway, upstream)
+}
+
+fn from(gateway: &Gateway, address: &str, token: &str) -> crate::support::Answer {
+    let bearer = format!("Bearer {token}");
+    gateway.get("/", &[("Authorization", &bearer), ("X-Forwarded-For", address)])
+}
+
+#[test]
+fn an_address_that_sends_garbage_gets_429_and_nobody_else_does() {
+    let issuer = Issuer::new("ES256");
+    let (gateway, upstream) = limited(&issuer);
+    let known = issuer.mint("alice");
+    assert_eq!(from(&gateway, "192.0.2.1", &known).status, 200);
+    for _ in 0..10 {
+        let forged = issuer.token("m").signed_by(&issuer.key.other(), "ES256").mint();
+        assert_eq!(from(&gateway, "192.0.2.1", &forged).status, 401);
+    }
+    let answer = from(&gateway, "192.0.2.1", "garbage");
+    assert_eq!((answer.status, answer.code().as_str()), (429, "too_many_failures"));
+    let wait: u32 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    // Whose signature is known passes; a new one of that address waits like all of it.
+    assert_eq!(from(&gateway, "192.0.2.1", &known).status, 200);
+    assert_eq!(from(&gateway, "192.0.2.1", &issuer.mint("bob")).status, 429);
+    // What a client writes before the proxy's own entry is no other address.
+    assert_eq!(from(&gateway, "198.51.100.9, 192.0.2.1", "garbage").status, 429);
+    assert_eq!(from(&gateway, "192.0.2.2", &issuer.mint("carol")).status, 200);
+    assert_eq!(upstream.begun(), 3);
+    let line = gateway.access_line(answer.header("x-request-id").unwrap());
+    assert_eq!(line["reason"], "too_many_failures", "{line}");
+    assert!(gateway.stderr.find(|line| line.contains("too many failed").then_some(())).is_some());
+}
+
+#[test]
+fn genuine_tokens_that_are_expired_or_denied_are_no_garbage() {
+    let issuer = Issuer::new("ES256");
+    let (gateway, _upstream) = limited(&issuer);
+    let revoked = issuer.mint("mallory");
+    gateway.admin().block(serde_json::json!({"user": "mallory"}));
+    for number in 0..15 {
+        let expired = issuer.token(&format!("user-{number}")).times(-100, -50).mint();
+        assert_eq!(from(&gateway, "192.0.2.1", &expired).code(), "token_expired");
+        assert_eq!(from(&gateway, "192.0.2.1", &revoked).code(), "token_revoked");
+    }
+    assert_eq!(from(&gateway, "192.0.2.1", &issuer.mint("alice")).status, 200);
+}

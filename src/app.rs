@@ -7,8 +7,10 @@ mod certificates;
 mod compile;
 mod control_thread;
 mod explain;
+mod inherited;
 mod listening;
 mod live;
+mod notify;
 mod reload;
 mod scrape;
 mod session_key;
@@ -40,8 +42,10 @@ use crate::telemetry::counters::Counters;
 use crate::telemetry::trace::Tracer;
 
 use control_thread::{ControlThread, Parts};
+use inherited::Inherited;
 use listening::Sockets;
 use live::{Fixed, Live};
+use notify::Notifier;
 use reload::ReloadThread;
 use signals::Asked;
 use watch::Watch;
@@ -87,6 +91,7 @@ pub struct Gateway {
     control: ControlThread,
     reload: ReloadThread,
     desk: Arc<Desk>,
+    notifier: Notifier,
     store: Store,
     ready: Arc<AtomicBool>,
     log: Option<(AccessLogWriter, JoinHandle<()>)>,
@@ -109,7 +114,11 @@ impl Gateway {
         let watch = Watch::of(loaded.notes.named.clone());
         session_key::complete(&mut loaded.config).map_err(StartError::SessionKey)?;
         let config = &loaded.config;
-        let sockets = Sockets::default().after(&config.listeners).map_err(StartError::Bind)?;
+        let mut inherited = Inherited::from_environment();
+        let sockets = Sockets::default()
+            .after(&config.listeners, &mut inherited)
+            .map_err(StartError::Bind)?;
+        inherited.close();
         let (store, denylist) = open_store(&config.store).map_err(StartError::Store)?;
         let store_path = loaded.config.store.path.clone();
         live::remember_lifetimes(&store_path, &mut loaded.config)
@@ -163,6 +172,7 @@ impl Gateway {
         let mut tasks = Tasks::new(control.runtime().clone());
         tasks.settle(background::wanted(config, &published.load_full()));
         let (listen, urls) = (sockets.addresses(), sockets.urls(&entrances));
+        let notifier = Notifier::from_environment();
         let live = Live {
             source: options.source,
             config: loaded.config,
@@ -177,8 +187,11 @@ impl Gateway {
             tasks,
             api: Arc::clone(control.api()),
             desk: Arc::clone(&desk),
+            notifier: notifier.clone(),
             admin_token: options.admin_token,
         };
+        let beats = cores.iter().map(|core| Arc::clone(&core.beat)).collect();
+        notifier.watchdog(beats).map_err(StartError::Thread)?;
         let reload = ReloadThread::start(live, reloads, watch).map_err(StartError::Thread)?;
         Ok(Self {
             listen,
@@ -187,6 +200,7 @@ impl Gateway {
             control,
             reload,
             desk,
+            notifier,
             store,
             ready,
             log: Some((log, log_thread)),
@@ -220,6 +234,7 @@ impl Gateway {
 
     /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reads the configuration again.
     pub fn run_until_stopped(self, mut signals: Signals) -> std::io::Result<Drained> {
+        self.notifier.ready("Serving");
         while signals.wait() == Asked::Reload {
             self.desk.ask(Trigger::Signal);
         }
@@ -237,8 +252,11 @@ impl Gateway {
     /// connections; after the deadline the rest is cut.
     pub fn drain(mut self) -> Drained {
         self.ready.store(false, Ordering::Release);
+        self.notifier.stopping();
         let drain_timeout = match self.reload.stop() {
             Some(Live { config, sockets, acceptor, .. }) => {
+                // Whoever sends clients here sees that it is not ready, and sends them elsewhere.
+                std::thread::sleep(config.server.drain_delay);
                 acceptor.stop();
                 // From here on nobody connects; the names of unix sockets are gone.
                 drop(sockets);

@@ -4,6 +4,7 @@
 mod admin;
 mod browser;
 mod capture;
+mod cors;
 mod cursor;
 mod diagnostic;
 mod effective;
@@ -49,6 +50,7 @@ mod value;
 mod whole;
 
 pub use browser::{Capture, SameSite, Session, SessionCookies, TokenPlace};
+pub use cors::{Cors, CorsPolicy, Origins};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use effective::effective;
 pub use entrance::Entrance;
@@ -153,6 +155,8 @@ pub struct Server {
     pub threads: usize,
     /// The config file and those that it names are read again when they change.
     pub watch: bool,
+    /// How long it is not ready and still takes connections before it drains.
+    pub drain_delay: Duration,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
     /// Which headers tell the upstream about the client.
@@ -267,6 +271,7 @@ pub struct Route {
     pub streams: StreamRules,
     pub target: Target,
     pub limits: RouteLimits,
+    pub cors: Cors,
     pub rewrite: Option<Rewrite>,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,

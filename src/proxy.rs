@@ -18,6 +18,7 @@ mod client_body;
 mod connection;
 mod cookie;
 pub mod core;
+mod cors;
 mod credential;
 mod cross_site;
 mod entrance;
@@ -57,7 +58,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::STRICT_TRANSPORT_SECURITY;
+use http::header::{ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -73,6 +74,7 @@ use self::answer::{Rejection, UpstreamFault};
 use self::body::Body;
 use self::connection::Connection;
 use self::core::Core;
+use self::cors::Preflight;
 use self::exchange::Exchange;
 use self::route::Target;
 use self::session::browser::Browser;
@@ -148,7 +150,21 @@ async fn pass(
             auth::answer(core, connection, exchange, request, (auth, place), &published);
         return answering.await.map(Answer::Response);
     }
+    match cors::preflight(&request, &published.routes)? {
+        None => {}
+        Some(Preflight::Ours(route, policy)) => {
+            exchange.routed(route);
+            exchange.answered();
+            return cors::answer(&policy, &request, exchange).map(Answer::Response);
+        }
+        Some(Preflight::Backends(route)) => {
+            exchange.routed(route);
+            let permit = permit::of_preflight(request, route);
+            return answer_to(core, connection, exchange, permit, &published).await;
+        }
+    }
     let route = published.routes.select(&request)?;
+    exchange.read_by(cors::Reader::of(&route.cors, request.parts.headers.get(ORIGIN)));
     exchange.routed(route);
     exchange.browser = Browser::of(&request, route, connection, &published);
     if let Some(load) = &route.load {

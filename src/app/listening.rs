@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::inherited::Inherited;
 use crate::config::{Listen, Listener};
 use crate::proxy::Entrance;
 use crate::proxy::accept::{self, Bound};
@@ -26,7 +27,11 @@ struct Open {
 impl Sockets {
     /// The sockets for these listeners, all or none: those that are open here already, and others
     /// bound now.
-    pub fn after(&self, listeners: &[Listener]) -> Result<Self, BindError> {
+    pub fn after(
+        &self,
+        listeners: &[Listener],
+        inherited: &mut Inherited,
+    ) -> Result<Self, BindError> {
         let mut before: Vec<&Open> = self.0.iter().collect();
         let mut next = Vec::new();
         for listener in listeners {
@@ -35,7 +40,10 @@ impl Sockets {
             };
             let open = match before.iter().position(same) {
                 Some(at) => before.swap_remove(at).again(listener)?,
-                None => Open::bind(listener)?,
+                None => match inherited.take(listener) {
+                    Some((bound, address)) => Open::of(listener, bound, address, None),
+                    None => Open::bind(listener)?,
+                },
             };
             next.push(open);
         }
@@ -74,7 +82,16 @@ impl Open {
             Socket::Tcp(socket) => (Bound::Tcp(socket), None),
             Socket::Unix(socket, file) => (Bound::Unix(socket), Some(Arc::new(file))),
         };
-        Ok(Self { config: listener.clone(), bound: Arc::new(bound), address, file })
+        Ok(Self::of(listener, bound, address, file))
+    }
+
+    fn of(
+        listener: &Listener,
+        bound: Bound,
+        address: Listen,
+        file: Option<Arc<SocketFile>>,
+    ) -> Self {
+        Self { config: listener.clone(), bound: Arc::new(bound), address, file }
     }
 
     /// The same socket under another configuration.

@@ -21,7 +21,9 @@ use crate::proxy::core::Command;
 use crate::proxy::{Addresses, Published};
 
 use super::control_thread::credentials;
+use super::inherited::Inherited;
 use super::listening::Sockets;
+use super::notify::Notifier;
 use super::{background, compile, session_key};
 
 /// Reads the configuration from where it came from.
@@ -44,6 +46,7 @@ pub struct Live {
     pub tasks: Tasks,
     pub api: Arc<Api>,
     pub desk: Arc<Desk>,
+    pub notifier: Notifier,
     pub admin_token: Option<Zeroizing<String>>,
 }
 
@@ -71,7 +74,7 @@ impl Live {
                 .map_err(|fault| not_possible(fault.to_string()))?;
         let sockets = self
             .sockets
-            .after(&config.listeners)
+            .after(&config.listeners, &mut Inherited::default())
             .map_err(|fault| not_possible(fault.to_string()))?;
         remember_lifetimes(&self.store_path, &mut loaded.config).map_err(not_possible)?;
         let config = &loaded.config;

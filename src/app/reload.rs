@@ -55,7 +55,13 @@ fn run(mut live: Live, asks: &Receiver<Ask>, mut watch: Watch) -> Live {
         let trigger = waiting.first().map_or(Trigger::Signal, |ask| ask.trigger);
         // Stamped before they are read, so that a change in between is seen the next time.
         watch = Watch::of(watch.paths());
+        live.notifier.reloading();
         let (outcome, named) = live.reload();
+        live.notifier.ready(if outcome.is_ok() {
+            "Serving"
+        } else {
+            "Serving; the last reload failed"
+        });
         watch.watch_also(&named);
         watch.forget_all_but(&named);
         tell(&live.desk, trigger, &outcome);

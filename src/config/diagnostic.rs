@@ -117,6 +117,7 @@ codes! {
     /// A condition that a client can get around to a route that asks for less.
     WayAround = 104,
     BadRewrite = 105,
+    BadCors = 106,
     /// Keys over plain HTTP from another machine.
     InsecureKeys = 110,
     BadIssuerUrl = 111,

@@ -22,6 +22,7 @@ pub fn effective(loaded: &Loaded) -> Value {
             "trusted_proxies": nets.collect::<Vec<_>>(),
             "threads": server.threads,
             "watch": server.watch,
+            "drain_delay": show_duration(server.drain_delay),
             "drain_timeout": show_duration(server.drain_timeout),
             "signature_cache": show_size(server.signature_cache_bytes),
             "reveal_reason": server.reveal_reason,

@@ -3,6 +3,7 @@
 
 use http::HeaderName;
 
+use super::cors::cors;
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::identity::identity;
@@ -63,6 +64,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
     );
     let target = target(table, host.as_ref(), path.as_ref());
     let limits = limits(table);
+    let cors = cors(table, &conditions.methods);
     let rewrite = rewrite(table, path.as_ref());
     let (request_headers, mut rules) =
         header_rules(table, "request_headers", "route.request_headers", Way::Request);
@@ -92,6 +94,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         streams,
         target,
         limits,
+        cors,
         rewrite,
         request_headers,
         response_headers,

@@ -32,6 +32,7 @@ pub fn server(table: &Table<'_>, has_listeners: bool) -> Server {
         external_origins: super::session::origins(table, "external_origins"),
         threads: usize::try_from(table.integer("threads", 0, 0..=1024)).unwrap_or(0),
         watch: table.boolean("watch", true),
+        drain_delay: table.duration("drain_delay", Duration::ZERO, Duration::ZERO..=HOUR),
         drain_timeout: table.duration("drain_timeout", 30 * SECOND, Duration::ZERO..=24 * HOUR),
         forwarded: table.choice(
             "forwarded",

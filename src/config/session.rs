@@ -165,7 +165,7 @@ pub fn origins(table: &Table<'_>, key: &'static str) -> Vec<String> {
     origins
 }
 
-fn origin(text: &str) -> Option<String> {
+pub fn origin(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let default = match scheme {
         "https" => ":443",

@@ -14,15 +14,12 @@ pub struct StreamRules {
     /// A stream whose token is denied goes on for so long; zero: it is cut at once.
     pub revoked_grace: Duration,
     pub on_expired: OnExpired,
-    /// How long before its token ends a client should hand in another.
-    pub reauth_margin: Duration,
     /// Of the close frame, where a token stops to count.
     pub close_code: u16,
     pub close_reason: Option<String>,
     /// An event stream ends with an event that says so.
     pub last_event: bool,
     pub idle_timeout: Option<Duration>,
-    pub tcp_keepalive: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,12 +39,10 @@ impl Default for StreamRules {
         Self {
             revoked_grace: Duration::ZERO,
             on_expired: OnExpired::End { grace: Duration::ZERO },
-            reauth_margin: 60 * SECOND,
             close_code: POLICY_VIOLATED,
             close_reason: None,
             last_event: false,
             idle_timeout: None,
-            tcp_keepalive: 60 * SECOND,
         }
     }
 }
@@ -62,7 +57,6 @@ pub fn streams(table: &Table<'_>) -> StreamRules {
             Some(OnExpired::Keep) | None => Duration::ZERO,
         },
         on_expired: on_expired.unwrap_or(default.on_expired),
-        reauth_margin: table.duration("reauth_margin", default.reauth_margin, SECOND..=DAY),
         close_code: table
             .get("close_code")
             .and_then(|item| close_code(&item))
@@ -72,7 +66,6 @@ pub fn streams(table: &Table<'_>) -> StreamRules {
         idle_timeout: table
             .get("idle_timeout")
             .and_then(|item| item.duration(&(SECOND..=30 * DAY))),
-        tcp_keepalive: table.duration("tcp_keepalive", default.tcp_keepalive, 5 * SECOND..=DAY),
     };
     table.finish();
     rules

@@ -483,3 +483,46 @@ fn a_key_verifies_nothing_under_an_algorithm_it_is_not_bound_to() {
     assert!(bound_to(&rs256).keys()[0].verifies(&vector(&token), Algorithm::RS256));
     assert!(!bound_to(&ps256).keys()[0].verifies(&vector(&token), Algorithm::RS256));
 }
+
+/// RFC 7515 appendix A, RFC 7520 section 4 and RFC 8037 appendix A.4, as they are published.
+#[test]
+fn published_signatures_verify_and_the_same_with_one_bit_changed_do_not() {
+    let vectors: Vec<serde_json::Value> =
+        serde_json::from_str(include_str!("../../tests/vectors/jws.json")).unwrap();
+    assert_eq!(vectors.len(), 6);
+    for case in vectors {
+        let text = |name: &str| case[name].as_str().unwrap().to_owned();
+        let (source, compact) = (text("source"), text("compact"));
+        let algorithm = Algorithm::parse(&text("alg")).unwrap();
+        let set = match case["jwk"]["k"].as_str() {
+            Some(secret) => {
+                let secret = Secret::new(crate::token::base64url::decode(secret).unwrap());
+                KeySet::from_secret(&secret, None, &[algorithm]).unwrap()
+            }
+            None => {
+                let set = json!({ "keys": [case["jwk"]] }).to_string();
+                KeySet::from_jwks(set.as_bytes(), &[algorithm]).unwrap().0
+            }
+        };
+        let key = &set.keys()[0];
+        assert!(key.verifies(&vector(&compact), algorithm), "{source}");
+        for at in [compact.find('.').unwrap() + 1, compact.rfind('.').unwrap() + 1] {
+            let changed = if compact[at..].starts_with('A') { "B" } else { "A" };
+            let spoilt = format!("{}{changed}{}", &compact[..at], &compact[at + 1..]);
+            assert!(!key.verifies(&vector(&spoilt), algorithm), "{source} at {at}");
+        }
+    }
+}
+
+#[test]
+fn the_fully_specified_name_of_rfc_9864_is_the_same_algorithm() {
+    assert_eq!(Algorithm::parse("Ed25519"), Some(Algorithm::EdDSA));
+    for other in ["Ed448", "ed25519", "ESP256", "EdDSA "] {
+        assert_eq!(Algorithm::parse(other), None, "{other}");
+    }
+    let key = json!({ "kty": "OKP", "crv": "Ed25519", "alg": "Ed25519",
+                      "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+    let set = json!({ "keys": [key] }).to_string();
+    let (set, notes) = KeySet::from_jwks(set.as_bytes(), &Algorithm::ALL).unwrap();
+    assert_eq!((set.keys()[0].algorithms(), notes.len()), (&[Algorithm::EdDSA][..], 0));
+}

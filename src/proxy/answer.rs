@@ -54,6 +54,8 @@ pub enum Rejection {
     TooOldLogin {
         max_age_s: u64,
     },
+    /// A preflight of an origin that may not ask.
+    OriginNotAllowed,
     /// Its body is larger than the route takes.
     BodyTooLarge,
     /// Its body did not come whole in time.
@@ -113,6 +115,7 @@ pub const CODES: &[&str] = &[
     "draining",
     "no_route",
     "not_ready",
+    "origin_not_allowed",
     "overloaded",
     "route_changed",
     "scope_missing",
@@ -131,6 +134,7 @@ pub const CODES: &[&str] = &[
 
 const OTHER_SITE: &str = "Another site asked for this with your cookie";
 const INVALID: &str = "The token is not valid";
+const ORIGIN: &str = "Pages of this origin may not use it";
 const LARGE: &str = "The body is too large";
 const SLOW: &str = "The body did not come in time";
 const FULL: &str = "Too many requests are in flight";
@@ -155,6 +159,7 @@ impl Rejection {
     pub fn reason(&self) -> String {
         match self {
             Self::BadRequest(fault) => fault.text().to_owned(),
+            Self::OriginNotAllowed => "cors lists no such origin".to_owned(),
             Self::BodyTooLarge => "the body is larger than body_bytes_max".to_owned(),
             Self::BodyTooSlow => "the body did not come within body_timeout".to_owned(),
             Self::Overloaded => "requests_max are in flight".to_owned(),
@@ -196,6 +201,7 @@ impl Rejection {
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
                 Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }
+            Self::OriginNotAllowed => Shape::forbidden("origin_not_allowed", ORIGIN),
             Self::BodyTooLarge => {
                 Shape::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", LARGE)
             }
@@ -271,6 +277,10 @@ impl Shape {
     fn new(status: StatusCode, code: &'static str, detail: &str) -> Self {
         let detail = detail.to_owned();
         Self { status, code, detail, challenge: None, retry_after_s: None, allow: None }
+    }
+
+    fn forbidden(code: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
     }
 
     fn bad_token(policy: AnswerPolicy, code: &'static str, detail: &str) -> Self {

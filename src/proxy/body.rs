@@ -58,6 +58,8 @@ impl std::error::Error for BodyError {
 
 enum Content {
     Empty,
+    /// Broken off by us: there was more, whatever was said last.
+    Cut,
     Full(Bytes),
     /// From upstream; the lease goes back to the pool when the body has ended.
     Upstream(Incoming, Option<Lease>, Option<Patience>),
@@ -90,6 +92,7 @@ impl Content {
     fn has_ended(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Cut => false,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Upstream(body, ..) => body.is_end_stream(),
         }
@@ -115,7 +118,7 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if let Some(cause) = this.exchange.as_ref().and_then(|exchange| exchange.cause(context)) {
-            this.content = Content::Empty;
+            this.content = Content::Cut;
             if let Some(exchange) = &mut this.exchange {
                 if let Some(trailers) = exchange.end_call(cause) {
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
@@ -132,7 +135,7 @@ impl HttpBody for Body {
             return Poll::Ready(Some(Err(BodyError::Cut(h2::Reason::CANCEL.into()))));
         }
         match &mut this.content {
-            Content::Empty => Poll::Ready(None),
+            Content::Empty | Content::Cut => Poll::Ready(None),
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut this.exchange {
@@ -198,6 +201,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
+            Content::Cut => SizeHint::default(),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Upstream(body, ..) => body.size_hint(),
         }

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -116,6 +116,8 @@ pub struct CoreHandle {
     pub commands: mpsc::UnboundedSender<Command>,
     /// Connections it serves; the acceptor's measure of load.
     pub open: Arc<AtomicUsize>,
+    /// Counts up while it turns.
+    pub beat: Arc<AtomicU64>,
     pub thread: std::thread::JoinHandle<()>,
 }
 
@@ -142,23 +144,25 @@ pub struct Shared {
 pub fn spawn(index: usize, shared: Shared) -> std::io::Result<CoreHandle> {
     let (commands, inbox) = mpsc::unbounded_channel();
     let open = Arc::new(AtomicUsize::new(0));
-    let load = Arc::clone(&open);
+    let (load, beat) = (Arc::clone(&open), Arc::new(AtomicU64::new(0)));
+    let beating = Arc::clone(&beat);
     let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(run(index, shared, load, inbox)),
+            Ok(runtime) => runtime.block_on(run(index, shared, load, &beating, inbox)),
             Err(error) => tracing::error!(%error, "a data-plane thread has no runtime"),
         }
     })?;
-    Ok(CoreHandle { commands, open, thread })
+    Ok(CoreHandle { commands, open, beat, thread })
 }
 
 async fn run(
     index: usize,
     shared: Shared,
     open: Arc<AtomicUsize>,
+    beat: &AtomicU64,
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) {
     let current = RefCell::new(Rc::new(Snapshot(shared.published.load_full())));
@@ -206,6 +210,7 @@ async fn run(
             }
             _ = tick.tick() => {
                 ticks = ticks.wrapping_add(1);
+                beat.fetch_add(1, Ordering::Relaxed);
                 core.log.flush();
                 core.observer.report();
                 core.look_at_streams();

@@ -27,6 +27,7 @@ use super::answer::Rejection;
 use super::body::Body;
 use super::connection::Connection;
 use super::core::{Core, Place};
+use super::cors::Reader;
 use super::credential::{Presented, Verified};
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
@@ -74,6 +75,7 @@ pub struct Exchange {
     /// What it takes of its upstream's limits, until it ends.
     occupied: Occupied,
     ticket: Option<Ticket>,
+    reader: Option<Reader>,
     /// Of its HTTP/2 stream.
     guard: Option<Rc<Guard>>,
     /// The answer's last byte was handed on.
@@ -122,6 +124,7 @@ impl Exchange {
             browser: None,
             occupied: Occupied::default(),
             ticket: None,
+            reader: None,
             guard: connection.is_multiplexed().then(Guard::current).flatten(),
             ended: false,
         })
@@ -151,6 +154,11 @@ impl Exchange {
     /// It counts against its route until it ends.
     pub fn enter(&mut self, ticket: Ticket) {
         self.ticket = Some(ticket);
+    }
+
+    /// Every answer to it says who may read it.
+    pub fn read_by(&mut self, reader: Option<Reader>) {
+        self.reader = reader;
     }
 
     pub fn routed(&mut self, route: &Route) {
@@ -241,6 +249,7 @@ impl Exchange {
             | Rejection::IssuerNotTaken(_)
             | Rejection::Denied(_)
             | Rejection::CrossSite(_)
+            | Rejection::OriginNotAllowed
             | Rejection::BodyTooLarge
             | Rejection::BodyTooSlow
             | Rejection::Overloaded
@@ -267,6 +276,9 @@ impl Exchange {
     pub fn attach(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
         if self.guard.is_some() {
             self.adapt(&mut response);
+        }
+        if let Some(reader) = &self.reader {
+            reader.tell(response.headers_mut());
         }
         self.status = response.status().as_u16();
         let (parts, body) = response.into_parts();

@@ -40,6 +40,12 @@ pub fn decide<'r>(
     Ok(Permit { request, route, token })
 }
 
+/// A CORS preflight carries no token (Fetch standard, section 3.2.2): where the route leaves it to the
+/// backend, it goes there without one. Only [`super::cors::preflight`] says what one is.
+pub fn of_preflight<'r>(request: Canonical, route: &'r Route) -> Permit<'r> {
+    Permit { request, route, token: None }
+}
+
 /// The verdict on a token at a route, and whose request it is. `verify` of forward auth asks it too.
 pub(super) fn judge<'r>(
     asked: Asked<'_>,

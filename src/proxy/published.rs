@@ -110,6 +110,7 @@ pub fn compile(
             target,
             limits: route.limits,
             load: route.limits.requests_max.map(RouteLoad::new),
+            cors: route.cors.clone(),
             rewrite: route.rewrite.clone(),
             request_headers: route.request_headers.clone(),
             response_headers: route.response_headers.clone(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::{
-    Access, Capture, Carrier, Conditions, Forward, HeaderRules, HostPattern, PathPattern, Redirect,
-    Requirements, Rewrite, RouteLimits, StaticAnswer, specificity,
+    Access, Capture, Carrier, Conditions, Cors, Forward, HeaderRules, HostPattern, PathPattern,
+    Redirect, Requirements, Rewrite, RouteLimits, StaticAnswer, specificity,
 };
 use crate::token::ClaimPath;
 
@@ -40,6 +40,7 @@ pub struct Route {
     pub target: Target,
     pub limits: RouteLimits,
     pub load: Option<Arc<RouteLoad>>,
+    pub cors: Cors,
     pub rewrite: Option<Rewrite>,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,
@@ -92,18 +93,25 @@ impl Wanted<'_> {
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
     index: HostIndex,
+    has_cors: bool,
 }
 
 impl RouteTable {
     pub fn new(mut routes: Vec<Arc<Route>>) -> Self {
         routes.sort_by_cached_key(|route| specificity(&route.host, &route.path, &route.conditions));
         let index = HostIndex::new(routes.iter().map(|route| (&route.host, &route.path)));
-        Self { routes, index }
+        let has_cors = routes.iter().any(|route| route.cors != Cors::Off);
+        Self { routes, index, has_cors }
     }
 
     /// The routes' names, for whoever shows a figure for each.
     pub fn names(&self) -> Vec<Arc<str>> {
         self.routes.iter().map(|route| Arc::clone(&route.name)).collect()
+    }
+
+    /// Some route has to do with other origins.
+    pub fn has_cors(&self) -> bool {
+        self.has_cors
     }
 
     pub fn routes(&self) -> &[Arc<Route>] {

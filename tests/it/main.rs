@@ -73,6 +73,8 @@ mod requirements;
 mod routing;
 // What a route changes on the way: path and headers.
 mod rewriting;
+// Pages of other origins.
+mod cors;
 // How much and how long: bodies, answers, requests in flight.
 mod limits;
 // One path, one reading.
@@ -94,6 +96,8 @@ mod metrics;
 mod traces;
 // SIGTERM.
 mod drain;
+// Under a service manager.
+mod systemd;
 // Another config while it runs.
 mod reload;
 // The config file, by way of the running program.

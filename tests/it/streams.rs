@@ -198,3 +198,98 @@ fn sockets_are_told_when_the_gateway_goes_away() {
     scene.gateway.signal(Signal::TERM);
     assert_eq!(socket.rest().unwrap(), b"\x88\x0c\x03\xe9going away");
 }
+
+fn scene_with(streams: &str) -> Scene {
+    let upstream = backend();
+    let issuer = Issuer::new("HS256");
+    let gateway =
+        Setup::simple(&issuer, &upstream).route("/", &format!("streams = {{ {streams} }}")).start();
+    Scene { issuer, gateway, upstream }
+}
+
+#[test]
+fn open_streams_are_listed_counted_and_cut_one_by_one() {
+    let scene = scene();
+    let (mut alice, mut bob) = (scene.socket("alice"), scene.socket("bob"));
+    let admin = scene.gateway.admin();
+    let listed = eventually("both in the list", || {
+        let listed = admin.get("/v1/streams");
+        (listed["items"].as_array().unwrap().len() == 2).then_some(listed)
+    });
+    assert_eq!((&listed["open"], &listed["by_kind"]["websocket"]), (&json!(2), &json!(2)));
+    let mine = admin.get("/v1/streams?user=alice&kind=websocket");
+    assert_eq!(mine["items"].as_array().unwrap().len(), 1);
+    let stream = &mine["items"][0];
+    assert_eq!((&stream["subject"], &stream["bytes_in"]), (&json!("alice"), &json!(8)));
+    assert_eq!(admin.get("/v1/streams?user=mallory")["items"], json!([]));
+    let id = stream["id"].as_str().unwrap();
+    assert_eq!(admin.get(&format!("/v1/streams/{id}"))["id"], *id);
+    let cut = admin.post(&format!("/v1/streams/{id}/cut"), &json!({}));
+    assert_eq!(cut["warnings"][0]["code"], "token_still_good");
+    assert_eq!(alice.rest().unwrap(), b"\x88\x07\x03\xf0ended");
+    bob.send(b"\x81\x81\0\0\0\0x");
+    assert_eq!(bob.exactly(7).unwrap(), b"\x81\x81\0\0\0\0x");
+    eventually("it is gone", || {
+        (admin.call("GET", &format!("/v1/streams/{id}"), None).status == 404).then_some(())
+    });
+}
+
+#[test]
+fn a_denial_says_how_many_streams_it_ends_and_a_dry_run_how_many_it_would() {
+    let scene = scene();
+    let (mut alice, _bob) = (scene.socket("alice"), scene.socket("bob"));
+    let admin = scene.gateway.admin();
+    let would = |user: &str| {
+        admin.post("/v1/revoke", &json!({"user": user, "dry_run": true}))["would"]["streams"]
+            .clone()
+    };
+    eventually("it is indexed", || (would("alice") == json!(1)).then_some(()));
+    assert_eq!(would("mallory"), json!(0));
+    let made = admin.post("/v1/revoke", &json!({"user": "alice", "reason": "test"}));
+    assert_eq!(made["outcome"]["streams_cut"], 1);
+    assert_eq!(made["outcome"]["streams_by_kind"], json!({"websocket": 1}));
+    assert_eq!(alice.rest().unwrap(), b"\x88\x09\x03\xf0revoked");
+}
+
+#[test]
+fn a_route_says_with_which_code_and_reason_its_sockets_end() {
+    let scene = scene_with("close_code = 4401, close_reason = \"log in\"");
+    let mut alice = scene.socket("alice");
+    scene.gateway.admin().revoke(json!({"user": "alice"}));
+    assert_eq!(alice.rest().unwrap(), b"\x88\x08\x11\x31log in");
+}
+
+#[test]
+fn an_event_stream_ends_with_a_last_event_where_its_route_says_so() {
+    let scene = scene_with("last_event = true");
+    let mut alice = scene.open("/events", &scene.issuer.mint("alice"), &[]);
+    assert_eq!(alice.head().unwrap().0, 200);
+    alice.through(b"data: 1\n\n\r\n").unwrap();
+    scene.gateway.admin().revoke(json!({"user": "alice"}));
+    let (Ok(rest) | Err(ReadError::Broken(rest))) = alice.rest() else { panic!("still open") };
+    let text = String::from_utf8(rest).unwrap();
+    assert!(text.contains("event: portcullis\ndata: {\"code\":\"token_revoked\"}\n\n"), "{text:?}");
+    assert!(!text.ends_with("0\r\n\r\n"), "{text:?}");
+}
+
+#[test]
+fn a_denial_taken_back_within_the_grace_ends_nothing_and_one_that_stands_does() {
+    let scene = scene_with("on_revoked = \"grace:1s\"");
+    let (mut alice, mut bob) = (scene.socket("alice"), scene.socket("bob"));
+    let admin = scene.gateway.admin();
+    let id = admin.block(json!({"user": "bob"}));
+    admin.block(json!({"user": "alice"}));
+    admin.undo(&id);
+    alice.send(b"\x81\x81\0\0\0\0x");
+    assert_eq!(alice.exactly(7).unwrap(), b"\x81\x81\0\0\0\0x", "still open");
+    assert_eq!(alice.rest().unwrap(), b"\x88\x09\x03\xf0revoked");
+    bob.send(b"\x81\x81\0\0\0\0x");
+    assert_eq!(bob.exactly(7).unwrap(), b"\x81\x81\0\0\0\0x");
+}
+
+#[test]
+fn a_socket_through_which_nothing_goes_is_closed_when_its_route_says_so() {
+    let scene = scene_with("idle_timeout = \"1s\"");
+    let mut alice = scene.socket("alice");
+    assert_eq!(alice.rest().unwrap(), b"\x88\x06\x03\xe9idle");
+}

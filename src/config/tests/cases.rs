@@ -392,6 +392,24 @@ const ISSUERS_AND_ROUTES: &[Case] = &[
         "redirect = { to = \"https://$host/\" }\nhost = \"a.example.com\"\n[[route]]\npath = \"/b\"\nupstream = \"app\"",
     ),
     case(
+        Code::BadCors,
+        PATH,
+        "path = \"/\"\ncors = { origins = [\"null\"] }",
+        "path = \"/\"\ncors = { origins = [\"https://a.example\"] }",
+    ),
+    case(
+        Code::BadCors,
+        PATH,
+        "path = \"/\"\ncors = { origins = [\"*\"], credentials = true }",
+        "path = \"/\"\ncors = { origins = [\"*\"] }",
+    ),
+    case(
+        Code::BadCors,
+        PATH,
+        "path = \"/\"\ncors = { origins = [\"*\", \"https://a.example\"] }",
+        "path = \"/\"\ncors = \"pass\"",
+    ),
+    case(
         Code::BadRewrite,
         PATH,
         "path = \"/api\"\nrewrite = { strip_prefix = \"/ap\" }",

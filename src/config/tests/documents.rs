@@ -33,6 +33,7 @@ servers = [{ url = "http://127.0.0.1:3000" }]
 [[route]]
 path = "/"
 headers = {}
+cors = { origins = ["https://a.example"] }
 rewrite = { add_prefix = "/x" }
 request_headers = {}
 response_headers = {}
@@ -108,6 +109,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "upstream.ejection",
         "upstream.queue",
         "route",
+        "route.cors",
         "route.rewrite",
         "route.request_headers",
         "route.response_headers",

@@ -31,6 +31,7 @@ fn route(host: &HostPattern, path: &PathPattern, conditions: Conditions) -> Arc<
         target: Target::Answer(answer),
         limits: RouteLimits::default(),
         load: None,
+        cors: Cors::Off,
         rewrite: None,
         request_headers: HeaderRules::default(),
         response_headers: HeaderRules::default(),

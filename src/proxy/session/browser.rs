@@ -137,6 +137,7 @@ fn is_dead(rejection: &Rejection) -> bool {
         )
         | Rejection::BadRequest(_)
         | Rejection::NoRoute
+        | Rejection::OriginNotAllowed
         | Rejection::TooManyFailures { .. }
         | Rejection::BodyTooLarge
         | Rejection::BodyTooSlow

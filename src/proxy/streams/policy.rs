@@ -20,8 +20,6 @@ pub struct StreamPolicy {
     pub revoked_grace: Duration,
     /// The same for one whose token expired; `None`: it is kept.
     pub expired_grace: Option<Duration>,
-    /// How long before its token ends a client should hand in another.
-    pub reauth_margin: Duration,
     pub close_code: u16,
     /// Instead of ours.
     pub close_reason: Option<String>,
@@ -29,8 +27,6 @@ pub struct StreamPolicy {
     pub last_event: bool,
     /// A tunnel through which nothing moves for so long is closed.
     pub idle_timeout: Option<Duration>,
-    /// The kernel asks a silent peer of a tunnel whether it is there.
-    pub tcp_keepalive: Duration,
 }
 
 /// RFC 6455 section 7.4.1: the endpoint goes away.
@@ -46,12 +42,10 @@ impl StreamPolicy {
                 OnExpired::End { grace } => Some(grace),
                 OnExpired::Keep => None,
             },
-            reauth_margin: rules.reauth_margin,
             close_code: rules.close_code,
             close_reason: rules.close_reason.clone(),
             last_event: rules.last_event,
             idle_timeout: rules.idle_timeout,
-            tcp_keepalive: rules.tcp_keepalive,
         }
     }
 

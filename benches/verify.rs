@@ -40,6 +40,7 @@ fn policy() -> Policy {
         types: vec![],
         max_lifetime: Duration::from_secs(24 * 3600),
         session_lifetime_max: Duration::from_secs(30 * 86_400),
+        renewed: false,
         leeway: Duration::from_secs(30),
         lifetime_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,

@@ -13,6 +13,7 @@ mod live;
 mod notify;
 mod reload;
 mod scrape;
+mod session_key;
 mod signals;
 mod streams;
 mod watch;
@@ -76,6 +77,7 @@ pub enum StartError {
     Bind(BindError),
     Store(store::StoreError),
     AdminToken(String),
+    SessionKey(String),
     /// Certificates that were to be trusted cannot be.
     Trust(String),
     Thread(std::io::Error),
@@ -110,6 +112,7 @@ impl Gateway {
     #[expect(clippy::too_many_lines, reason = "the order in which all begins, top to bottom")]
     pub fn start(mut loaded: Loaded, options: Options) -> Result<Self, StartError> {
         let watch = Watch::of(loaded.notes.named.clone());
+        session_key::complete(&mut loaded.config).map_err(StartError::SessionKey)?;
         let config = &loaded.config;
         let mut inherited = Inherited::from_environment();
         let sockets = Sockets::default()
@@ -141,8 +144,7 @@ impl Gateway {
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
-        let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
-        let desk = Arc::new(desk);
+        let (desk, reloads) = Desk::shared(live::standing(&loaded, &fixed, UnixMs::now()));
         let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };
         let metrics = told.metrics(&store, &denylist, &desk, &keys);
         let control = ControlThread::start(Parts {
@@ -307,6 +309,7 @@ impl std::fmt::Display for StartError {
             Self::Bind(error) => write!(out, "{error}"),
             Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
             Self::AdminToken(text) | Self::Trust(text) => out.write_str(text),
+            Self::SessionKey(text) => write!(out, "the key of sessions cannot be used: {text}"),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
         }
     }
@@ -317,7 +320,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Thread(error) => Some(error),
-            Self::Store(_) | Self::AdminToken(_) | Self::Trust(_) => None,
+            Self::Store(_) | Self::AdminToken(_) | Self::SessionKey(_) | Self::Trust(_) => None,
         }
     }
 }

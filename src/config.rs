@@ -2,6 +2,8 @@
 //! once; nothing after it has to ask whether a value makes sense.
 
 mod admin;
+mod browser;
+mod capture;
 mod cors;
 mod cursor;
 mod diagnostic;
@@ -48,6 +50,7 @@ mod upstream_tls;
 mod value;
 mod whole;
 
+pub use browser::{Capture, SameSite, Session, SessionCookies, TokenPlace};
 pub use cors::{Cors, CorsPolicy, Origins};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 pub use effective::effective;
@@ -232,15 +235,6 @@ pub struct Store {
     pub limit: u64,
 }
 
-/// How browsers are served.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Below this the gateway answers itself, without a slash at the end; `None`: nowhere.
-    pub prefix: Option<String>,
-    /// Where a browser goes after a log-out that says no other place.
-    pub after_logout: String,
-}
-
 pub struct Issuer {
     pub policy: Policy,
     pub keys: Arc<KeySet>,
@@ -271,6 +265,10 @@ pub struct Route {
     pub require: Requirements,
     /// Issuers by name whose tokens this route takes; `None`: all.
     pub issuers: Option<Vec<String>>,
+    /// Its answers are those of a login.
+    pub capture: Option<Capture>,
+    /// Where a page request without a credential is sent.
+    pub login_url: Option<String>,
     /// How its streams end.
     pub streams: StreamRules,
     pub target: Target,
@@ -295,6 +293,8 @@ pub enum Access {
 pub enum Carrier {
     Bearer,
     Cookie(String),
+    /// The gateway's own session cookie.
+    Session,
 }
 
 impl Carrier {
@@ -302,7 +302,7 @@ impl Carrier {
     pub fn is_cookie(&self) -> bool {
         match self {
             Self::Bearer => false,
-            Self::Cookie(_) => true,
+            Self::Cookie(_) | Self::Session => true,
         }
     }
 }

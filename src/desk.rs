@@ -55,6 +55,8 @@ pub enum Ending {
     Token { id: TokenId, expires_at: UnixMs },
     /// The session's tokens issued until now.
     Session(String),
+    /// A session that the gateway named, for tokens that name none: it never begins again.
+    NamedHere(String),
     /// All of the person's tokens issued until now, but for those that are spared.
     Subject(String, Option<Except>),
 }

@@ -44,6 +44,7 @@ pub mod route;
 mod route_index;
 mod route_load;
 mod serve;
+mod session;
 mod sniff;
 mod static_answer;
 mod streams;
@@ -76,6 +77,8 @@ use self::core::Core;
 use self::cors::Preflight;
 use self::exchange::Exchange;
 use self::route::Target;
+use self::session::browser::Browser;
+use self::session::capture::Login;
 use self::tunnel::Answer;
 
 /// Answers one request and leaves its log line, whichever way it went.
@@ -88,20 +91,25 @@ pub async fn handle(
     let accept = request.headers().get(http::header::ACCEPT).cloned();
     let close = request.headers().contains_key(http::header::TRANSFER_ENCODING);
     let mut response = match pass(&core, &connection, &mut exchange, request).await {
-        Ok(Answer::Response(response)) => exchange.attach(response),
-        Ok(Answer::Switch(response, tunnel)) => {
+        Ok(Answer::Response(mut response)) => {
+            exchange.dress(&mut response);
+            exchange.attach(response)
+        }
+        Ok(Answer::Switch(mut response, tunnel)) => {
+            exchange.dress(&mut response);
             tunnel.start(exchange);
             response
         }
         Err(rejection) => {
             exchange.reject(&rejection);
-            let policy = core.published().answers;
+            let published = core.published();
             let html = answer::wants_html(accept.as_ref());
             let id = exchange.request_id();
             let response = match exchange.is_grpc() {
-                true => grpc::refusal(&rejection, policy, id),
-                false => answer::respond(&rejection, policy, id, html),
+                true => grpc::refusal(&rejection, published.answers, id),
+                false => answer::respond(&rejection, published.answers, id, html),
             };
+            let response = exchange.dress_refusal(&rejection, &published, response);
             exchange.attach(response)
         }
     };
@@ -158,10 +166,12 @@ async fn pass(
     let route = published.routes.select(&request)?;
     exchange.read_by(cors::Reader::of(&route.cors, request.parts.headers.get(ORIGIN)));
     exchange.routed(route);
+    exchange.browser = Browser::of(&request, route, connection, &published);
     if let Some(load) = &route.load {
         exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
     }
     let credential = credential::present(&request, route, &published)?;
+    exchange.presented(credential.as_ref());
     let token = credential::verify(
         (core, connection, &request.parts.headers),
         credential,
@@ -171,13 +181,18 @@ async fn pass(
     )
     .await?;
     exchange.verified(token.as_ref());
+    let login = Login::of(&request, route, &published, connection, now);
     let permit = permit::decide(request, route, token, connection, &published, now)?;
-    match exchange.open_stream(&permit) {
+    let answer = match exchange.open_stream(&permit) {
         None => answer_to(core, connection, exchange, permit, &published).await,
         Some(stream) => {
             let sending = answer_to(core, connection, exchange, permit, &published);
             stream.unless_cut(sending).await.unwrap_or_else(|cause| Err(Rejection::Cut(cause)))
         }
+    }?;
+    match login {
+        None => Ok(answer),
+        Some(login) => login.capture(answer, &published, &core.desk).await,
     }
 }
 

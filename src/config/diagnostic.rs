@@ -127,6 +127,11 @@ codes! {
     BadStreamEnd = 130,
     BadCloseCode = 131,
     BadOrigin = 140,
+    BadCookie = 141,
+    /// A cookie that more may see than need to.
+    LooseCookie = 142,
+    BadCapture = 143,
+    BadLoginUrl = 144,
 }
 
 impl std::fmt::Display for Code {

@@ -52,6 +52,7 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         max_lifetime,
         lifetime_marks: Vec::new(),
         session_lifetime_max,
+        renewed: false,
         leeway,
         cutoff_skew,
         missing,

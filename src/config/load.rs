@@ -109,7 +109,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let (admin, admin_issuers) = admin::admin(&root.table("admin", "admin"), &store);
     let metrics = metrics::metrics(&root.table("metrics", "metrics"));
     let log = log::log(&root.table("log", "log"));
-    let session = session::session(&root.table("session", "session"));
+    let session = session::session(&root.table("session", "session"), &store);
     let issuers = named(root.tables("issuer", "issuer"), issuer::issuer);
     let upstreams = named(root.tables("upstream", "upstream"), upstream::upstream);
     let routes: Vec<Option<Parsed>> =

@@ -240,6 +240,7 @@ fn access(access: Access) -> &'static str {
 fn carrier(carrier: &Carrier) -> String {
     match carrier {
         Carrier::Bearer => "bearer".to_owned(),
+        Carrier::Session => "session".to_owned(),
         Carrier::Cookie(name) => format!("cookie:{name}"),
     }
 }

@@ -52,6 +52,8 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
     let credentials = credentials(table, access);
     let identity = identity(table);
     let require = require(&table.table("require", "route.require"));
+    let capture = super::capture::capture(table);
+    let login_url = super::capture::login_url(table);
     without_effect(table, access, &credentials, &identity);
     let streams = super::streams::streams(&table.table("streams", "route.streams"));
     let issuers = table.strings("issuers");
@@ -87,6 +89,8 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         identity,
         require,
         issuers: issuers.as_ref().map(|list| list.iter().map(|t| t.value.clone()).collect()),
+        capture,
+        login_url,
         streams,
         target,
         limits,
@@ -119,8 +123,6 @@ fn unsupported(table: &Table<'_>) {
     let one = "a single gateway is never stale";
     table.unsupported("max_staleness", one);
     table.unsupported("when_stale", one);
-    table.unsupported("capture", "let the backend set the cookie, and name it in `credentials`");
-    table.unsupported("login_url", "requests without a token are answered with 401");
     table.unsupported("assertion", "send claims as headers with `identity`");
 }
 
@@ -178,6 +180,7 @@ fn credentials(table: &Table<'_>, access: Access) -> Vec<Carrier> {
     for text in texts {
         let carrier = match text.value.split_once(':') {
             None if text.value == "bearer" => Some(Carrier::Bearer),
+            None if text.value == "session" => Some(Carrier::Session),
             Some(("cookie", name)) if value::is_token(name) => {
                 Some(Carrier::Cookie(name.to_owned()))
             }
@@ -195,7 +198,7 @@ fn credentials(table: &Table<'_>, access: Access) -> Vec<Carrier> {
             None => {
                 let message = format!("\"{}\" does not say where a token is", show(&text.raw));
                 Diagnostic::error(Code::BadCredential, message)
-                    .help("\"bearer\" or \"cookie:NAME\"; a cookie name has no spaces, no ; , = \"")
+                    .help("\"bearer\", \"session\" or \"cookie:NAME\"; a cookie name has no spaces, no ; , = \"")
             }
         };
         faults = true;

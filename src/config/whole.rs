@@ -162,7 +162,7 @@ impl Whole<'_, '_> {
     /// What the deployment may have forgotten.
     pub fn note_deployment(&self, server: &Server) {
         let uses_cookies = self.routes.iter().any(|parsed| {
-            let takes_cookie = |carrier: &Carrier| matches!(carrier, Carrier::Cookie(_));
+            let takes_cookie = |carrier: &Carrier| carrier.is_cookie();
             parsed.route.credentials.iter().any(takes_cookie)
         });
         let is_public = server.listen.iter().any(|listen| match listen {

@@ -1,6 +1,7 @@
 //! The configuration that is in force, and the way to ask for another reading of the file. Here is
 //! where the admin API and whoever else wants a reload meet the thread that does it.
 
+use std::sync::Arc;
 use std::sync::mpsc;
 
 use parking_lot::{Mutex, RwLock};
@@ -105,6 +106,12 @@ impl Desk {
     pub fn new(standing: Standing) -> (Self, mpsc::Receiver<Ask>) {
         let (asks, inbox) = mpsc::channel();
         (Self { standing: RwLock::new(standing), asks: Mutex::new(Some(asks)) }, inbox)
+    }
+
+    /// As [`Self::new`], for both planes.
+    pub fn shared(standing: Standing) -> (Arc<Self>, mpsc::Receiver<Ask>) {
+        let (desk, inbox) = Self::new(standing);
+        (Arc::new(desk), inbox)
     }
 
     pub fn standing(&self) -> Standing {

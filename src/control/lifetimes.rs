@@ -131,6 +131,7 @@ mod tests {
             lifetime_marks: Vec::new(),
             mode: crate::verify::Mode::default(),
             session_lifetime_max: HOUR,
+            renewed: false,
             leeway: Duration::ZERO,
             cutoff_skew: Duration::ZERO,
             missing: Missing::default(),

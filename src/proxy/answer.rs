@@ -16,6 +16,7 @@ pub use fault::BadRequest;
 
 use super::body::Body;
 use super::cross_site::CrossSite;
+use super::session::capture::CaptureFault;
 use super::streams::Cause;
 pub use super::upstream_fault::UpstreamFault;
 use crate::desk::DeskFault;
@@ -64,6 +65,8 @@ pub enum Rejection {
     /// A claim that the backend is to get as a header cannot be one.
     ClaimUnfit(String),
     Upstream(UpstreamFault),
+    /// A login's answer whose tokens could not be taken out.
+    Capture(CaptureFault),
     /// What the control plane was asked for did not happen.
     Desk(DeskFault),
     /// Asked for a verdict by a peer that is not listed.
@@ -129,6 +132,7 @@ pub const CODES: &[&str] = &[
     "upstream_unreachable",
 ];
 
+const OTHER_SITE: &str = "Another site asked for this with your cookie";
 const INVALID: &str = "The token is not valid";
 const ORIGIN: &str = "Pages of this origin may not use it";
 const LARGE: &str = "The body is too large";
@@ -162,6 +166,7 @@ impl Rejection {
             Self::NoRoute => "no route matches host and path".to_owned(),
             Self::Method(allow) => format!("served here: {allow}"),
             Self::Desk(fault) => fault.reason().to_owned(),
+            Self::Capture(fault) => fault.reason(),
             Self::NotTrusted => "the peer is not listed in [server] trusted_proxies".to_owned(),
             Self::TokenMissing => "no credential".to_owned(),
             Self::Token(fault) => fault.detail(),
@@ -212,6 +217,10 @@ impl Rejection {
                 shape.allow = Some(allow);
                 shape
             }
+            Self::Capture(_) => {
+                let text = "The login could not be completed";
+                Shape::new(StatusCode::BAD_GATEWAY, "login_unusable", text)
+            }
             Self::Desk(_) => {
                 let text = "It did not happen; please try again";
                 Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_done", text).retry(5)
@@ -229,17 +238,15 @@ impl Rejection {
                     .retry(5)
             }
             Self::Token(fault) => Shape::bad_token(policy, fault.code(), token_text(fault.code())),
-            Self::IssuerNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::IssuerNotTaken(_) | Self::TokenNotTaken(_) | Self::ClaimUnfit(_) => {
+                Shape::bad_token(policy, "token_invalid", INVALID)
+            }
             Self::TooManyFailures { retry_after_s } => Shape::too_many(*retry_after_s),
             Self::Denied(hit) if hit.is_absence() => {
                 Shape::bad_token(policy, "token_not_registered", "The token is not registered")
             }
             Self::Denied(_) => Shape::bad_token(policy, "token_revoked", "The token was revoked"),
-            Self::CrossSite(_) => {
-                let text = "Another site asked for this with your cookie";
-                Shape::new(StatusCode::FORBIDDEN, "cross_site", text)
-            }
-            Self::TokenNotTaken(_) => Shape::bad_token(policy, "token_invalid", INVALID),
+            Self::CrossSite(_) => Shape::new(StatusCode::FORBIDDEN, "cross_site", OTHER_SITE),
             Self::ClaimUnmet(_) => Shape::new(StatusCode::FORBIDDEN, "claim_unmet", UNMET)
                 .challenged(Some(bearer("insufficient_scope", UNMET))),
             Self::ScopeMissing { needed, .. } => {
@@ -256,7 +263,6 @@ impl Rejection {
                 Shape::new(StatusCode::UNAUTHORIZED, "too_old_login", "A recent login is needed")
                     .challenged(Some(challenge))
             }
-            Self::ClaimUnfit(_) => Shape::bad_token(policy, "token_invalid", INVALID),
             Self::Upstream(fault) => {
                 let mut shape = Shape::new(fault.status(), fault.code(), fault.text());
                 shape.retry_after_s = fault.retry_after_s();

@@ -29,6 +29,7 @@ use super::cross_site::Asked;
 use super::exchange::{self, Exchange};
 use super::path;
 use super::published::{Carriers, Published};
+use super::session::Kept;
 
 /// What of the configuration these answers need.
 pub struct Auth {
@@ -64,7 +65,7 @@ impl Auth {
         Some(Self {
             name: Arc::from(prefix.as_str()),
             prefix,
-            carriers: std::iter::once(Carrier::Bearer).chain(cookies).collect(),
+            carriers: [Carrier::Bearer, Carrier::Session].into_iter().chain(cookies).collect(),
             after_logout: config.session.after_logout.clone(),
         })
     }
@@ -176,6 +177,11 @@ impl Visit<'_> {
     /// What the request brought, whichever carrier has it.
     fn presented(&self) -> Result<Option<Presented<'_>>, Rejection> {
         credential::present_by(self.headers(), &self.auth.carriers, self.published)
+    }
+
+    /// What the refresh cookie holds.
+    fn kept(&self) -> Option<Kept> {
+        self.published.session.as_ref()?.kept(self.headers())
     }
 
     /// Verified, whether or not it still passes. A token whose signature does not hold is nobody's.

@@ -11,6 +11,11 @@ pub fn values<'h>(header: &'h [u8], name: &str) -> impl Iterator<Item = &'h [u8]
     })
 }
 
+/// Every name and value.
+pub fn pairs(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    header.split(|&byte| byte == b';').filter_map(split)
+}
+
 /// Where some backends end a cookie.
 fn is_end(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b',' | b'"')

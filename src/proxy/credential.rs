@@ -58,17 +58,18 @@ pub fn present_by<'r>(
     let mut found: Option<Presented<'r>> = None;
     for carrier in carriers {
         let token = match carrier {
-            Carrier::Bearer => bearer(headers)?,
-            Carrier::Cookie(name) => cookie_token(headers, name)?,
-        };
-        let Some(token) = token else { continue };
-        match &found {
-            None => {
-                let credential = Credential::new(token);
-                found = Some(Presented { credential, carrier });
+            Carrier::Bearer => bearer(headers)?.map(Credential::new),
+            Carrier::Cookie(name) => cookie_token(headers, name)?.map(Credential::new),
+            Carrier::Session => {
+                let session = published.session.as_ref();
+                session.and_then(|session| session.credential(headers))
             }
+        };
+        let Some(credential) = token else { continue };
+        match &found {
+            None => found = Some(Presented { credential, carrier }),
             // The same token twice is one credential.
-            Some(first) if first.credential.expose() == token => {}
+            Some(first) if first.credential == credential => {}
             Some(_) => return Err(BadRequest::TwoCredentials.into()),
         }
     }
@@ -140,7 +141,7 @@ async fn verify_anew(
 
 /// A bad credential here means anonymous rather than refused.
 pub fn is_optional_cookie(route: &Route, carrier: &Carrier) -> bool {
-    route.access != Access::Required && matches!(carrier, Carrier::Cookie(_))
+    route.access != Access::Required && carrier.is_cookie()
 }
 
 /// The route takes tokens of this issuer.

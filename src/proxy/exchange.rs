@@ -28,12 +28,14 @@ use super::body::Body;
 use super::connection::Connection;
 use super::core::{Core, Place};
 use super::cors::Reader;
-use super::credential::Verified;
+use super::credential::{Presented, Verified};
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
+use super::published::Published;
 use super::retry::Occupied;
 use super::route::Route;
 use super::route_load::Ticket;
+use super::session::browser::Browser;
 use super::streams::{Cause, Stream};
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -68,6 +70,8 @@ pub struct Exchange {
     /// Headers of the request by which routes select, for as long as it is a stream.
     selected_by: HeaderMap,
     place: Option<Place>,
+    /// Where the route serves browsers.
+    pub(super) browser: Option<Box<Browser>>,
     /// What it takes of its upstream's limits, until it ends.
     occupied: Occupied,
     ticket: Option<Ticket>,
@@ -117,6 +121,7 @@ impl Exchange {
             stream: None,
             selected_by: HeaderMap::new(),
             place: None,
+            browser: None,
             occupied: Occupied::default(),
             ticket: None,
             reader: None,
@@ -170,6 +175,32 @@ impl Exchange {
         self.token = Some(Arc::clone(signed));
     }
 
+    pub fn presented(&mut self, credential: Option<&Presented<'_>>) {
+        if let Some(browser) = &mut self.browser {
+            browser.presented_by(credential.map(Presented::carrier));
+        }
+    }
+
+    /// Adds the cookies that the request's session came to.
+    pub fn dress(&mut self, response: &mut Response<Body>) {
+        if let Some(browser) = &mut self.browser {
+            browser.dress(response);
+        }
+    }
+
+    /// The same for a refusal, which may become the way to the login page.
+    pub fn dress_refusal(
+        &mut self,
+        rejection: &Rejection,
+        published: &Published,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        match &mut self.browser {
+            None => response,
+            Some(browser) => browser.refused(rejection, published, response),
+        }
+    }
+
     pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
         let Some(verified) = verified else { return };
         let signed = verified.token.signed();
@@ -207,7 +238,7 @@ impl Exchange {
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
         self.verdict = match rejection {
-            Rejection::Upstream(_) | Rejection::Desk(_) => Verdict::Failed,
+            Rejection::Upstream(_) | Rejection::Desk(_) | Rejection::Capture(_) => Verdict::Failed,
             Rejection::BadRequest(_)
             | Rejection::NoRoute
             | Rejection::Method(_)

@@ -2,8 +2,8 @@
 //! that, so that nothing a client names in `Connection` can take ours away (RFC 9110 section 7.6.1).
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap,
-    HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST,
+    HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 
@@ -120,6 +120,10 @@ pub fn prepare(
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     add_forwarded(headers, connection, published.forwarded);
+    if permit.route().capture.is_some() {
+        // What is compressed cannot be taken apart.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     add_prefix(headers, route, published.forwarded);
     // The one that the log has: what a trusted proxy offered, if it was fit.
     headers.insert(X_REQUEST_ID, request_id.clone());
@@ -222,8 +226,16 @@ fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Pu
             headers.append(COOKIE, value);
         }
     }
-    if let (Forward::Bearer, Some(Carrier::Cookie(_)), Some(credential)) =
-        (forward, carrier, permit.credential())
+    if let Some(session) = &published.session {
+        session.strip(headers);
+    }
+    let as_bearer = match carrier {
+        Some(Carrier::Cookie(_)) => forward == Forward::Bearer,
+        // A backend cannot read our cookie: passed on, it is a bearer token.
+        Some(Carrier::Session) => forward != Forward::Strip,
+        Some(Carrier::Bearer) | None => false,
+    };
+    if let (true, Some(credential)) = (as_bearer, permit.credential())
         && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", credential.expose()))
     {
         value.set_sensitive(true);

@@ -54,11 +54,13 @@ pub(super) fn judge<'r>(
     published: &Published,
     now: UnixMs,
 ) -> Result<Option<Verified<'r>>, Rejection> {
-    let Some(verified) = token else { return Ok(None) };
-    if verified.carrier.is_cookie() {
-        // A cookie comes along whoever asked for the request.
+    let by_cookie = token.as_ref().is_some_and(|verified| verified.carrier.is_cookie());
+    if by_cookie || route.capture.is_some() {
+        // A cookie comes along whoever asked for the request, and whoever asks for a login chooses
+        // whose session the browser gets.
         asked.check(&published.external_origins).map_err(Rejection::CrossSite)?;
     }
+    let Some(verified) = token else { return Ok(None) };
     match examine(verified.token.signed(), route, published, now) {
         Ok(()) => Ok(Some(verified)),
         Err(Rejection::Denied(_) | Rejection::TokenNotTaken(_))

@@ -18,6 +18,7 @@ use super::headers::{self, GuardedNames};
 use super::nudge::Nudges;
 use super::route::{Route, RouteTable, Target};
 use super::route_load::RouteLoad;
+use super::session::Session;
 use super::streams::StreamPolicy;
 use super::upstream::Upstream;
 
@@ -37,6 +38,8 @@ pub struct Published {
     pub carriers: Carriers,
     /// What is answered below `/.auth`.
     pub(super) auth: Option<Auth>,
+    /// The gateway's own session cookies, where a route uses them.
+    pub(super) session: Option<Session>,
     pub guarded: Arc<GuardedNames>,
     pub trusted_proxies: Vec<IpNet>,
     /// Origins of our own pages, besides the one that a request was sent to.
@@ -97,6 +100,8 @@ pub fn compile(
             identity: route.identity.clone(),
             require: route.require.clone(),
             issuers: route.issuers.clone().map(|names| names.into_iter().collect()),
+            capture: route.capture.clone(),
+            login_url: route.login_url.clone(),
             streams: Arc::new(StreamPolicy::new(
                 Arc::from(route.name.as_str()),
                 &selecting,
@@ -129,6 +134,7 @@ pub fn compile(
         failures: Failures::new(config.server.limits.failed_credentials_per_minute),
         nudges,
         auth: Auth::compile(config, &carriers),
+        session: Session::compile(config),
         carriers,
         guarded: Arc::new(GuardedNames::new(
             identity.map(|(name, _)| name.clone()).chain(of_client),
@@ -183,6 +189,7 @@ impl Carriers {
         for carrier in config.routes.iter().flat_map(|route| &route.credentials) {
             match carrier {
                 Carrier::Bearer => carriers.bearer = true,
+                Carrier::Session => {}
                 Carrier::Cookie(name) if carriers.cookies.contains(name) => {}
                 Carrier::Cookie(name) => carriers.cookies.push(name.clone()),
             }

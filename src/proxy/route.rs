@@ -7,8 +7,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::{
-    Access, Carrier, Conditions, Cors, Forward, HeaderRules, HostPattern, PathPattern, Redirect,
-    Requirements, Rewrite, RouteLimits, StaticAnswer, specificity,
+    Access, Capture, Carrier, Conditions, Cors, Forward, HeaderRules, HostPattern, PathPattern,
+    Redirect, Requirements, Rewrite, RouteLimits, StaticAnswer, specificity,
 };
 use crate::token::ClaimPath;
 
@@ -33,6 +33,8 @@ pub struct Route {
     pub require: Requirements,
     /// Names of issuers whose tokens it takes; `None`: all.
     pub issuers: Option<HashSet<String>>,
+    pub capture: Option<Capture>,
+    pub login_url: Option<String>,
     /// How its streams end.
     pub streams: Arc<StreamPolicy>,
     pub target: Target,

@@ -67,6 +67,8 @@ pub struct Policy {
     /// Before it was raised.
     pub lifetime_marks: Vec<LifetimeMark>,
     pub session_lifetime_max: Duration,
+    /// The gateway renews its sessions: cutoffs are kept for a session's life.
+    pub renewed: bool,
     pub leeway: Duration,
     pub cutoff_skew: Duration,
     pub missing: Missing,
@@ -83,8 +85,7 @@ impl Policy {
         Retention {
             max_lifetime: self.max_lifetime,
             session_lifetime_max: self.session_lifetime_max,
-            // The gateway renews no sessions itself.
-            renewed: false,
+            renewed: self.renewed,
             leeway: self.leeway,
             iat_optional: self.missing.iat,
         }

@@ -30,6 +30,8 @@ mod floods;
 mod differential;
 // What the gateway answers itself: me, log out, the verdict for another proxy.
 mod auth_endpoints;
+// A login whose tokens become cookies, and the session that they are.
+mod capture;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Issuers of which only registered sessions and tokens pass.

@@ -385,6 +385,12 @@ const NOTICES: &[Case] = &[
         "trusted_proxies = [\"0.0.0.0/0\"]",
         "trusted_proxies = [\"0.0.0.0/1\"]",
     ),
+    case(
+        Code::LooseCookie,
+        "[[route]]",
+        "[session]\nsecure = false\n[[route]]",
+        "[session]\nsecure = true\n[[route]]",
+    ),
 ];
 
 fn replaced(case: &Case, by: &str) -> String {

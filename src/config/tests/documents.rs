@@ -38,6 +38,7 @@ rewrite = { add_prefix = "/x" }
 request_headers = {}
 response_headers = {}
 require = { claims = [{ claim = "a", equals = 1 }] }
+capture = { token = "/a" }
 upstream = "app"
 [[route]]
 path = "/a"
@@ -117,6 +118,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "route.answer",
         "route.redirect",
         "route.require",
+        "route.capture",
         "route.streams",
         "route.require.claims",
     ];

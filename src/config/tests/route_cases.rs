@@ -180,4 +180,22 @@ pub(super) const ROUTES: &[Case] = &[
         "external_origins = [\"app.example.com\"]",
         "external_origins = [\"https://app.example.com\"]",
     ),
+    case(
+        Code::BadCookie,
+        "[[route]]",
+        "[session]\ncookie = \"__Host-a\"\n[[route]]",
+        "[session]\ncookie = \"a\"\n[[route]]",
+    ),
+    case(
+        Code::BadCapture,
+        PATH,
+        "path = \"/\"\ncapture = { token = \"access_token\" }",
+        "path = \"/\"\ncapture = { token = \"/access_token\" }",
+    ),
+    case(
+        Code::BadLoginUrl,
+        PATH,
+        "path = \"/\"\nlogin_url = \"//evil.example\"",
+        "path = \"/\"\nlogin_url = \"/login\"",
+    ),
 ];

@@ -3,7 +3,7 @@
 
 use crate::clock::UnixMs;
 use crate::control::store::{NewDenial, OwnDenial, StoreError};
-use crate::denylist::{Actor, Condition, Retention, Selector, kept_until};
+use crate::denylist::{Actor, Condition, Selector, kept_until};
 use crate::desk::{DeskFault, End, Ending};
 use crate::verify::Policy;
 
@@ -53,13 +53,16 @@ fn denial(end: &End, policy: &Policy, now: UnixMs) -> OwnDenial {
             (Selector::Token(id.clone()), Condition::Always, None, Some(*expires_at))
         }
         Ending::Session(session) => (Selector::Session(session.clone()), cutoff, None, None),
+        Ending::NamedHere(session) => {
+            (Selector::Session(session.clone()), Condition::Always, None, None)
+        }
         Ending::Subject(subject, except) => {
             (Selector::Subject(subject.clone()), cutoff, except.clone(), None)
         }
     };
     let of = |selector, condition, except, expires| NewDenial {
         issuer: end.issuer.clone(),
-        kept_until: kept_until(&selector, condition, now, expires, &retention(policy)),
+        kept_until: kept_until(&selector, condition, now, expires, &policy.retention()),
         selector,
         condition,
         except,
@@ -82,20 +85,10 @@ fn denial(end: &End, policy: &Policy, now: UnixMs) -> OwnDenial {
     OwnDenial { denial: of(selector, condition, except, expires), instead }
 }
 
-fn retention(policy: &Policy) -> Retention {
-    Retention {
-        max_lifetime: policy.max_lifetime,
-        session_lifetime_max: policy.session_lifetime_max,
-        renewed: true,
-        leeway: policy.leeway,
-        iat_optional: policy.missing.iat,
-    }
-}
-
 fn kind(what: &Ending) -> &'static str {
     match what {
         Ending::Token { .. } => "token",
-        Ending::Session(_) => "session",
+        Ending::Session(_) | Ending::NamedHere(_) => "session",
         Ending::Subject(..) => "subject",
     }
 }

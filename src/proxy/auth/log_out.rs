@@ -10,6 +10,7 @@ use crate::denylist::Except;
 use crate::desk::{End, Ending};
 use crate::proxy::answer::{self, Rejection};
 use crate::proxy::body::Body;
+use crate::proxy::session;
 use crate::verify::Signed;
 
 use super::{Visit, return_path};
@@ -26,14 +27,21 @@ pub async fn this(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
         Some(presented) => visit.held(presented.credential()).ok().map(|held| held.signed),
         None => None,
     };
-    let Some(signed) = signed else {
+    let kept = visit.kept();
+    let ends = session::endings(signed.as_deref(), kept.as_ref());
+    let Some(first) = ends.first().map(session::Ended::what) else {
         // Nobody's token, or a forged one: there is nothing to deny, and the cookies go.
         return done(visit, "nothing");
     };
-    visit.exchange.known(&signed);
-    let (what, ended) = of_token(&signed);
-    let end = end(visit, &signed, what, "logged out");
-    visit.core.desk.end(vec![end]).await.map_err(Rejection::Desk)?;
+    let ended = match first {
+        Ending::Token { .. } => "token",
+        Ending::Session(_) | Ending::NamedHere(_) | Ending::Subject(..) => "session",
+    };
+    if let Some(signed) = &signed {
+        visit.exchange.known(signed);
+    }
+    let asked = session::asked(ends, visit.connection.peer, "logged out");
+    visit.core.desk.end(asked).await.map_err(Rejection::Desk)?;
     done(visit, ended)
 }
 
@@ -64,16 +72,6 @@ pub async fn all(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     done(visit, "all sessions")
 }
 
-fn of_token(signed: &Signed) -> (Ending, &'static str) {
-    match signed.session() {
-        Some(session) => (Ending::Session(session.to_owned()), "session"),
-        None => {
-            let (id, expires_at) = (signed.token_id().clone(), signed.expires_at());
-            (Ending::Token { id, expires_at }, "token")
-        }
-    }
-}
-
 fn end(visit: &Visit<'_>, signed: &Signed, what: Ending, reason: &'static str) -> End {
     let issuer = signed.policy().id.clone();
     let subject = signed.subject().map(str::to_owned);
@@ -98,6 +96,11 @@ fn done(visit: &Visit<'_>, ended: &str) -> Result<Response<Body>, Rejection> {
         super::json(StatusCode::OK, &json!({"ended": ended}))
     };
     let headers = response.headers_mut();
+    if let Some(session) = &visit.published.session {
+        for value in session.clear(&session.brought(visit.headers())) {
+            headers.append(SET_COOKIE, value);
+        }
+    }
     for carrier in &visit.auth.carriers {
         if let Carrier::Cookie(name) = carrier
             && let Ok(value) = HeaderValue::try_from(expired(name))

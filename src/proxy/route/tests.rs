@@ -21,6 +21,8 @@ fn route(host: &HostPattern, path: &PathPattern, conditions: Conditions) -> Arc<
         identity: Vec::new(),
         require: Requirements::default(),
         issuers: None,
+        capture: None,
+        login_url: None,
         streams: Arc::new(crate::proxy::streams::StreamPolicy::new(
             "route".into(),
             &Arc::from([]),

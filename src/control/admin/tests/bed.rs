@@ -340,6 +340,7 @@ fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
         types: Vec::new(),
         max_lifetime: Duration::from_secs(86_400),
         session_lifetime_max: Duration::from_secs(30 * 86_400),
+        renewed: false,
         leeway: Duration::from_secs(30),
         lifetime_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,

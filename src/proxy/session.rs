@@ -1,0 +1,287 @@
+//! Browser sessions: the token lives in a cookie that no script can read, the refresh token sealed in
+//! another. Both are set here, read here and cleared here, with the same attributes each time.
+
+pub mod browser;
+pub mod capture;
+mod chunks;
+mod seal;
+
+use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMs;
+use crate::config::{Config, SessionCookies as CookieConfig};
+use crate::denylist::IssuerId;
+use crate::desk::{End, Ending};
+use crate::token::Credential;
+use crate::verify::{Signed, Verifier};
+
+use super::cookie;
+use chunks::Brought;
+use seal::Sealer;
+
+/// What stands for a cookie that is there and cannot be read: no token is spelled so.
+const UNREADABLE: &str = ".";
+
+/// The session's two cookies, as compiled.
+pub struct Session {
+    access: String,
+    refresh: String,
+    /// What follows name and value, but for the age.
+    attributes: String,
+    seal: bool,
+    sealer: Sealer,
+    /// Both names and those of their parts: what no backend gets to see.
+    names: Vec<String>,
+}
+
+/// What the refresh cookie holds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    pub issuer: String,
+    pub subject: Option<String>,
+    pub client: Option<String>,
+    /// The session's name: the token's own, or one that was made for it.
+    pub session: String,
+    /// The tokens do not name the session: it was named here.
+    pub named_here: bool,
+    /// By the issuer's clock, as cutoffs are compared.
+    pub login_time_ms: i64,
+    pub token: String,
+}
+
+impl std::ops::Drop for Kept {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.token);
+    }
+}
+
+impl Session {
+    /// `None`: no route takes or makes a session.
+    pub fn compile(config: &Config) -> Option<Self> {
+        if !config.uses_sessions() {
+            return None;
+        }
+        let cookies = &config.session.cookies;
+        let (access, refresh) = (cookies.full_name(""), cookies.full_name("-refresh"));
+        let parts = |name: &str| {
+            let part = |number| chunks::part_name(name, number);
+            (1..=chunks::PARTS_MAX).map(part).collect::<Vec<_>>()
+        };
+        Some(Self {
+            names: [vec![access.clone(), refresh.clone()], parts(&access), parts(&refresh)]
+                .concat(),
+            access,
+            refresh,
+            attributes: attributes(cookies),
+            seal: cookies.seal,
+            sealer: Sealer::new(&cookies.keys)?,
+        })
+    }
+
+    /// The access token that a request brings; a cookie that cannot be read is a token that no
+    /// verifier takes.
+    pub fn credential(&self, headers: &HeaderMap) -> Option<Credential> {
+        match chunks::join(headers, &self.access) {
+            Brought::Nothing => None,
+            Brought::Broken => Some(Credential::new(UNREADABLE)),
+            Brought::Value(value) if !self.seal => Some(Credential::new(&value)),
+            Brought::Value(value) => {
+                let opened = self.sealer.open(&self.access, &value);
+                let text = opened.and_then(|bytes| String::from_utf8(bytes).ok());
+                Some(Credential::new(text.as_deref().unwrap_or(UNREADABLE)))
+            }
+        }
+    }
+
+    /// What the refresh cookie holds, where it is one that was sealed here.
+    pub fn kept(&self, headers: &HeaderMap) -> Option<Kept> {
+        let Brought::Value(value) = chunks::join(headers, &self.refresh) else { return None };
+        let opened = self.sealer.open(&self.refresh, &value)?;
+        serde_json::from_slice(&opened).ok()
+    }
+
+    /// Takes our cookies out of a request; the bytes of the others stay.
+    pub fn strip(&self, headers: &mut HeaderMap) {
+        if !headers.contains_key(COOKIE) {
+            return;
+        }
+        let all = headers.get_all(COOKIE).iter();
+        let left = all.filter_map(|value| cookie::without(value, &self.names, None));
+        let left: Vec<HeaderValue> = left.collect();
+        headers.remove(COOKIE);
+        for value in left {
+            headers.append(COOKIE, value);
+        }
+    }
+
+    /// The cookies of a login or a renewal; those of a longer value before it are cleared. `None`:
+    /// it does not fit, or cannot be sealed.
+    pub fn set(
+        &self,
+        brought: &[String],
+        access: &str,
+        signed: &Signed,
+        kept: Option<&Kept>,
+        now: UnixMs,
+    ) -> Option<Vec<HeaderValue>> {
+        let value = match self.seal {
+            true => self.sealer.seal(&self.access, access.as_bytes())?,
+            false => access.to_owned(),
+        };
+        let mut cookies = chunks::split(&self.access, &value)?;
+        let access_age = signed.expires_at().since(now).as_secs();
+        let mut values = Vec::new();
+        for (name, value) in &cookies {
+            values.push(self.cookie(name, value, access_age)?);
+        }
+        if let Some(kept) = kept {
+            let text = zeroize::Zeroizing::new(serde_json::to_vec(kept).ok()?);
+            let sealed = self.sealer.seal(&self.refresh, &text)?;
+            let login = UnixMs(kept.login_time_ms);
+            let age = login.plus(signed.policy().session_lifetime_max).since(now).as_secs();
+            let refresh = chunks::split(&self.refresh, &sealed)?;
+            for (name, value) in &refresh {
+                values.push(self.cookie(name, value, age)?);
+            }
+            cookies.extend(refresh);
+        }
+        for name in brought {
+            if !cookies.iter().any(|(set, _)| set == name) {
+                values.push(self.cookie(name, "", 0)?);
+            }
+        }
+        Some(values)
+    }
+
+    /// The names of ours that a request brings.
+    pub fn brought(&self, headers: &HeaderMap) -> Vec<String> {
+        let mut names = Vec::new();
+        for header in headers.get_all(COOKIE) {
+            for (name, _) in cookie::pairs(header.as_bytes()) {
+                let ours =
+                    chunks::belongs(name, &self.access) || chunks::belongs(name, &self.refresh);
+                let name = String::from_utf8_lossy(name);
+                if ours && !names.iter().any(|known| *known == name) {
+                    names.push(name.into_owned());
+                }
+            }
+        }
+        names
+    }
+
+    /// Cookies that clear those, and the two names in any case.
+    pub fn clear(&self, brought: &[String]) -> Vec<HeaderValue> {
+        let always = [&self.access, &self.refresh].into_iter();
+        let rest = brought.iter().filter(|name| **name != self.access && **name != self.refresh);
+        always.chain(rest).filter_map(|name| self.cookie(name, "", 0)).collect()
+    }
+
+    fn cookie(&self, name: &str, value: &str, age_s: u64) -> Option<HeaderValue> {
+        let text = format!("{name}={value}; Max-Age={age_s}{}", self.attributes);
+        let mut value = HeaderValue::try_from(text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// What ends the session that a request belongs to: by what proves it, an access token whose
+    /// signature holds or a refresh cookie that was sealed here.
+    pub fn endings(&self, headers: &HeaderMap, verifier: &Verifier, now: UnixMs) -> Vec<Ended> {
+        let signed =
+            self.credential(headers).and_then(|credential| verifier.explain(&credential, now).1);
+        let kept = self.kept(headers);
+        endings(signed.as_deref(), kept.as_ref())
+    }
+}
+
+/// One thing to end, without who asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    issuer: IssuerId,
+    what: Ending,
+    /// Of the token that proved it: whose entry it is among a person's many.
+    subject: Option<String>,
+    issued_at: Option<UnixMs>,
+}
+
+impl Ended {
+    pub fn what(&self) -> &Ending {
+        &self.what
+    }
+
+    /// Ends the same, whatever proved it.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.what == other.what
+    }
+}
+
+/// The session of a token or refresh cookie, or the token alone where it belongs to none.
+pub fn endings(signed: Option<&Signed>, kept: Option<&Kept>) -> Vec<Ended> {
+    let mut ends: Vec<Ended> = Vec::new();
+    if let Some(signed) = signed {
+        let issuer = signed.policy().id.clone();
+        let what = match signed.session() {
+            Some(session) => Ending::Session(session.to_owned()),
+            None => {
+                Ending::Token { id: signed.token_id().clone(), expires_at: signed.expires_at() }
+            }
+        };
+        let subject = signed.subject().map(str::to_owned);
+        ends.push(Ended { issuer, what, subject, issued_at: signed.issued_at() });
+    }
+    if let Some(kept) = kept {
+        let session = kept.session.clone();
+        let what = match kept.named_here {
+            true => Ending::NamedHere(session),
+            false => Ending::Session(session),
+        };
+        let issuer = IssuerId::new(&kept.issuer);
+        if !ends.iter().any(|end| end.issuer == issuer && end.what == what) {
+            // What a refresh token may do yet is not covered by a cutoff: such an entry stays.
+            ends.push(Ended { issuer, what, subject: None, issued_at: None });
+        }
+    }
+    ends
+}
+
+/// As the desk is asked.
+pub fn asked(
+    ends: Vec<Ended>,
+    address: Option<std::net::IpAddr>,
+    reason: &'static str,
+) -> Vec<End> {
+    let end = |Ended { issuer, what, subject, issued_at }| End {
+        issuer,
+        what,
+        subject,
+        issued_at,
+        address,
+        reason,
+    };
+    ends.into_iter().map(end).collect()
+}
+
+/// Adds cookies to an answer, which no cache may keep then.
+pub fn add_cookies(headers: &mut HeaderMap, cookies: Vec<HeaderValue>) {
+    if cookies.is_empty() {
+        return;
+    }
+    for cookie in cookies {
+        headers.append(SET_COOKIE, cookie);
+    }
+    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+fn attributes(cookies: &CookieConfig) -> String {
+    let mut text = String::from("; Path=/; HttpOnly");
+    if let Some(domain) = &cookies.domain {
+        text.push_str("; Domain=");
+        text.push_str(domain);
+    }
+    if cookies.secure {
+        text.push_str("; Secure");
+    }
+    text.push_str("; SameSite=");
+    text.push_str(cookies.same_site.as_str());
+    text
+}

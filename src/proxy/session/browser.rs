@@ -1,0 +1,164 @@
+//! What is remembered of a request whose route serves browsers, until its answer goes: the cookies to
+//! set or to clear, and the login page that a refused page request is sent to. Other routes have
+//! none of it.
+
+use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue, LOCATION};
+use http::{HeaderName, Method, Response, StatusCode};
+
+use crate::config::Carrier;
+use crate::proxy::answer::{self, Rejection};
+use crate::proxy::auth::return_path;
+use crate::proxy::body::Body;
+use crate::proxy::canonical::Canonical;
+use crate::proxy::connection::Connection;
+use crate::proxy::cross_site::Asked;
+use crate::proxy::headers::X_REQUEST_ID;
+use crate::proxy::published::Published;
+use crate::proxy::route::Route;
+use crate::proxy::streams::Cause;
+use crate::verify::TokenFault;
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+
+/// See the module.
+#[derive(Default)]
+pub struct Browser {
+    /// Our cookies that the request brought, by name.
+    brought: Vec<String>,
+    /// Where a page request goes when a login would help.
+    login: Option<HeaderValue>,
+    /// The credential, if any, is one that a browser sends by itself.
+    by_cookie: bool,
+    set: Vec<HeaderValue>,
+}
+
+impl Browser {
+    /// `None` for a route that knows no sessions.
+    pub fn of(
+        request: &Canonical,
+        route: &Route,
+        connection: &Connection,
+        published: &Published,
+    ) -> Option<Box<Self>> {
+        let session = published.session.as_ref();
+        let takes = route.credentials.contains(&Carrier::Session);
+        if !takes && route.login_url.is_none() {
+            return None;
+        }
+        let headers = &request.parts.headers;
+        let brought = session.filter(|_| takes).map(|session| session.brought(headers));
+        let login = route.login_url.as_deref().filter(|_| is_page(request, connection));
+        Some(Box::new(Self {
+            brought: brought.unwrap_or_default(),
+            login: login.and_then(|url| location(url, request)),
+            by_cookie: true,
+            set: Vec::new(),
+        }))
+    }
+
+    pub fn presented_by(&mut self, carrier: Option<&Carrier>) {
+        self.by_cookie = carrier.is_none_or(Carrier::is_cookie);
+    }
+
+    /// Adds them.
+    pub fn dress(&mut self, response: &mut Response<Body>) {
+        super::add_cookies(response.headers_mut(), std::mem::take(&mut self.set));
+    }
+
+    /// The answer to a refusal: cookies that will never pass again are cleared, and a page request
+    /// goes to the login page.
+    pub fn refused(
+        &mut self,
+        rejection: &Rejection,
+        published: &Published,
+        mut response: Response<Body>,
+    ) -> Response<Body> {
+        if !self.by_cookie {
+            return response;
+        }
+        if let (true, Some(session)) = (is_dead(rejection), &published.session)
+            && !self.brought.is_empty()
+        {
+            self.set = session.clear(&self.brought);
+        }
+        if let (true, Some(login)) = (login_helps(rejection), self.login.take()) {
+            let request_id = response.headers_mut().remove(X_REQUEST_ID);
+            response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::SEE_OTHER;
+            let headers = response.headers_mut();
+            headers.insert(LOCATION, login);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.extend(request_id.map(|id| (X_REQUEST_ID, id)));
+        }
+        self.dress(&mut response);
+        response
+    }
+}
+
+/// A whole page, asked for by a person: never what a script fetches.
+fn is_page(request: &Canonical, connection: &Connection) -> bool {
+    let parts = &request.parts;
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    if !reads || request.websocket || parts.headers.contains_key(X_REQUESTED_WITH) {
+        return false;
+    }
+    if parts.headers.contains_key(SEC_FETCH_MODE) {
+        return Asked::of(&parts.method, &parts.headers, false, connection).is_navigation();
+    }
+    answer::wants_html(parts.headers.get(ACCEPT))
+}
+
+/// The login page, told where the person wanted to go. `None` when that is the login page.
+fn location(url: &str, request: &Canonical) -> Option<HeaderValue> {
+    let path = url.split('?').next().unwrap_or(url);
+    if path == request.path() {
+        return None;
+    }
+    let wanted = request.parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let back = return_path::safe(wanted).unwrap_or("/");
+    let sign = if url.contains('?') { '&' } else { '?' };
+    HeaderValue::try_from(format!("{url}{sign}return_to={}", return_path::escaped(back))).ok()
+}
+
+/// The token will never pass again, so its cookies are of no use. A key that is not known yet, or a
+/// clock that is behind, is no reason.
+fn is_dead(rejection: &Rejection) -> bool {
+    match rejection {
+        Rejection::Denied(_) | Rejection::Cut(Cause::Denied(_) | Cause::Expired) => true,
+        Rejection::Token(TokenFault::KeysAbsent { .. } | TokenFault::UnknownKey { .. }) => false,
+        Rejection::Token(fault) => fault.code() != "token_not_yet_valid",
+        Rejection::Cut(
+            Cause::KeyRemoved
+            | Cause::Draining
+            | Cause::RouteChanged
+            | Cause::Operator
+            | Cause::Idle,
+        )
+        | Rejection::BadRequest(_)
+        | Rejection::NoRoute
+        | Rejection::OriginNotAllowed
+        | Rejection::TooManyFailures { .. }
+        | Rejection::BodyTooLarge
+        | Rejection::BodyTooSlow
+        | Rejection::Overloaded
+        | Rejection::Method(_)
+        | Rejection::TokenMissing
+        | Rejection::IssuerNotTaken(_)
+        | Rejection::TokenNotTaken(_)
+        | Rejection::ClaimUnmet(_)
+        | Rejection::CrossSite(_)
+        | Rejection::ScopeMissing { .. }
+        | Rejection::TooOldLogin { .. }
+        | Rejection::ClaimUnfit(_)
+        | Rejection::Upstream(_)
+        | Rejection::Capture(_)
+        | Rejection::Desk(_)
+        | Rejection::NotTrusted => false,
+    }
+}
+
+fn login_helps(rejection: &Rejection) -> bool {
+    is_dead(rejection)
+        || matches!(rejection, Rejection::TokenMissing | Rejection::TooOldLogin { .. })
+}

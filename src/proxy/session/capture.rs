@@ -1,0 +1,319 @@
+//! Login capture: the backend's login answers with tokens in its JSON or in a header, as it always
+//! did; here they leave the answer and become cookies that no script can read. What cannot be taken
+//! apart for certain does not reach the browser: the body is dropped and the answer is 502.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, LAST_MODIFIED,
+};
+use http_body_util::{BodyExt as _, Limited};
+use serde_json::Value;
+
+use crate::clock::UnixMs;
+use crate::config::{Capture, TokenPlace};
+use crate::desk::Desk;
+use crate::proxy::answer::Rejection;
+use crate::proxy::body::Body;
+use crate::proxy::canonical::Canonical;
+use crate::proxy::connection::Connection;
+use crate::proxy::published::Published;
+use crate::proxy::route::Route;
+use crate::proxy::tunnel::Answer;
+use crate::proxy::{credential, session};
+use crate::token::{ClaimPath, Credential, base64url, json};
+use crate::verify::Signed;
+
+use super::{Ended, Kept, Session};
+
+const BODY_BYTES_MAX: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why nothing was captured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CaptureFault {
+    /// Compressed although that was not asked for.
+    Encoded,
+    NotJson,
+    TooLong,
+    /// The backend broke off, or was too slow.
+    Broken,
+    /// There is no token where it should be.
+    Absent,
+    /// The token there does not pass; its code.
+    Token(&'static str),
+    /// The cookies could not be made: too long, or the system gives no random bytes.
+    Cookies,
+}
+
+impl CaptureFault {
+    pub fn reason(self) -> String {
+        let text = match self {
+            Self::Encoded => "the login's answer is compressed",
+            Self::NotJson => "the login's answer is not one JSON object without doubled members",
+            Self::TooLong => "the login's answer is longer than 64 KiB",
+            Self::Broken => "the login's answer broke off or was too slow",
+            Self::Absent => "the login's answer has no token where `capture` says",
+            Self::Token(code) => return format!("the token of the login's answer: {code}"),
+            Self::Cookies => "the tokens of the login's answer do not fit into cookies",
+        };
+        text.to_owned()
+    }
+}
+
+/// A request to a login route, on its way: what to take from the answer, and what is known of the
+/// browser.
+pub struct Login<'r> {
+    route: &'r Route,
+    capture: &'r Capture,
+    session: &'r Session,
+    before: Before,
+}
+
+struct Before {
+    /// Its cookies of ours, by name.
+    brought: Vec<String>,
+    /// The session that it had: it ends when another begins.
+    session: Vec<Ended>,
+    address: Option<IpAddr>,
+    now: UnixMs,
+}
+
+impl<'r> Login<'r> {
+    /// `None` for any other route.
+    pub fn of(
+        request: &Canonical,
+        route: &'r Route,
+        published: &'r Published,
+        connection: &Connection,
+        now: UnixMs,
+    ) -> Option<Self> {
+        let (capture, session) = (route.capture.as_ref()?, published.session.as_ref()?);
+        let headers = &request.parts.headers;
+        let before = Before {
+            brought: session.brought(headers),
+            session: session.endings(headers, &published.verifier, now),
+            address: connection.peer,
+            now,
+        };
+        Some(Self { route, capture, session, before })
+    }
+
+    /// The answer without its tokens.
+    pub async fn capture(
+        self,
+        answer: Answer,
+        published: &Published,
+        desk: &Desk,
+    ) -> Result<Answer, Rejection> {
+        let Self { route, capture, session, before } = self;
+        match answer {
+            Answer::Response(response) => {
+                let taking = take(response, route, (capture, session), before, published, desk);
+                taking.await.map(Answer::Response)
+            }
+            // A switched connection is no login.
+            Answer::Switch(response, tunnel) => Ok(Answer::Switch(response, tunnel)),
+        }
+    }
+}
+
+/// The answer's content on its way through.
+enum Content {
+    /// Tokens come in headers: it is not read.
+    Unread(Body),
+    Read(serde_json::Map<String, Value>),
+}
+
+/// Takes the tokens out of a login's answer. An answer without success (a wrong password) passes.
+async fn take(
+    response: Response<Body>,
+    route: &Route,
+    (capture, cookies): (&Capture, &Session),
+    before: Before,
+    published: &Published,
+    desk: &Desk,
+) -> Result<Response<Body>, Rejection> {
+    let (mut parts, body) = response.into_parts();
+    let in_header = !capture.needs_body();
+    let captures = parts.status.is_success() || (in_header && parts.status.is_redirection());
+    if !captures {
+        for place in capture.places() {
+            if let TokenPlace::Header(name) = place {
+                parts.headers.remove(name);
+            }
+        }
+        return Ok(Response::from_parts(parts, body));
+    }
+    let mut content = match in_header {
+        true => Content::Unread(body),
+        false => Content::Read(read(&parts.headers, body).await.map_err(Rejection::Capture)?),
+    };
+    let access = taken(&mut parts.headers, &mut content, &capture.token)?;
+    let refresh = match &capture.refresh {
+        Some(place) => taken(&mut parts.headers, &mut content, place)?,
+        None => None,
+    };
+    let mut set = Vec::new();
+    match access {
+        Some(access) => {
+            let signed = verified(&access, route, published, before.now)?;
+            let kept = refresh.filter(|_| signed.policy().renewed);
+            let kept = kept.and_then(|token| Kept::new(&signed, token, before.now));
+            end_the_old(&before, &signed, desk).await?;
+            let cookies = cookies.set(&before.brought, &access, &signed, kept.as_ref(), before.now);
+            set = cookies.ok_or(Rejection::Capture(CaptureFault::Cookies))?;
+        }
+        None if capture.optional && refresh.is_none() => {}
+        None => return Err(Rejection::Capture(CaptureFault::Absent)),
+    }
+    let body = match content {
+        Content::Unread(body) => body,
+        Content::Read(members) => {
+            // It is another representation now.
+            for name in [&CONTENT_LENGTH, &ETAG, &LAST_MODIFIED, &CONTENT_DIGEST, &DIGEST] {
+                parts.headers.remove(name);
+            }
+            Body::full(Bytes::from(Value::Object(members).to_string()))
+        }
+    };
+    parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = Response::from_parts(parts, body);
+    super::add_cookies(response.headers_mut(), set);
+    Ok(response)
+}
+
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+const DIGEST: HeaderName = HeaderName::from_static("digest");
+
+/// The session that the browser had may not outlive the new one in somebody else's hand.
+async fn end_the_old(before: &Before, signed: &Signed, desk: &Desk) -> Result<(), Rejection> {
+    let new = session::endings(Some(signed), None);
+    let old: Vec<Ended> = before
+        .session
+        .iter()
+        .filter(|ended| !new.iter().any(|new| new.is_as(ended)))
+        .cloned()
+        .collect();
+    if old.is_empty() {
+        return Ok(());
+    }
+    let asked = session::asked(old, before.address, "logged in anew");
+    desk.end(asked).await.map_err(Rejection::Desk)
+}
+
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<serde_json::Map<String, Value>, CaptureFault> {
+    let encoded = headers.get_all(CONTENT_ENCODING).iter();
+    if encoded.into_iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(CaptureFault::Encoded);
+    }
+    let essence = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = essence.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    if essence != "application/json" && !essence.ends_with("+json") {
+        return Err(CaptureFault::NotJson);
+    }
+    let reading = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+        Ok(Ok(body)) => json::object(&body.to_bytes()).map_err(|_| CaptureFault::NotJson),
+        Ok(Err(fault)) if fault.is::<http_body_util::LengthLimitError>() => {
+            Err(CaptureFault::TooLong)
+        }
+        Ok(Err(_)) | Err(_) => Err(CaptureFault::Broken),
+    }
+}
+
+/// The token at a place, which leaves the answer with it.
+fn taken(
+    headers: &mut HeaderMap,
+    content: &mut Content,
+    place: &TokenPlace,
+) -> Result<Option<String>, Rejection> {
+    let absent = || Rejection::Capture(CaptureFault::Absent);
+    match (place, content) {
+        (TokenPlace::Header(name), _) => {
+            if headers.get_all(name).iter().count() > 1 {
+                return Err(absent());
+            }
+            let Some(value) = headers.remove(name) else { return Ok(None) };
+            let text = value.to_str().map_err(|_| absent())?;
+            let token = text.strip_prefix("Bearer ").unwrap_or(text).trim();
+            Ok((!token.is_empty()).then(|| token.to_owned()))
+        }
+        (TokenPlace::Member(path), Content::Read(members)) => match removed(members, path) {
+            Some(Value::String(token)) if !token.is_empty() => Ok(Some(token)),
+            None | Some(Value::Null) => Ok(None),
+            Some(
+                Value::String(_)
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_),
+            ) => Err(absent()),
+        },
+        (TokenPlace::Member(_), Content::Unread(_)) => Ok(None),
+    }
+}
+
+fn removed(members: &mut serde_json::Map<String, Value>, path: &ClaimPath) -> Option<Value> {
+    match path {
+        ClaimPath::Name(name) => members.remove(name),
+        ClaimPath::Pointer(tokens) => {
+            let (last, way) = tokens.split_last()?;
+            let mut inside = members;
+            for token in way {
+                inside = inside.get_mut(token)?.as_object_mut()?;
+            }
+            inside.remove(last)
+        }
+    }
+}
+
+/// It must pass as any token must; a login does not lead around a denial.
+fn verified(
+    access: &str,
+    route: &Route,
+    published: &Published,
+    now: UnixMs,
+) -> Result<std::sync::Arc<Signed>, Rejection> {
+    let credential = Credential::new(access);
+    let token = published
+        .verifier
+        .verify(&credential, now)
+        .map_err(|fault| Rejection::Capture(CaptureFault::Token(fault.reason())))?;
+    let signed = token.signed();
+    credential::issuer_taken(route, signed)?;
+    match published.denylist.check(signed.marks()) {
+        Some(hit) => Err(Rejection::Denied(hit)),
+        None => Ok(std::sync::Arc::clone(signed)),
+    }
+}
+
+impl Kept {
+    /// Of a login that has just happened. `None`: the system gives no random bytes.
+    fn new(signed: &Signed, token: String, now: UnixMs) -> Option<Self> {
+        let (session, named_here) = match signed.session() {
+            Some(session) => (session.to_owned(), false),
+            None => {
+                let mut name = [0; 16];
+                aws_lc_rs::rand::fill(&mut name).ok()?;
+                (format!("portcullis.{}", base64url::encode(&name)), true)
+            }
+        };
+        Some(Self {
+            issuer: signed.policy().id.as_str().to_owned(),
+            subject: signed.subject().map(str::to_owned),
+            client: signed.client().map(str::to_owned),
+            session,
+            named_here,
+            login_time_ms: signed.issued_at().unwrap_or(now).0,
+            token,
+        })
+    }
+}

@@ -219,16 +219,24 @@ impl Ended {
     }
 }
 
+/// Commands that list when they are given nothing else.
+const LISTS: [&str; 3] = ["denials", "streams", "registrations"];
+
 impl Arguments {
     pub fn of_process() -> Result<Self, Ended> {
         Self::parse(std::env::args_os().collect())
     }
 
     /// `words` begin with the program's name.
-    pub fn parse(words: Vec<OsString>) -> Result<Self, Ended> {
+    pub fn parse(mut words: Vec<OsString>) -> Result<Self, Ended> {
         // Before clap, whose own message would repeat the token.
         if words.iter().skip(1).any(|word| input::looks_like_a_token(&word.to_string_lossy())) {
             return Err(Ended::Refused(Failure::TokenAsArgument));
+        }
+        // `streams list` is `streams`: the lists have no word of their own, and people try one.
+        let is_list = |pair: &[OsString]| matches!(pair, [what, list] if list == "list" && LISTS.iter().any(|name| what == name));
+        if let Some(at) = words.windows(2).position(is_list) {
+            words.remove(at + 1);
         }
         let program = words.first().cloned().unwrap_or_else(|| OsString::from("portcullis"));
         let raw = Raw::try_parse_from(words).map_err(Ended::Clap)?;

@@ -108,7 +108,7 @@ pub enum RawCommand {
     /// Why a token passes or fails, check by check
     #[command(after_help = help::EXPLAIN)]
     Explain(RawExplain),
-    /// Is everything all right: store, issuers, keys
+    /// Is everything all right: store, issuers, keys, upstreams
     #[command(after_help = help::STATUS)]
     Status,
     /// Let the running gateway read its config again

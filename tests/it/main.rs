@@ -94,6 +94,8 @@ mod metrics;
 mod traces;
 // SIGTERM.
 mod drain;
+// Another process in the place of this one.
+mod replacement;
 // Under a service manager.
 mod systemd;
 // Another config while it runs.

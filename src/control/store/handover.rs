@@ -69,6 +69,7 @@ impl Worker {
                 reply.send(()).ok();
             }
             Command::Deny(_)
+            | Command::DenyOwn(_)
             | Command::Lift { .. }
             | Command::Apply(_)
             | Command::Housekeep(_)

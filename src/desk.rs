@@ -40,6 +40,9 @@ pub type Reply<T> = oneshot::Sender<Result<T, DeskFault>>;
 pub struct End {
     pub issuer: IssuerId,
     pub what: Ending,
+    /// Of the token.
+    pub subject: Option<String>,
+    pub issued_at: Option<UnixMs>,
     /// For the audit.
     pub address: Option<IpAddr>,
     pub reason: &'static str,

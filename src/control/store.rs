@@ -34,7 +34,8 @@ use self::open::Opener;
 use self::worker::Worker;
 
 pub use self::types::{
-    Accepted, Applied, Change, Epoch, Filter, NewDenial, Options, Page, Record, StoreError,
+    Accepted, Applied, Change, Epoch, Filter, NewDenial, Options, OwnDenial, Page, Record,
+    StoreError,
 };
 pub use figures::Figures;
 pub use journal::Act;
@@ -148,6 +149,19 @@ impl Store {
         let via = denials.first().map(|denial| denial.created_by.via.as_str());
         let (task, answer) = Task::new(denials);
         let outcome = self.ask(Command::Deny(task), answer).await?;
+        let new = outcome.iter().flatten().filter(|accepted| !accepted.already).count() as u64;
+        self.figures().changed("create", via.unwrap_or_default(), new);
+        Ok(outcome)
+    }
+
+    /// What people end of their own access. It is bounded for each of them: see `batch/folding.rs`.
+    pub async fn deny_own(
+        &self,
+        denials: Vec<OwnDenial>,
+    ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        let via = denials.first().map(|own| own.denial.created_by.via.as_str());
+        let (task, answer) = Task::new(denials);
+        let outcome = self.ask(Command::DenyOwn(task), answer).await?;
         let new = outcome.iter().flatten().filter(|accepted| !accepted.already).count() as u64;
         self.figures().changed("create", via.unwrap_or_default(), new);
         Ok(outcome)

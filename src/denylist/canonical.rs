@@ -17,6 +17,8 @@ const ISSUER: u8 = 8;
 const REGISTERED_JTI: u8 = 9;
 const REGISTERED_DIGEST: u8 = 10;
 const REGISTERED_SESSION: u8 = 11;
+/// No selector: what a person has ended, in the store's index.
+const ENDED_BY: u8 = 12;
 
 /// A selector of borrowed parts.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +102,16 @@ impl<'a> Parts<'a> {
 pub(crate) fn of_selector(issuer: &IssuerId, selector: &Selector) -> Vec<u8> {
     let mut form = Vec::with_capacity(96);
     Parts::of(selector).write(issuer, &mut form);
+    form
+}
+
+/// What the records are indexed by that a person has made about their own access.
+pub(crate) fn of_person(issuer: &IssuerId, subject: &str) -> Vec<u8> {
+    let mut form = Vec::with_capacity(96);
+    Parts::Subject(subject).write(issuer, &mut form);
+    if let Some(tag) = form.first_mut() {
+        *tag = ENDED_BY;
+    }
     form
 }
 

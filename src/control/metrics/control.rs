@@ -92,6 +92,11 @@ fn denylist(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
         "Denials that may be in force; new ones beyond it are refused with 507",
         number(sources.store_limit),
     )?;
+    page.counter(
+        "portcullis_denials_folded",
+        "People's own denials whose place one cutoff of all their tokens took",
+        sources.store.figures().folds(),
+    )?;
     page.gauge(
         "portcullis_denials_bytes",
         "Memory of the hot table",

@@ -129,6 +129,7 @@ impl Worker {
         for command in group {
             match command {
                 Command::Deny(task) => task.end(outcome.clone()),
+                Command::DenyOwn(task) => task.end(outcome.clone()),
                 Command::Lift { ids, .. } => ids.end(outcome.clone()),
                 Command::Apply(task) => task.end(outcome.clone()),
                 Command::Housekeep(reply) => {
@@ -255,6 +256,7 @@ impl Worker {
             self.set(&form, &fold);
         }
         self.writer.announce();
+        self.shared.figures.folded(effects.folded);
         self.next_due = match (self.next_due, effects.next_due) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, None) | (None, one) => one,

@@ -160,3 +160,32 @@ fn a_client_that_takes_nothing_holds_up_no_other_cut() {
         assert!(!matches!(socket.rest(), Err(ReadError::Late(_))), "still open");
     }
 }
+
+#[test]
+fn the_sockets_of_a_tunnel_probe_a_peer_that_is_silent() {
+    let upstream = Upstream::answering(|exchange| {
+        exchange.send(SWITCHED);
+        let _ = exchange.connection.rest();
+    });
+    let issuer = Issuer::new("HS256");
+    let gateway = Setup::simple(&issuer, &upstream).start();
+    let mut socket = open(&gateway, "/ws", &issuer.mint("alice"));
+    assert_eq!(socket.head().unwrap().0, 101);
+    let port = |url: &str| url.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let (ours, theirs) = (port(&gateway.url()), upstream.address().port());
+    // Linux's table: an armed keep-alive timer is of kind 02.
+    let probes = |wanted: &dyn Fn(u16, u16) -> bool| {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut rows =
+            table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let port =
+            |field: &str| u16::from_str_radix(field.rsplit(':').next().unwrap(), 16).unwrap();
+        rows.any(|row| {
+            row[3] == "01" && wanted(port(row[1]), port(row[2])) && row[5].starts_with("02:")
+        })
+    };
+    eventually("a timer towards the client", || probes(&|local, _| local == ours).then_some(()));
+    eventually("a timer towards the server", || {
+        probes(&|_, remote| remote == theirs).then_some(())
+    });
+}

@@ -13,12 +13,13 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
+use crate::sockets::dial::ServerStream;
+
 use super::answer::{Rejection, UpstreamFault};
 use super::body::Body;
 use super::exchange::{self, Exchange};
 use super::headers;
 use super::io::ClientStream;
-use crate::sockets::dial::ServerStream;
 use http2::ClientSide;
 use relay::Relay;
 

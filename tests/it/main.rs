@@ -65,6 +65,8 @@ mod stream_reauth;
 mod stream_clients;
 // A denial or a reload at the same moment.
 mod stream_races;
+// Uploads beside an answer.
+mod stream_uploads;
 // One side breaks off.
 mod faults;
 // Several servers: who gets a request, who may wait.

@@ -12,6 +12,7 @@ mod open;
 mod read;
 mod rows;
 mod schema;
+mod tally;
 mod types;
 mod worker;
 
@@ -39,6 +40,7 @@ pub use self::types::{
 };
 pub use figures::Figures;
 pub use journal::Act;
+pub use tally::Tally;
 
 /// Handle of the store's thread; cheap to clone. When the last one goes, the thread writes what is
 /// pending and ends.
@@ -63,6 +65,7 @@ struct Shared {
     sequence: AtomicU64,
     in_force: AtomicU64,
     registered: AtomicU64,
+    tally: Mutex<Tally>,
     figures: Figures,
 }
 
@@ -97,7 +100,8 @@ impl Store {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let database = opener()?;
-        let (opened, next_due) = open::fill(&database, &mut writer, clock.wall())?;
+        let mut tally = Tally::default();
+        let (opened, next_due) = open::fill(&database, &mut writer, &mut tally, clock.wall())?;
         let shared = Arc::new(Shared {
             denylist,
             epoch: opened.epoch,
@@ -106,6 +110,7 @@ impl Store {
             sequence: AtomicU64::new(opened.progress.sequence),
             in_force: AtomicU64::new(opened.progress.in_force),
             registered: AtomicU64::new(opened.progress.registered),
+            tally: Mutex::new(tally),
             figures: Figures::default(),
         });
         let (sender, queue) = mpsc::channel();
@@ -121,6 +126,7 @@ impl Store {
             progress: opened.progress,
             next_due,
             unsure: Vec::new(),
+            uncounted: None,
             synced: false,
             last_group: 1,
             last_commit: Duration::ZERO,
@@ -198,6 +204,11 @@ impl Store {
     /// Denials in force.
     pub fn count(&self) -> u64 {
         self.records().saturating_sub(self.registrations())
+    }
+
+    /// Denials in force, by issuer and kind.
+    pub fn tally(&self) -> Tally {
+        self.handle.shared.tally.lock().clone()
     }
 
     /// Registrations in force.

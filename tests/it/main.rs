@@ -61,6 +61,10 @@ mod upgrades;
 mod streams;
 // New tokens for it.
 mod stream_reauth;
+// As programs see it that nobody here wrote.
+mod stream_clients;
+// A denial or a reload at the same moment.
+mod stream_races;
 // One side breaks off.
 mod faults;
 // Several servers: who gets a request, who may wait.

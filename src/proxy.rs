@@ -151,6 +151,9 @@ async fn pass(
         }
         Some(Preflight::Backends(route)) => {
             exchange.routed(route);
+            if let Some(load) = &route.load {
+                exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
+            }
             let permit = permit::of_preflight(request, route);
             return answer_to(core, connection, exchange, permit, &published).await;
         }

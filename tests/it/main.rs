@@ -89,6 +89,8 @@ mod cors;
 mod limits;
 // One path, one reading.
 mod paths;
+// Ways around a rule that somebody tried.
+mod attacks;
 // What the backend is told about client and user, and what no client can make it believe.
 mod headers;
 // Messages whose end two parsers could see in two places.

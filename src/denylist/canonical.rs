@@ -154,6 +154,12 @@ pub(crate) fn kind(form: &[u8]) -> Option<super::SelectorKind> {
     }
 }
 
+/// The issuer of a canonical form.
+pub(crate) fn issuer(form: &[u8]) -> Option<&str> {
+    let (_, mut rest) = form.split_first()?;
+    std::str::from_utf8(part(&mut rest)?).ok()
+}
+
 /// Of a registration, the form of the token or session itself; `None`: it is of a denial.
 pub(crate) fn registered(form: &[u8]) -> Option<Vec<u8>> {
     let (tag, rest) = form.split_first()?;

@@ -19,6 +19,7 @@ use crate::denylist::{
 
 use super::rows::{self, Fault};
 use super::schema::{self, Logged, Progress, SelectorHash};
+use super::tally::Changes;
 use super::{Accepted, Applied, Change, NewDenial, Record, StoreError, codec};
 
 /// A record is forgotten this long after no token can match it any more.
@@ -61,6 +62,7 @@ pub(super) struct Effects {
     pub(super) next_due: Option<UnixMs>,
     /// Denials that a wider one of the same person took the place of.
     pub(super) folded: u64,
+    pub(super) tally: Changes,
 }
 
 pub(super) struct Addition {
@@ -251,6 +253,7 @@ impl<'t> Batch<'t> {
         if lift.is_none() {
             self.progress.in_force += 1;
             self.progress.registered += u64::from(is_registration(denial));
+            self.tally(denial, 1);
             let by = self.denylist.fingerprinter();
             let at = by.form(&form);
             self.pending.insert(at);
@@ -342,10 +345,16 @@ impl<'t> Batch<'t> {
 
     /// A record is in force no longer.
     fn fewer(&mut self, denial: &Denial) {
+        self.tally(denial, -1);
         let progress = &mut self.progress;
         progress.in_force = progress.in_force.saturating_sub(1);
         progress.registered =
             progress.registered.saturating_sub(u64::from(is_registration(denial)));
+    }
+
+    fn tally(&mut self, denial: &Denial, by: i64) {
+        let place = (denial.issuer.as_str().to_owned(), denial.selector.kind());
+        *self.effects.tally.entry(place).or_default() += by;
     }
 
     fn hash(&self, form: &[u8]) -> SelectorHash {

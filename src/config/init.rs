@@ -234,9 +234,9 @@ impl Sample {
             "# The secret that signs the tokens, from the environment; or secret_file = \"…\".\n\
              keys = { secret_env = \"JWT_SECRET\" }\n"
         } else {
-            "# The issuer's public keys. Its key set (jwks_uri in its\n\
-             # .well-known/openid-configuration), saved beside this file;\n\
-             # or one key or certificate: pem_file = \"issuer.pem\".\n\
+            "# The issuer's public keys: its key set, saved beside this file. Or fetched:\n\
+             # { discovery = true } from an OpenID Connect provider, { jwks_url = \"https://…\" };\n\
+             # or one key or certificate: { pem_file = \"issuer.pem\" }.\n\
              keys = { jwks_file = \"issuer.jwks.json\" }\n"
         });
     }
@@ -254,7 +254,7 @@ impl Sample {
         let from = if self.algorithm.is_symmetric() {
             "a shared secret: put it into JWT_SECRET"
         } else {
-            "public: save them as issuer.jwks.json"
+            "public: save them as issuer.jwks.json, or set discovery = true"
         };
         let _ = writeln!(out, "  keys       {from}; {alg}{kid}");
         let audience = self.audiences.first().map_or("none in this token".into(), |aud| show(aud));

@@ -254,7 +254,7 @@ impl Sample {
         let from = if self.algorithm.is_symmetric() {
             "a shared secret: put it into JWT_SECRET"
         } else {
-            "public: save them as issuer.jwks.json, or set discovery = true"
+            "public: save them as issuer.jwks.json"
         };
         let _ = writeln!(out, "  keys       {from}; {alg}{kid}");
         let audience = self.audiences.first().map_or("none in this token".into(), |aud| show(aud));

@@ -14,7 +14,7 @@ mod set;
 
 pub use algorithm::Algorithm;
 pub use fault::KeyFault;
-pub use mint::{MintError, SigningKey};
+pub use mint::{MintError, SigningKey, random_id};
 pub use refresh::{Phase, Refresh};
 pub use set::{Key, KeySet};
 

@@ -80,6 +80,8 @@ pub struct AskedRequest {
 pub struct Run {
     /// Instead of the config file.
     pub flags: Option<Flags>,
+    /// The process that runs goes when this one is ready.
+    pub replace: bool,
 }
 
 #[derive(Debug)]
@@ -219,16 +221,24 @@ impl Ended {
     }
 }
 
+/// Commands that list when they are given nothing else.
+const LISTS: [&str; 3] = ["denials", "streams", "registrations"];
+
 impl Arguments {
     pub fn of_process() -> Result<Self, Ended> {
         Self::parse(std::env::args_os().collect())
     }
 
     /// `words` begin with the program's name.
-    pub fn parse(words: Vec<OsString>) -> Result<Self, Ended> {
+    pub fn parse(mut words: Vec<OsString>) -> Result<Self, Ended> {
         // Before clap, whose own message would repeat the token.
         if words.iter().skip(1).any(|word| input::looks_like_a_token(&word.to_string_lossy())) {
             return Err(Ended::Refused(Failure::TokenAsArgument));
+        }
+        // `streams list` is `streams`: the lists have no word of their own, and people try one.
+        let is_list = |pair: &[OsString]| matches!(pair, [what, list] if list == "list" && LISTS.iter().any(|name| what == name));
+        if let Some(at) = words.windows(2).position(is_list) {
+            words.remove(at + 1);
         }
         let program = words.first().cloned().unwrap_or_else(|| OsString::from("portcullis"));
         let raw = Raw::try_parse_from(words).map_err(Ended::Clap)?;
@@ -242,7 +252,9 @@ impl Arguments {
             RawCommand::Check { url, method, headers } => {
                 Command::Check(compile::check(url, method, &headers)?)
             }
-            RawCommand::Run(raw) => Command::Run(Run { flags: compile::flags(raw) }),
+            RawCommand::Run(raw) => {
+                Command::Run(Run { replace: raw.replace, flags: compile::flags(raw) })
+            }
             RawCommand::Revoke(raw) => Command::Revoke(compile::revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(compile::block(raw)?),
             RawCommand::Undo(raw) => Command::Undo(compile::undo(raw)),

@@ -25,7 +25,7 @@ Stop access
 Find out
   explain   Why a token passes or fails, check by check
   audit     Who denied and took back what, when and why
-  status    Is everything all right: store, issuers, keys
+  status    Is everything all right: store, issuers, keys, upstreams
   store     The store's file while no gateway runs: check, repair, export
   token     Decode a token; mint one for tests
   health    Exit 0 when the gateway is ready, else 1: for container health checks

@@ -283,14 +283,14 @@ impl<'r> Table<'r> {
         for key in self.missing.borrow().iter().filter(|key| !explained.contains(*key)) {
             let message = format!("{} needs `{key}`", self.title);
             let mut diagnostic = Diagnostic::error(Code::MissingKey, message);
-            diagnostic.help = example(key).map(str::to_owned);
+            diagnostic.help = example(key, &self.kind).map(str::to_owned);
             self.reader.report(&self.span, diagnostic);
         }
     }
 }
 
 /// What to write for a required key.
-fn example(key: &str) -> Option<&'static str> {
+fn example(key: &str, table: &str) -> Option<&'static str> {
     Some(match key {
         "audiences" => {
             "the `aud` of its tokens: audiences = [\"https://api.example.com\"]; missing = [\"aud\"] \
@@ -302,6 +302,7 @@ fn example(key: &str) -> Option<&'static str> {
         }
         "keys" => "where its keys are: keys = { jwks_file = \"keys.json\" }",
         "name" => "what it is called elsewhere: name = \"main\"",
+        "path" if table == "upstream.health" => "what is asked for: { path = \"/healthz\" }",
         "path" => "path = \"/\" for everything below, or path_exact for one path",
         "role" => "\"viewer\", \"revoker\", \"operator\" or \"admin\"",
         "hash" => "what requests are placed by: hash = \"claim:sub\"",

@@ -234,9 +234,9 @@ impl Sample {
             "# The secret that signs the tokens, from the environment; or secret_file = \"…\".\n\
              keys = { secret_env = \"JWT_SECRET\" }\n"
         } else {
-            "# The issuer's public keys. Its key set (jwks_uri in its\n\
-             # .well-known/openid-configuration), saved beside this file;\n\
-             # or one key or certificate: pem_file = \"issuer.pem\".\n\
+            "# The issuer's public keys: its key set, saved beside this file. Or fetched:\n\
+             # { discovery = true } from an OpenID Connect provider, { jwks_url = \"https://…\" };\n\
+             # or one key or certificate: { pem_file = \"issuer.pem\" }.\n\
              keys = { jwks_file = \"issuer.jwks.json\" }\n"
         });
     }

@@ -215,7 +215,12 @@ impl<'t> Scan<'t> {
     }
 
     fn open(&mut self, is_table: bool) {
-        let shown = match (is_table, self.value) {
+        // An element of a list shows what the list does, whatever the key before it was.
+        let value = match self.stack.last() {
+            Some(list) if !list.is_table => list.shown,
+            Some(_) | None => self.value,
+        };
+        let shown = match (is_table, value) {
             (false, Shown::Only(_)) => Shown::None,
             (_, shown) => shown,
         };
@@ -294,7 +299,8 @@ impl<'t> Scan<'t> {
 /// Where an unquoted value ends: at the line's end, or at what closes its table or array.
 fn bare_end(text: &str) -> Option<usize> {
     let line = text.lines().next()?;
-    Some(line.find(['}', ']']).filter(|at| *at > 0).unwrap_or(line.len()))
+    let end = line.find(['}', ']']).filter(|at| *at > 0).unwrap_or(line.len());
+    Some(line.get(..end)?.trim_end().len())
 }
 
 /// The name holds one of the words, or is one of them misspelt.
@@ -328,6 +334,9 @@ mod tests {
     fn values_of_secret_keys_are_masked_and_others_are_not() {
         assert_eq!(masked("secret = \"hunter2\""), "secret = …");
         assert_eq!(masked("path = \"hunter2\""), "path = \"hunter2\"");
+        let pair = "[{ chain = \"a\", key = \"b\" }, { chain = \"c\", key = \"d\" }]";
+        let shown = "[{ chain = \"a\", key = … }, { chain = \"c\", key = … }]";
+        assert_eq!(masked(&format!("pairs = {pair}")), format!("pairs = {shown}"));
         assert_eq!(masked("token_bytes_max = \"16KiB\""), "token_bytes_max = \"16KiB\"");
         assert_eq!(masked("secrt = 'hunter2' # x"), "secrt = … # x");
         assert_eq!(masked("api_key = 12345678"), "api_key = …");

@@ -2,26 +2,35 @@
 //! the same thing. Never a list.
 
 /// Words of other products and habits, each with ours.
-const SYNONYMS: [(&str, &str); 40] = [
+const SYNONYMS: [(&str, &str); 51] = [
     ("aud", "audiences"),
     ("audience", "audiences"),
     ("alg", "algorithms"),
     ("algs", "algorithms"),
     ("address", "listen"),
     ("addr", "listen"),
+    ("allow_origins", "origins"),
+    ("allowed_origins", "origins"),
     ("auth", "access"),
     ("authority", "issuer"),
     ("backend", "upstream"),
     ("bind", "listen"),
+    ("cert", "chain"),
     ("certificate", "pem_file"),
+    ("certificate", "chain"),
     ("claim", "claims"),
+    ("client_max_body_size", "body_bytes_max"),
     ("clock_skew", "leeway"),
+    ("code", "status"),
     ("cookie", "credentials"),
     ("cookies", "credentials"),
     ("credential", "credentials"),
     ("domain", "host"),
     ("headers", "identity"),
+    ("healthcheck", "health"),
+    ("health_check", "health"),
     ("hostname", "host"),
+    ("interval", "every"),
     ("iss", "issuer"),
     ("jwks", "jwks_file"),
     ("jwk_file", "jwks_file"),
@@ -34,11 +43,13 @@ const SYNONYMS: [(&str, &str); 40] = [
     ("proxy_pass", "upstream"),
     ("public_key", "pem_file"),
     ("public_key_file", "pem_file"),
+    ("retries", "retry"),
     ("scope", "scopes"),
     ("server", "servers"),
     ("service", "upstream"),
     ("shutdown_timeout", "drain_timeout"),
     ("skew", "leeway"),
+    ("sni", "server_name"),
     ("target", "upstream"),
     ("timeout", "response_timeout"),
     ("url", "servers"),
@@ -59,11 +70,17 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     if let Some((0 | 1, candidate)) = by_spelling {
         return Some(candidate);
     }
+    // `requests` for `requests_max`, where only one key begins so.
+    let longer = |candidate: &&str| {
+        candidate.strip_prefix(lower.as_str()).is_some_and(|rest| rest.starts_with('_'))
+    };
+    let mut by_beginning = known.iter().copied().filter(longer);
+    let by_beginning = by_beginning.next().filter(|_| by_beginning.next().is_none());
     let by_meaning = SYNONYMS
         .iter()
         .filter(|(theirs, _)| *theirs == lower)
         .find_map(|(_, ours)| known.iter().find(|candidate| *candidate == ours));
-    by_meaning.copied().or(by_spelling.map(|(_, candidate)| candidate))
+    by_meaning.copied().or(by_spelling.map(|(_, candidate)| candidate)).or(by_beginning)
 }
 
 /// Edit distance with neighbours swapped as one step (optimal string alignment).
@@ -105,6 +122,13 @@ mod tests {
         assert_eq!(nearest("ap", ["app", "api"]), Some("api"));
         assert_eq!(nearest("colour", ["access", "host"]), None);
         assert_eq!(nearest("xy", ["id", "ip"]), None);
+    }
+
+    #[test]
+    fn the_beginning_of_one_key_is_enough_and_of_two_is_not() {
+        assert_eq!(nearest("requests", ["requests_max", "listen"]), Some("requests_max"));
+        assert_eq!(nearest("http2", ["http2_streams_max", "http2_resets_max"]), None);
+        assert_eq!(nearest("request", ["requests_max"]), None);
     }
 
     #[test]

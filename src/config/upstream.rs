@@ -8,7 +8,7 @@ use http::HeaderName;
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::identity::claim_of;
-use super::item::Text;
+use super::item::{Item, Text};
 use super::server::name;
 use super::upstream_server::servers;
 use super::upstream_tls::{UpstreamTls, upstream_tls};
@@ -298,7 +298,7 @@ fn health(table: &Table<'_>) -> Option<HealthCheck> {
             }
         }
     });
-    if given.is_some() && !inner.has("path") {
+    if given.as_ref().is_some_and(Item::is_table) && !inner.has("path") {
         inner.require_also("path");
     }
     let host = inner.get("host").and_then(|item| {

@@ -20,20 +20,28 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A client for HTTP and HTTPS that trusts the system's certificates, or those of `ca` alone.
 pub fn client(ca: Option<&[u8]>) -> Result<Client, String> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(trust(ca)?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(connector);
+    let connector = connector(ca, CONNECT_TIMEOUT)?;
     Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector))
 }
 
+/// Connections for such a client, of which each stands within `timeout` and never later than usual.
+pub fn connector(
+    ca: Option<&[u8]>,
+    timeout: Duration,
+) -> Result<HttpsConnector<HttpConnector>, String> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT.min(timeout)));
+    Ok(HttpsConnectorBuilder::new()
+        .with_tls_config(trust(ca)?)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector))
+}
+
 /// The system's certificates, or those given in their place.
-pub fn trust(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, String> {
+fn trust(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     let (added, _) = match ca {
         Some(pem) => {

@@ -6,6 +6,7 @@ mod codec;
 mod command;
 mod compact;
 mod figures;
+mod handover;
 mod journal;
 pub mod offline;
 mod open;
@@ -28,9 +29,10 @@ use redb::Database;
 use tokio::sync::oneshot;
 
 use crate::clock::{Clock, GuardedClock};
-use crate::denylist::{Actor, DenialId, Denylist, IdSource};
+use crate::denylist::{Actor, DenialId, Denylist, Follower, IdSource};
 
 use self::command::{Command, Task};
+use self::handover::Possession;
 use self::open::Opener;
 use self::worker::Worker;
 
@@ -80,6 +82,19 @@ impl Store {
         Self::open_at(directory, options, writer, denylist, Clock::system())
     }
 
+    /// [`Store::open`] where another process is told of every change after the table is filled.
+    pub fn open_followed(
+        directory: &Path,
+        options: &Options,
+        (writer, follower): (crate::denylist::Writer, Option<Follower>),
+        denylist: Arc<Denylist>,
+    ) -> Result<Self, StoreError> {
+        compact::at_start(directory, compact::FILE_BYTES_MIN);
+        let clock = Clock::system();
+        let opener = open::file_opener(directory, &clock);
+        Self::start(opener, options, (writer, follower), denylist, clock)
+    }
+
     /// [`Store::open`] with a clock of the caller's.
     pub fn open_at(
         directory: &Path,
@@ -89,19 +104,23 @@ impl Store {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         compact::at_start(directory, compact::FILE_BYTES_MIN);
-        Self::start(open::file_opener(directory, &clock), options, writer, denylist, clock)
+        let opener = open::file_opener(directory, &clock);
+        Self::start(opener, options, (writer, None), denylist, clock)
     }
 
     fn start(
         opener: Opener,
         options: &Options,
-        mut writer: crate::denylist::Writer,
+        (mut writer, follower): (crate::denylist::Writer, Option<Follower>),
         denylist: Arc<Denylist>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let database = opener()?;
         let mut tally = Tally::default();
         let (opened, next_due) = open::fill(&database, &mut writer, &mut tally, clock.wall())?;
+        if let Some(follower) = follower {
+            writer.followed_by(follower);
+        }
         let shared = Arc::new(Shared {
             denylist,
             epoch: opened.epoch,
@@ -128,6 +147,7 @@ impl Store {
             unsure: Vec::new(),
             uncounted: None,
             synced: false,
+            possession: Possession::default(),
             last_group: 1,
             last_commit: Duration::ZERO,
         };

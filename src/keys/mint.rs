@@ -280,3 +280,10 @@ impl std::fmt::Display for MintError {
 }
 
 impl std::error::Error for MintError {}
+
+/// A `jti`: 96 random bits.
+pub fn random_id() -> Result<String, MintError> {
+    let mut bytes = [0_u8; 12];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| MintError::Crypto)?;
+    Ok(crate::token::base64url::encode(&bytes))
+}

@@ -187,12 +187,20 @@ impl Visit<'_> {
     /// Verified, whether or not it still passes. A token whose signature does not hold is nobody's.
     fn held(&self, credential: &Credential) -> Result<Held, Rejection> {
         let (verifier, now) = (&self.published.verifier, self.exchange.now());
-        match verifier.verify(credential, now) {
+        let verdict = match verifier.recall(credential, now) {
+            Some(remembered) => remembered,
+            None => credential::counted((self.connection, self.headers()), self.published, || {
+                verifier.verify(credential, now)
+            })?,
+        };
+        match verdict {
             Ok(token) => {
                 let hit = self.published.denylist.check(token.signed().marks());
                 let signed = Arc::clone(token.signed());
                 Ok(Held { signed, fault: hit.map(Rejection::Denied) })
             }
+            // Nobody vouched for it: a second look would find nothing more.
+            Err(fault) if fault.is_unproven() => Err(Rejection::Token(fault)),
             Err(fault) => match verifier.explain(credential, now).1 {
                 Some(signed) => Ok(Held { signed, fault: Some(Rejection::Token(fault)) }),
                 None => Err(Rejection::Token(fault)),

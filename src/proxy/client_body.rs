@@ -15,12 +15,15 @@ use hyper::body::Incoming;
 use crate::config::RouteLimits;
 
 use super::answer::Rejection;
+use super::streams::Stream;
 
 /// See the module.
 pub struct ClientBody {
     body: Incoming,
     /// Only where a limit is set: nobody else pays for it.
     measure: Option<Box<Measure>>,
+    /// What ends it when it is cut, also beside an answer that has begun.
+    stream: Option<Rc<Stream>>,
 }
 
 struct Measure {
@@ -41,11 +44,14 @@ pub enum Excess {
 pub enum ClientBodyError {
     Client(hyper::Error),
     Excess(Excess),
+    /// By us: its token no longer counts.
+    Cut,
 }
 
 impl std::fmt::Display for ClientBodyError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
+            Self::Cut => "cut",
             Self::Client(_) => "the client broke off",
             Self::Excess(Excess::Bytes) => "the body is too large",
             Self::Excess(Excess::Time) => "the body took too long",
@@ -57,7 +63,7 @@ impl std::error::Error for ClientBodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Client(cause) => Some(cause),
-            Self::Excess(_) => None,
+            Self::Excess(_) | Self::Cut => None,
         }
     }
 }
@@ -107,7 +113,14 @@ impl BodyWatch {
 
 impl ClientBody {
     pub fn new(body: Incoming) -> Self {
-        Self { body, measure: None }
+        Self { body, measure: None, stream: None }
+    }
+
+    /// Not a byte of it passes once this is cut.
+    pub fn ends_with(&mut self, stream: &Rc<Stream>) {
+        if !self.body.is_end_stream() {
+            self.stream = Some(Rc::clone(stream));
+        }
     }
 
     /// Holds the body to the route's limits from here on. A length that is said to be too large is
@@ -164,6 +177,12 @@ impl HttpBody for ClientBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         let this = &mut *self;
+        if let Some(stream) = &this.stream {
+            if stream.cause().is_some() {
+                return Poll::Ready(Some(Err(ClientBodyError::Cut)));
+            }
+            stream.watch_upload(context);
+        }
         let frame = Pin::new(&mut this.body).poll_frame(context);
         if let Some(measure) = &mut this.measure
             && let Some(excess) = measure.excess(&frame, context)

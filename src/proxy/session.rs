@@ -195,22 +195,18 @@ impl Session {
 }
 
 /// One thing to end, without who asks.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone)]
 pub struct Ended {
-    issuer: IssuerId,
-    what: Ending,
-    /// Of the token that proved it: whose entry it is among a person's many.
+    pub issuer: IssuerId,
+    pub what: Ending,
+    /// Of the token; unknown for what only a refresh cookie proves, which is then denied for itself
+    /// and never folded into a cutoff.
     subject: Option<String>,
     issued_at: Option<UnixMs>,
 }
 
 impl Ended {
-    pub fn what(&self) -> &Ending {
-        &self.what
-    }
-
-    /// Ends the same, whatever proved it.
-    pub fn is_as(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         self.issuer == other.issuer && self.what == other.what
     }
 }
@@ -236,9 +232,9 @@ pub fn endings(signed: Option<&Signed>, kept: Option<&Kept>) -> Vec<Ended> {
             false => Ending::Session(session),
         };
         let issuer = IssuerId::new(&kept.issuer);
-        if !ends.iter().any(|end| end.issuer == issuer && end.what == what) {
-            // What a refresh token may do yet is not covered by a cutoff: such an entry stays.
-            ends.push(Ended { issuer, what, subject: None, issued_at: None });
+        let end = Ended { issuer, what, subject: None, issued_at: None };
+        if !ends.iter().any(|other| other.is_same(&end)) {
+            ends.push(end);
         }
     }
     ends

@@ -29,6 +29,17 @@ pub enum ServerStream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl ServerStream {
+    /// The socket below; `None`: a unix one.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Unix(_) => None,
+            Self::Tls(stream) => Some(stream.get_ref().0),
+        }
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum DialFault {

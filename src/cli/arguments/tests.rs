@@ -34,6 +34,15 @@ fn a_revocation_takes_one_target_and_its_words() {
 }
 
 #[test]
+fn a_list_may_be_asked_for_by_that_word() {
+    let arguments = parse("portcullis streams list --user alice").unwrap();
+    assert!(matches!(arguments.command, Command::Streams(_)));
+    let denials = parse("portcullis denials list").unwrap().command;
+    assert!(matches!(denials, Command::Denials(Denials::List(_))));
+    assert!(usage("portcullis status list").contains("list"));
+}
+
+#[test]
 fn deny_is_block_and_a_block_may_end_by_itself() {
     for verb in ["block", "deny"] {
         let arguments = parse(&format!("portcullis {verb} --user alice --for 24h")).unwrap();

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::clock::UnixMs;
-use crate::keys::{Algorithm, MintError, SigningKey};
+use crate::keys::{Algorithm, MintError, SigningKey, random_id};
 
 /// `.invalid` (RFC 2606): it cannot be anybody's.
 pub const ISS: &str = "https://issuer.demo.invalid/";
@@ -48,11 +48,4 @@ fn claims(user: &str, device: &str, now: UnixMs, id: &str) -> Value {
         "iat": now.secs(),
         "exp": now.secs() + LIFETIME_S,
     })
-}
-
-/// 96 random bits.
-pub fn random_id() -> Result<String, MintError> {
-    let mut bytes = [0_u8; 12];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| MintError::Crypto)?;
-    Ok(crate::token::base64url::encode(&bytes))
 }

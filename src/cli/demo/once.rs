@@ -17,10 +17,10 @@ use crate::cli::console::Console;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::http::{Address, ExchangeError, exchange};
+use crate::keys::random_id;
 
 use super::Called;
 use super::client::Socket;
-use super::issuer::random_id;
 use super::stage::Stage;
 use super::steps::{Act, Cli, Curl, Jar, steps};
 

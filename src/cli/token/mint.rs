@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::input;
 use crate::clock::UnixMs;
-use crate::keys::{Algorithm, SigningKey};
+use crate::keys::{Algorithm, SigningKey, random_id};
 use crate::token::Compact;
 
 /// Tried in this order on a private key whose algorithm was not said.
@@ -26,7 +26,8 @@ pub fn run(mint: &Mint, console: &Console) -> Result<Exit, Failure> {
         Some(like) => Some(sample(like)?),
         None => None,
     };
-    let claims = claims(mint, sample, UnixMs::now(), &random_id()?);
+    let claims =
+        claims(mint, sample, UnixMs::now(), &random_id().map_err(|error| signing(&error))?);
     let token = key.sign(&Value::Object(claims)).map_err(|error| signing(&error))?;
     if console.json {
         console.say_always(&json_text(&json!({ "token": token })))?;
@@ -59,14 +60,6 @@ pub fn key(key: &KeyCommand, console: &Console) -> Result<Exit, Failure> {
 
 fn signing(error: &crate::keys::MintError) -> Failure {
     Failure::Refused(format!("cannot sign: {error}"))
-}
-
-/// 96 random bits.
-fn random_id() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 12];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| Failure::Refused("the system has no randomness to give".to_owned()))?;
-    Ok(crate::token::base64url::encode(&bytes))
 }
 
 fn signing_key(

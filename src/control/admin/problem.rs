@@ -200,7 +200,7 @@ impl Refused {
             ),
             Self::StoreFailed(why) => format!("{why} Nothing was changed."),
             Self::BadConfig(found) => {
-                format!("{} The config in force stays.", ReloadFault::Config(found.clone()))
+                format!("{}. The config in force stays.", ReloadFault::Config(found.clone()))
             }
             Self::ReloadNotPossible(why) => format!("{why}. The config in force stays."),
             Self::StoreSlow => "The store has not answered in time; it may still take it. Repeat \

@@ -171,7 +171,7 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
             continue;
         }
         if issuer.keys.load().is_empty() {
-            let detail = format!("Issuer {} has no key: its tokens are all refused.", policy.name);
+            let detail = format!("Issuer {} has no key: its tokens get 503.", policy.name);
             problems.push(Problem { code: "no_keys", severity: "page", detail });
         }
         let everyone = api

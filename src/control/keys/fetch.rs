@@ -10,7 +10,7 @@ use http::header::{
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -23,8 +23,6 @@ use crate::keys::JWKS_BYTES_MAX;
 use super::schedule;
 
 const REDIRECTS_MAX: usize = 3;
-/// A name must be found and a connection stand in this time, however long the whole may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a fetch failed, for people. Holds no header and no byte of the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,15 +67,8 @@ pub struct Fetcher {
 
 impl Fetcher {
     pub fn new(remote: &RemoteKeys) -> Result<Self, FetchFault> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT.min(remote.timeout)));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(outbound::trust(remote.ca.as_deref()).map_err(FetchFault::Trust)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector = outbound::connector(remote.ca.as_deref(), remote.timeout);
+        let connector = connector.map_err(FetchFault::Trust)?;
         // A fetch is minutes after the one before: nothing is kept open for it.
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);

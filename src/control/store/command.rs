@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
-use crate::denylist::{Actor, DenialId, IdSource, Lift};
+use crate::denylist::{Actor, DenialId, IdSource, Lift, Step};
 
 use super::batch::Batch;
 use super::rows::Fault;
@@ -21,6 +21,12 @@ pub(super) enum Command {
     Apply(Task<Change, Applied>),
     /// Forget all that is due now; how many.
     Housekeep(oneshot::Sender<Result<u64, StoreError>>),
+    /// Write what is pending and let go of the file: another process opens it now.
+    Release(oneshot::Sender<()>),
+    /// The other process did not stay: open the file again, with what it may have written.
+    Resume(oneshot::Sender<Result<(), StoreError>>),
+    /// The other process changed these; for the hot table here.
+    Follow(Vec<Step>, oneshot::Sender<()>),
     Close,
 }
 
@@ -51,7 +57,24 @@ impl Command {
             Self::DenyOwn(task) => task.input.len(),
             Self::Lift { ids, .. } => ids.input.len(),
             Self::Apply(task) => task.input.len(),
-            Self::Housekeep(_) | Self::Close => 1,
+            Self::Housekeep(_)
+            | Self::Release(_)
+            | Self::Resume(_)
+            | Self::Follow(..)
+            | Self::Close => 1,
+        }
+    }
+
+    /// It is about the file or the table and not for a transaction.
+    pub(super) fn is_of_handover(&self) -> bool {
+        match self {
+            Self::Release(_) | Self::Resume(_) | Self::Follow(..) => true,
+            Self::Deny(_)
+            | Self::DenyOwn(_)
+            | Self::Lift { .. }
+            | Self::Apply(_)
+            | Self::Housekeep(_)
+            | Self::Close => false,
         }
     }
 
@@ -85,7 +108,11 @@ impl Command {
                     task.output.push(batch.apply(change, clock)?);
                 }
             }
-            Self::Housekeep(_) | Self::Close => {}
+            Self::Housekeep(_)
+            | Self::Release(_)
+            | Self::Resume(_)
+            | Self::Follow(..)
+            | Self::Close => {}
         }
         Ok(())
     }

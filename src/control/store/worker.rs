@@ -12,10 +12,11 @@ use crate::denylist::{IdSource, Writer, canonical};
 
 use super::batch::{Batch, Effects};
 use super::command::Command;
+use super::handover::Possession;
 use super::open::{self, Opener};
 use super::rows::{self, Fault};
 use super::schema::{self, Progress, SelectorHash};
-use super::tally::Changes;
+use super::tally::{Changes, Tally};
 use super::{Shared, StoreError};
 
 /// Changes in one transaction: bounds the time that its first waits for its last.
@@ -47,6 +48,8 @@ pub(super) struct Worker {
     /// Since the file was opened a commit has succeeded, so that all that is read is on disk. What
     /// a process that died left in the kernel's cache is seen and not sure yet.
     pub(super) synced: bool,
+    /// Who has the file.
+    pub(super) possession: Possession,
     /// How many callers the last group had, and how long it took.
     pub(super) last_group: usize,
     pub(super) last_commit: Duration,
@@ -67,11 +70,15 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => open = false,
             }
             self.advance_clock();
+            let (handover, group): (Vec<_>, Vec<_>) =
+                group.into_iter().partition(Command::is_of_handover);
             if !group.is_empty() {
                 self.write(group);
             }
+            handover.into_iter().for_each(|command| self.hand_over(command));
             let now = self.clock.read().1;
-            if now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due() {
+            let ours = self.possession != Possession::Released;
+            if ours && (now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due()) {
                 looked = now;
                 let forgotten = self.housekeep();
                 if let Err(fault) = &forgotten {
@@ -80,12 +87,7 @@ impl Worker {
                 backlog = forgotten.is_ok_and(|forgotten| forgotten == PURGE_MAX);
             }
         }
-        self.advance_clock();
-        if let Err(fault) = self.write_clock() {
-            tracing::warn!(%fault, "the store's clock was not written at the end");
-        }
-        // The file is free for the next process even while handles live on.
-        *self.shared.database.write() = None;
+        self.release();
     }
 
     /// What waits in the queue, up to a limit. After a group of many its callers are about to ask
@@ -138,7 +140,8 @@ impl Worker {
                 Command::Housekeep(reply) => {
                     let _ = reply.send(self.housekeep_all().map_err(StoreError::from));
                 }
-                Command::Close => {}
+                Command::Release(_) | Command::Resume(_) | Command::Follow(..) | Command::Close => {
+                }
             }
         }
     }
@@ -170,7 +173,7 @@ impl Worker {
         Ok(0)
     }
 
-    fn write_clock(&mut self) -> Result<(), Fault> {
+    pub(super) fn write_clock(&mut self) -> Result<(), Fault> {
         self.transact(|batch| {
             batch.touch();
             Ok(())
@@ -181,7 +184,7 @@ impl Worker {
         self.next_due.is_some_and(|due| due <= self.guarded.reading())
     }
 
-    fn advance_clock(&mut self) {
+    pub(super) fn advance_clock(&mut self) {
         self.guarded.advance(self.clock.read());
     }
 
@@ -190,6 +193,9 @@ impl Worker {
         &mut self,
         change: impl FnOnce(&mut Batch<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        if self.possession == Possession::Released {
+            return Err(Fault::Closed);
+        }
         if self.shared.database.read().is_none() {
             self.reopen()?;
         }
@@ -286,7 +292,7 @@ impl Worker {
     }
 
     /// Opens the file again after a failure, and asks it about what was in doubt.
-    fn reopen(&mut self) -> Result<(), Fault> {
+    pub(super) fn reopen(&mut self) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
         let mut place = shared.database.write();
         // The old handle holds the file's lock: it goes first.
@@ -312,6 +318,13 @@ impl Worker {
                     return Err(fault);
                 }
             }
+        }
+        if self.possession == Possession::Behind {
+            let mut tally = Tally::default();
+            open::load(&database, &mut self.writer, &mut tally)?;
+            *shared.tally.lock() = tally;
+            self.uncounted = None;
+            self.possession = Possession::Ours;
         }
         self.writer.announce();
         self.next_due = open::next_due(&database)?;

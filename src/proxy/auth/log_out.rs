@@ -24,16 +24,21 @@ const CLEARED: HeaderValue = HeaderValue::from_static("\"cache\", \"storage\"");
 pub async fn this(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
     let signed = match visit.presented()? {
-        Some(presented) => visit.held(presented.credential()).ok().map(|held| held.signed),
+        Some(presented) => match visit.held(presented.credential()) {
+            Ok(held) => Some(held.signed),
+            // It was not looked at: whoever holds it is not told that it has ended.
+            Err(refused @ Rejection::TooManyFailures { .. }) => return Err(refused),
+            Err(_) => None,
+        },
         None => None,
     };
     let kept = visit.kept();
     let ends = session::endings(signed.as_deref(), kept.as_ref());
-    let Some(first) = ends.first().map(session::Ended::what) else {
+    let Some(first) = ends.first() else {
         // Nobody's token, or a forged one: there is nothing to deny, and the cookies go.
         return done(visit, "nothing");
     };
-    let ended = match first {
+    let ended = match &first.what {
         Ending::Token { .. } => "token",
         Ending::Session(_) | Ending::NamedHere(_) | Ending::Subject(..) => "session",
     };

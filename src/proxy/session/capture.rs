@@ -193,12 +193,8 @@ const DIGEST: HeaderName = HeaderName::from_static("digest");
 /// The session that the browser had may not outlive the new one in somebody else's hand.
 async fn end_the_old(before: &Before, signed: &Signed, desk: &Desk) -> Result<(), Rejection> {
     let new = session::endings(Some(signed), None);
-    let old: Vec<Ended> = before
-        .session
-        .iter()
-        .filter(|ended| !new.iter().any(|new| new.is_as(ended)))
-        .cloned()
-        .collect();
+    let stays = |ended: &Ended| new.iter().any(|other| other.is_same(ended));
+    let old: Vec<Ended> = before.session.iter().filter(|ended| !stays(ended)).cloned().collect();
     if old.is_empty() {
         return Ok(());
     }

@@ -87,7 +87,7 @@ impl SimulatedDisk {
         let (denylist, writer) = Denylist::new(Fingerprinter::random());
         let clock = Clock::Simulated(Arc::clone(clock));
         let options = Options { limit: 100_000 };
-        let store = Store::start(opener, &options, writer, Arc::clone(&denylist), clock)?;
+        let store = Store::start(opener, &options, (writer, None), Arc::clone(&denylist), clock)?;
         Ok(Bed { store, denylist })
     }
 

@@ -72,7 +72,7 @@ async fn status_begins_with_a_verdict_and_tells_what_cannot_be_revoked_finely() 
     let status = bed.get("/v1/status").await.body;
     assert_eq!((&status["verdict"], &status["problems"]), (&json!("ok"), &json!([])));
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(status["denials"], json!({"in_force": 0, "limit": 1000}));
+    assert_eq!(status["denials"], json!({"in_force": 0, "limit": 1000, "folded": 0}));
     assert_eq!(status["issuers"][0]["keys"], 1);
     assert!(status["issuers"][0].get("unrevocable").is_none());
     bed.sight(&bed.token(json!({})));

@@ -41,6 +41,8 @@ pub enum Excess {
 pub enum ClientBodyError {
     Client(hyper::Error),
     Excess(Excess),
+    /// Nobody waits for its answer any more; an HTTP/2 server is told this reason.
+    Unwanted(h2::Error),
 }
 
 impl std::fmt::Display for ClientBodyError {
@@ -49,6 +51,7 @@ impl std::fmt::Display for ClientBodyError {
             Self::Client(_) => "the client broke off",
             Self::Excess(Excess::Bytes) => "the body is too large",
             Self::Excess(Excess::Time) => "the body took too long",
+            Self::Unwanted(_) => "the request has ended",
         })
     }
 }
@@ -58,6 +61,7 @@ impl std::error::Error for ClientBodyError {
         match self {
             Self::Client(cause) => Some(cause),
             Self::Excess(_) => None,
+            Self::Unwanted(reason) => Some(reason),
         }
     }
 }

@@ -215,9 +215,11 @@ async fn send_all(stream: &mut SendStream<Bytes>, bytes: &Bytes) -> Result<(), h
     while !rest.is_empty() {
         stream.reserve_capacity(rest.len());
         let room = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
-        let room = room.unwrap_or(Ok(0))?.min(rest.len());
-        if room > 0 {
-            stream.send_data(rest.split_to(room), false)?;
+        // `None`: the stream was reset.
+        let Some(room) = room else { return Ok(()) };
+        match room?.min(rest.len()) {
+            0 => tokio::task::yield_now().await,
+            room => stream.send_data(rest.split_to(room), false)?,
         }
     }
     Ok(())

@@ -6,22 +6,27 @@ mod background;
 mod certificates;
 mod compile;
 mod control_thread;
+mod ending;
 mod explain;
 mod inherited;
 mod listening;
 mod live;
 mod notify;
 mod reload;
+mod replace;
 mod scrape;
 mod signals;
 mod streams;
 mod watch;
 
 use std::io::Write;
+use std::mem::take;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::clock::UnixMs;
 use crate::config::{self, Listen, Loaded};
@@ -31,10 +36,10 @@ use crate::control::keys::KeyRing;
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
 use crate::control::traces::Exported;
-use crate::denylist::{Denylist, Fingerprinter};
+use crate::denylist::{Denylist, Fingerprinter, Writer};
 use crate::proxy;
 use crate::proxy::accept::Acceptor;
-use crate::proxy::core::{Command, CoreHandle, Shared};
+use crate::proxy::core::{CoreHandle, Shared};
 use crate::telemetry::Observer;
 use crate::telemetry::access::{AccessLogWriter, Format};
 use crate::telemetry::counters::Counters;
@@ -46,12 +51,15 @@ use listening::Sockets;
 use live::{Fixed, Live};
 use notify::Notifier;
 use reload::ReloadThread;
+use replace::{Held, Outcome, Predecessor, Replaceable};
 use signals::Asked;
 use watch::Watch;
 
 pub(crate) use compile::{publish, unfetched};
 
+pub use ending::Drained;
 pub use live::Source;
+pub use replace::ReplaceError;
 pub use signals::Signals;
 
 pub use crate::sockets::BindError;
@@ -68,6 +76,8 @@ pub struct Options {
     pub admin_token: Option<zeroize::Zeroizing<String>>,
     /// Where the configuration is read again when somebody asks for it.
     pub source: Source,
+    /// Takes the place of the process that runs with this store.
+    pub replace: bool,
 }
 
 /// Why the gateway did not start.
@@ -79,6 +89,7 @@ pub enum StartError {
     /// Certificates that were to be trusted cannot be.
     Trust(String),
     Thread(std::io::Error),
+    Replace(ReplaceError),
 }
 
 /// A running gateway.
@@ -87,21 +98,16 @@ pub struct Gateway {
     urls: Vec<String>,
     cores: Vec<CoreHandle>,
     control: ControlThread,
-    reload: ReloadThread,
+    reload: Option<ReloadThread>,
     desk: Arc<Desk>,
     notifier: Notifier,
     store: Store,
     ready: Arc<AtomicBool>,
+    held: Arc<Mutex<Held>>,
+    outcome: Arc<Outcome>,
+    /// The program's file, where another version may lie by now.
+    program: std::io::Result<PathBuf>,
     log: Option<(AccessLogWriter, JoinHandle<()>)>,
-}
-
-/// How a drain ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Drained {
-    /// Every request in flight was finished.
-    Clean,
-    /// The deadline passed with this many connections open.
-    Cut { connections: usize },
 }
 
 impl Gateway {
@@ -109,14 +115,32 @@ impl Gateway {
     /// requests are served.
     #[expect(clippy::too_many_lines, reason = "the order in which all begins, top to bottom")]
     pub fn start(mut loaded: Loaded, options: Options) -> Result<Self, StartError> {
+        let program = std::env::current_exe();
         let watch = Watch::of(loaded.notes.named.clone());
         let config = &loaded.config;
-        let mut inherited = Inherited::from_environment();
+        let mut predecessor = match options.replace {
+            true => Some(Predecessor::meet(&config.store.path).map_err(StartError::Replace)?),
+            false => None,
+        };
+        let (mut inherited, inherited_here) = match &mut predecessor {
+            Some(one) => (take(&mut one.public), (take(&mut one.admin), take(&mut one.metrics))),
+            None => (Inherited::from_environment(), Default::default()),
+        };
         let sockets = Sockets::default()
             .after(&config.listeners, &mut inherited)
             .map_err(StartError::Bind)?;
         inherited.close();
-        let (store, denylist) = open_store(&config.store).map_err(StartError::Store)?;
+        let fingerprinter = predecessor
+            .as_ref()
+            .map_or_else(Fingerprinter::random, |one| one.fingerprinter.clone());
+        let (denylist, writer) = Denylist::new(fingerprinter);
+        let opening = Opening { config: config.store.clone(), writer, denylist };
+        let denylist = Arc::clone(&opening.denylist);
+        // The store makes its directory, which others need; that of a predecessor is there.
+        let early = match predecessor {
+            None => Ok(opening.open(None)?),
+            Some(_) => Err(opening),
+        };
         let store_path = loaded.config.store.path.clone();
         live::remember_lifetimes(&store_path, &mut loaded.config)
             .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
@@ -139,13 +163,18 @@ impl Gateway {
             desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
+        let store = match early {
+            Ok(store) => store,
+            Err(opening) => opening.open(predecessor.as_ref())?,
+        };
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::new(live::standing(&loaded, &fixed, UnixMs::now()));
         let desk = Arc::new(desk);
         let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };
         let metrics = told.metrics(&store, &denylist, &desk, &keys);
-        let control = ControlThread::start(Parts {
+        let fingerprinter = denylist.fingerprinter().clone();
+        let mut control = ControlThread::start(Parts {
             config,
             admin_token: options.admin_token.as_ref().map(|token| token.as_str()),
             store: store.clone(),
@@ -160,17 +189,26 @@ impl Gateway {
             metrics,
             spans,
             exported,
+            inherited: inherited_here,
         })?;
         let entrances = published.load().entrances.clone();
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
-        let acceptor = Acceptor::spawn(sockets.listening(&entrances), targets, connections_max)
-            .map_err(StartError::Thread)?;
+        let acceptor =
+            Acceptor::spawn(Vec::new(), targets, connections_max).map_err(StartError::Thread)?;
         keys.run(control.runtime().clone());
         let mut tasks = Tasks::new(control.runtime().clone());
         tasks.settle(background::wanted(config, &published.load_full()));
+        let at_store = store_path.clone();
         let (listen, urls) = (sockets.addresses(), sockets.urls(&entrances));
         let notifier = Notifier::from_environment();
+        if let Some(predecessor) = predecessor {
+            predecessor.retire().map_err(StartError::Replace)?;
+        }
+        acceptor.listen(sockets.listening(&entrances));
+        let (admin, metrics) = control.handles();
+        let held = Held { public: sockets, admin, metrics, closed: false };
+        let held = Arc::new(Mutex::new(held));
         let live = Live {
             source: options.source,
             config: loaded.config,
@@ -180,7 +218,7 @@ impl Gateway {
             addresses,
             keys,
             cores: cores.iter().map(|core| core.commands.downgrade()).collect(),
-            sockets,
+            held: Arc::clone(&held),
             acceptor,
             tasks,
             api: Arc::clone(control.api()),
@@ -191,16 +229,29 @@ impl Gateway {
         let beats = cores.iter().map(|core| Arc::clone(&core.beat)).collect();
         notifier.watchdog(beats).map_err(StartError::Thread)?;
         let reload = ReloadThread::start(live, reloads, watch).map_err(StartError::Thread)?;
+        let outcome = Arc::new(Outcome::default());
+        let replaceable = Replaceable {
+            held: Arc::clone(&held),
+            store: store.clone(),
+            store_path: at_store,
+            fingerprinter,
+            notifier: notifier.clone(),
+            outcome: Arc::clone(&outcome),
+        };
+        replaceable.wait().map_err(StartError::Thread)?;
         Ok(Self {
             listen,
             urls,
             cores,
             control,
-            reload,
+            reload: Some(reload),
             desk,
             notifier,
             store,
             ready,
+            held,
+            outcome,
+            program,
             log: Some((log, log_thread)),
         })
     }
@@ -233,10 +284,19 @@ impl Gateway {
     /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reads the configuration again.
     pub fn run_until_stopped(self, mut signals: Signals) -> std::io::Result<Drained> {
         self.notifier.ready("Serving");
-        while signals.wait() == Asked::Reload {
-            self.desk.ask(Trigger::Signal);
-        }
+        let replaced = loop {
+            match signals.wait(&self.outcome.replaced) {
+                Asked::Reload => self.desk.ask(Trigger::Signal),
+                Asked::Replace => replace::start_successor(&self.program),
+                Asked::Stop => break false,
+                Asked::Retire => break true,
+            }
+        };
         signals.end_at_the_second()?;
+        if replaced {
+            tracing::info!("another process has taken the place of this one");
+            return Ok(self.retire());
+        }
         tracing::info!("draining");
         Ok(self.drain())
     }
@@ -245,54 +305,30 @@ impl Gateway {
     pub fn first_credential(&self) -> Option<&FirstCredentialSource> {
         self.control.credential()
     }
+}
 
-    /// Finishes what is in flight and ends: readiness goes first, then the sockets, then idle
-    /// connections; after the deadline the rest is cut.
-    pub fn drain(mut self) -> Drained {
-        self.ready.store(false, Ordering::Release);
-        self.notifier.stopping();
-        let drain_timeout = match self.reload.stop() {
-            Some(Live { config, sockets, acceptor, .. }) => {
-                // Whoever sends clients here sees that it is not ready, and sends them elsewhere.
-                std::thread::sleep(config.server.drain_delay);
-                acceptor.stop();
-                // From here on nobody connects; the names of unix sockets are gone.
-                drop(sockets);
-                config.server.drain_timeout
+/// What the store is opened with.
+struct Opening {
+    config: config::Store,
+    writer: Writer,
+    denylist: Arc<Denylist>,
+}
+
+impl Opening {
+    /// A predecessor closes it first, and hears of every change from then on.
+    fn open(self, predecessor: Option<&Predecessor>) -> Result<Store, StartError> {
+        let Self { config, writer, denylist } = self;
+        let follower = match predecessor {
+            None => None,
+            Some(predecessor) => {
+                predecessor.release_store().map_err(StartError::Replace)?;
+                Some(predecessor.follower())
             }
-            None => Duration::ZERO,
         };
-        for core in &self.cores {
-            core.commands.send(Command::Drain).ok();
-        }
-        let deadline = Instant::now() + drain_timeout;
-        while open(&self.cores) > 0 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let left = open(&self.cores);
-        for CoreHandle { commands, thread, .. } in self.cores.drain(..) {
-            drop(commands);
-            thread.join().ok();
-        }
-        self.control.stop();
-        self.store.close();
-        if let Some((log, thread)) = self.log.take() {
-            drop(log);
-            thread.join().ok();
-        }
-        if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
+        let options = store::Options { limit: config.limit };
+        Store::open_followed(&config.path, &options, (writer, follower), denylist)
+            .map_err(StartError::Store)
     }
-}
-
-fn open_store(config: &config::Store) -> Result<(Store, Arc<Denylist>), store::StoreError> {
-    let (denylist, writer) = Denylist::new(Fingerprinter::random());
-    let options = store::Options { limit: config.limit };
-    let store = Store::open(&config.path, &options, writer, Arc::clone(&denylist))?;
-    Ok((store, denylist))
-}
-
-fn open(cores: &[CoreHandle]) -> usize {
-    cores.iter().map(|core| core.open.load(Ordering::Relaxed)).sum()
 }
 
 fn start_cores(threads: usize, shared: &Shared) -> std::io::Result<Vec<CoreHandle>> {
@@ -308,6 +344,7 @@ impl std::fmt::Display for StartError {
             Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
             Self::AdminToken(text) | Self::Trust(text) => out.write_str(text),
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
+            Self::Replace(error) => write!(out, "{error}"),
         }
     }
 }
@@ -317,6 +354,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Thread(error) => Some(error),
+            Self::Replace(error) => Some(error),
             Self::Store(_) | Self::AdminToken(_) | Self::Trust(_) => None,
         }
     }

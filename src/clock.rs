@@ -8,7 +8,19 @@ mod guarded;
 pub use guarded::{Clock, GuardedClock, SimulatedClock};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, without leap seconds (RFC 7519 NumericDate, finer).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct UnixMs(pub i64);
 
 impl UnixMs {

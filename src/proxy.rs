@@ -152,6 +152,9 @@ async fn pass(
         }
         Some(Preflight::Backends(route)) => {
             exchange.routed(route);
+            if let Some(load) = &route.load {
+                exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
+            }
             let permit = permit::of_preflight(request, route);
             return answer_to(core, connection, exchange, permit, &published).await;
         }
@@ -172,10 +175,11 @@ async fn pass(
     )
     .await?;
     exchange.verified(token.as_ref());
-    let permit = permit::decide(request, route, token, connection, &published, now)?;
+    let mut permit = permit::decide(request, route, token, connection, &published, now)?;
     match exchange.open_stream(&permit) {
         None => answer_to(core, connection, exchange, permit, &published).await,
         Some(stream) => {
+            permit.request_mut().body.ends_with(&stream);
             let sending = answer_to(core, connection, exchange, permit, &published);
             stream.unless_cut(sending).await.unwrap_or_else(|cause| Err(Rejection::Cut(cause)))
         }

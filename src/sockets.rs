@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::{Listen, Listener, SocketRights};
 
@@ -32,11 +33,6 @@ pub enum Socket {
 pub struct Bound {
     pub socket: Socket,
     pub address: Listen,
-}
-
-/// Binds all or none.
-pub fn bind_all(addresses: &[Listen]) -> Result<Vec<Bound>, BindError> {
-    addresses.iter().map(bind).collect()
 }
 
 /// A socket that only its owner can open, or one of TCP.
@@ -74,6 +70,15 @@ fn bind_tcp(at: SocketAddr, ipv6_only: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// While the sockets change hands their names belong to the process that serves them, and the
+/// other one removes none of them, however it ends.
+static NAMES_ARE_OURS: AtomicBool = AtomicBool::new(true);
+
+/// Whether the names of this process's sockets leave with it.
+pub fn own_names(ours: bool) {
+    NAMES_ARE_OURS.store(ours, Ordering::Release);
+}
+
 /// The socket's name in the file system; removed at the end if it is still ours.
 #[derive(Debug)]
 pub struct SocketFile {
@@ -82,6 +87,12 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
+    /// The name of a socket that another process bound; `None`: it is there no longer.
+    pub fn of(path: &Path) -> Option<Self> {
+        let identity = identity(path).ok()?;
+        Some(Self { path: path.to_owned(), identity })
+    }
+
     /// Gives a socket that is there other rights, if the name is still ours.
     pub fn permit(&self, rights: &SocketRights) -> io::Result<()> {
         if identity(&self.path)? != self.identity {
@@ -104,7 +115,9 @@ fn permit(path: &Path, rights: &SocketRights) -> io::Result<()> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // A successor may have put its own socket here.
-        if identity(&self.path).ok() == Some(self.identity) {
+        if NAMES_ARE_OURS.load(Ordering::Acquire)
+            && identity(&self.path).ok() == Some(self.identity)
+        {
             std::fs::remove_file(&self.path).ok();
         }
     }

@@ -33,7 +33,8 @@ use crate::telemetry::trace::Span;
 use crate::upstreams;
 
 use super::explain::route_explainer;
-use super::{StartError, certificates};
+use super::inherited::Inherited;
+use super::{StartError, certificates, replace};
 
 /// What the control plane is started with.
 pub struct Parts<'c> {
@@ -53,6 +54,8 @@ pub struct Parts<'c> {
     pub streams: (Arc<OpenStreams>, Counters),
     pub spans: mpsc::Receiver<Vec<Span>>,
     pub exported: Arc<Exported>,
+    /// Sockets of the process that this one takes the place of: admin, metrics.
+    pub inherited: (Inherited, Inherited),
 }
 
 /// The running control plane.
@@ -61,21 +64,30 @@ pub struct ControlThread {
     metrics: Vec<Listen>,
     credential: Option<FirstCredentialSource>,
     api: Arc<Api>,
+    handles: (Handles, Handles),
     runtime: Handle,
+    /// Nobody new; then the end of all.
+    close: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
 }
 
 impl ControlThread {
     /// Returns when the admin API can be reached.
+    #[expect(clippy::too_many_lines, reason = "what runs here, top to bottom")]
     pub fn start(parts: Parts<'_>) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
         let (tokens, credential) = credentials(parts.config, parts.admin_token)?;
-        let (listeners, admin) = bind(&runtime, &parts.config.admin.listen)?;
-        let (scraped, metrics_at) = bind(&runtime, &parts.config.metrics.listen)?;
+        let (mut admins, mut scrapes) = parts.inherited;
+        let (listeners, admin, admin_handles) =
+            bind(&runtime, &parts.config.admin.listen, &mut admins)?;
+        let (scraped, metrics_at, metrics_handles) =
+            bind(&runtime, &parts.config.metrics.listen, &mut scrapes)?;
+        admins.close();
+        scrapes.close();
         let people = Arc::new(People::new(
             parts.config.admin.people,
             parts.denylist.fingerprinter().clone(),
@@ -86,10 +98,11 @@ impl ControlThread {
         let upstreams: upstreams::Source = Arc::new(move || groups.load().groups());
         let published = Arc::clone(&parts.published);
         let certificates = certificates::watch(Arc::clone(&parts.published));
-        let sessions = Sessions::new(parts.store.clone(), {
+        let verifier = {
             let published = Arc::clone(&published);
             Arc::new(move || Arc::clone(&published.load().verifier))
-        });
+        };
+        let sessions = Sessions::new(parts.store.clone(), verifier, Arc::clone(&parts.streams.0));
         let api = Arc::new(Api::new(admin::Parts {
             upstreams: Arc::clone(&upstreams),
             store: parts.store,
@@ -114,6 +127,7 @@ impl ControlThread {
             }
         };
         let (stop, stopped) = watch::channel(false);
+        let (close, closed) = watch::channel(false);
         let (observations, asks) = (parts.observations, parts.asks);
         let handle = runtime.handle().clone();
         let served = Arc::clone(&api);
@@ -130,12 +144,23 @@ impl ControlThread {
                 let metrics = Arc::new(parts.metrics);
                 for listener in scraped {
                     let metrics = Arc::clone(&metrics);
-                    runtime.spawn(metrics::serve(listener, metrics, stopped.clone()));
+                    runtime.spawn(metrics::serve(listener, metrics, closed.clone()));
                 }
-                runtime.block_on(admin::serve(listeners, served, until(stopped)));
+                runtime.block_on(admin::serve(listeners, served, until(closed)));
+                runtime.block_on(until(stopped));
             })
             .map_err(StartError::Thread)?;
-        Ok(Self { admin, metrics: metrics_at, credential, api, runtime: handle, stop, thread })
+        Ok(Self {
+            admin,
+            metrics: metrics_at,
+            credential,
+            api,
+            handles: (admin_handles, metrics_handles),
+            runtime: handle,
+            close,
+            stop,
+            thread,
+        })
     }
 
     /// Where the admin API listens, ports resolved.
@@ -161,8 +186,21 @@ impl ControlThread {
         self.credential.as_ref()
     }
 
+    /// Further handles of its sockets, for a process that takes the place of this one: admin,
+    /// metrics. Given once.
+    pub fn handles(&mut self) -> (Handles, Handles) {
+        std::mem::take(&mut self.handles)
+    }
+
+    /// Takes no more admin connections, and finishes the requests under way; everything else that
+    /// runs here goes on.
+    pub fn close(&self) {
+        self.close.send_replace(true);
+    }
+
     /// Lets the admin requests under way finish.
     pub fn stop(self) {
+        self.close();
         self.stop.send_replace(true);
         self.thread.join().ok();
     }
@@ -183,20 +221,33 @@ pub fn credentials(config: &Config, admin_token: Option<&str>) -> Result<Credent
     Ok((tokens, Some(source)))
 }
 
+/// Of one kind of listener.
+type Handles = Vec<replace::Handle>;
+
 fn bind(
     runtime: &Runtime,
     addresses: &[Listen],
-) -> Result<(Vec<AdminListener>, Vec<Listen>), StartError> {
+    inherited: &mut Inherited,
+) -> Result<(Vec<AdminListener>, Vec<Listen>, Handles), StartError> {
     let _inside = runtime.enter();
     let mut listeners = Vec::new();
     let mut names = Vec::new();
-    for Bound { socket, address } in sockets::bind_all(addresses).map_err(StartError::Bind)? {
+    let mut handles = Vec::new();
+    let bound = addresses
+        .iter()
+        .map(|address| inherited.take_at(address).map_or_else(|| sockets::bind(address), Ok))
+        .collect::<Result<Vec<Bound>, BindError>>()
+        .map_err(StartError::Bind)?;
+    for (configured, Bound { socket, address }) in addresses.iter().zip(bound) {
+        let handle = replace::Handle::of(configured, &address, &socket)
+            .map_err(|error| StartError::Bind(BindError::new(&address, error)))?;
+        handles.push(handle);
         let listener = AdminListener::new(socket)
             .map_err(|error| StartError::Bind(BindError::new(&address, error)))?;
         listeners.push(listener);
         names.push(address);
     }
-    Ok((listeners, names))
+    Ok((listeners, names, handles))
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

@@ -41,7 +41,9 @@ impl Sockets {
             let open = match before.iter().position(same) {
                 Some(at) => before.swap_remove(at).again(listener)?,
                 None => match inherited.take(listener) {
-                    Some((bound, address)) => Open::of(listener, bound, address, None),
+                    Some((bound, address, file)) => {
+                        Open::of(listener, bound, address, file.map(Arc::new)).again(listener)?
+                    }
                     None => Open::bind(listener)?,
                 },
             };
@@ -58,6 +60,13 @@ impl Sockets {
             Some(accept::Listener { bound, entrance })
         };
         self.0.iter().filter_map(one).collect()
+    }
+
+    /// For a process that takes the place of this one: name, address as configured, address, socket.
+    pub fn each(&self) -> impl Iterator<Item = (Option<String>, &Listen, &Listen, &Bound)> {
+        self.0.iter().map(|open| {
+            (open.config.name.clone(), &open.config.listen, &open.address, &*open.bound)
+        })
     }
 
     /// Addresses, ports resolved.

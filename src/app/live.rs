@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::mpsc::WeakUnboundedSender;
 use zeroize::Zeroizing;
 
@@ -22,8 +23,8 @@ use crate::proxy::{Addresses, Published};
 
 use super::control_thread::credentials;
 use super::inherited::Inherited;
-use super::listening::Sockets;
 use super::notify::Notifier;
+use super::replace::Held;
 use super::{background, compile};
 
 /// Reads the configuration from where it came from.
@@ -41,7 +42,7 @@ pub struct Live {
     pub addresses: Addresses,
     pub keys: Arc<KeyRing>,
     pub cores: Vec<WeakUnboundedSender<Command>>,
-    pub sockets: Sockets,
+    pub held: Arc<Mutex<Held>>,
     pub acceptor: Acceptor,
     pub tasks: Tasks,
     pub api: Arc<Api>,
@@ -71,8 +72,10 @@ impl Live {
         let (tokens, _) =
             credentials(config, self.admin_token.as_ref().map(|token| token.as_str()))
                 .map_err(|fault| not_possible(fault.to_string()))?;
-        let sockets = self
-            .sockets
+        // A process that takes the place of this one gets the sockets before or after this.
+        let mut held = self.held.lock();
+        let sockets = held
+            .public
             .after(&config.listeners, &mut Inherited::default())
             .map_err(|fault| not_possible(fault.to_string()))?;
         remember_lifetimes(&self.store_path, &mut loaded.config).map_err(not_possible)?;
@@ -95,7 +98,8 @@ impl Live {
         self.api.reconfigure(Settings::new(tokens, &config.admin.hosts, config.log.subject));
         self.acceptor.limit(limits.connections_max);
         self.acceptor.listen(sockets.listening(&next.entrances));
-        self.sockets = sockets;
+        held.public = sockets;
+        drop(held);
         for core in self.cores.iter().filter_map(WeakUnboundedSender::upgrade) {
             // A core that has ended has nothing open.
             core.send(Command::Republished).ok();

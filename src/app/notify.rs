@@ -46,6 +46,11 @@ impl Notifier {
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=Reading the config"));
     }
 
+    /// The service's main process is another one now.
+    pub fn succeeded_by(&self, pid: i32) {
+        self.say(&format!("MAINPID={pid}"));
+    }
+
     pub fn stopping(&self) {
         self.say("STOPPING=1\nSTATUS=Draining");
     }

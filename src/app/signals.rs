@@ -1,10 +1,11 @@
 //! Signals: SIGTERM and SIGINT ask for a drain, a second one ends the process at once; SIGHUP asks
-//! for the configuration to be read again.
+//! for the configuration to be read again, SIGUSR2 for a new process in the place of this one.
 
 use std::io;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 /// These signals no longer end the process but are waited for. Made before anybody is told that
 /// the process is ready, so that no request to stop or to reload is answered by dying.
@@ -13,6 +14,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    replace: Signal,
 }
 
 /// What a signal asks for.
@@ -20,30 +22,37 @@ pub struct Signals {
 pub enum Asked {
     Stop,
     Reload,
+    /// By a new process of the program's file as it is now.
+    Replace,
+    /// By another process that serves now.
+    Retire,
 }
 
 impl Signals {
     pub fn listen() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (terminate, interrupt, hang_up) = {
+        let (terminate, interrupt, hang_up, replace) = {
             let _inside = runtime.enter();
             (
                 signal(SignalKind::terminate())?,
                 signal(SignalKind::interrupt())?,
                 signal(SignalKind::hangup())?,
+                signal(SignalKind::user_defined2())?,
             )
         };
-        Ok(Self { runtime, terminate, interrupt, hang_up })
+        Ok(Self { runtime, terminate, interrupt, hang_up, replace })
     }
 
     /// Blocks until something is asked.
-    pub fn wait(&mut self) -> Asked {
-        let Self { runtime, terminate, interrupt, hang_up } = self;
+    pub fn wait(&mut self, replaced: &Notify) -> Asked {
+        let Self { runtime, terminate, interrupt, hang_up, replace } = self;
         runtime.block_on(async {
             tokio::select! {
                 _ = terminate.recv() => Asked::Stop,
                 _ = interrupt.recv() => Asked::Stop,
                 _ = hang_up.recv() => Asked::Reload,
+                _ = replace.recv() => Asked::Replace,
+                () = replaced.notified() => Asked::Retire,
             }
         })
     }
@@ -51,7 +60,7 @@ impl Signals {
     /// From now on a request to stop ends the process without waiting further.
     pub fn end_at_the_second(mut self) -> io::Result<()> {
         std::thread::Builder::new().name("second-signal".to_owned()).spawn(move || {
-            while self.wait() != Asked::Stop {}
+            while self.wait(&Notify::new()) != Asked::Stop {}
             // What was acknowledged is on disk; everything else is the asker's choice.
             std::process::exit(130);
         })?;

@@ -80,6 +80,8 @@ pub struct AskedRequest {
 pub struct Run {
     /// Instead of the config file.
     pub flags: Option<Flags>,
+    /// The process that runs goes when this one is ready.
+    pub replace: bool,
 }
 
 #[derive(Debug)]
@@ -242,7 +244,9 @@ impl Arguments {
             RawCommand::Check { url, method, headers } => {
                 Command::Check(compile::check(url, method, &headers)?)
             }
-            RawCommand::Run(raw) => Command::Run(Run { flags: compile::flags(raw) }),
+            RawCommand::Run(raw) => {
+                Command::Run(Run { replace: raw.replace, flags: compile::flags(raw) })
+            }
             RawCommand::Revoke(raw) => Command::Revoke(compile::revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(compile::block(raw)?),
             RawCommand::Undo(raw) => Command::Undo(compile::undo(raw)),

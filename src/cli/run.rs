@@ -46,6 +46,7 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
         log_sink: access_log(config)?,
         admin_token: std::env::var("PORTCULLIS_ADMIN_TOKEN").ok().map(Zeroizing::new),
         source,
+        replace: run.replace,
     };
     let signals = |cause| Failure::Read { what: "signals".to_owned(), cause };
     let stop = Signals::listen().map_err(signals)?;

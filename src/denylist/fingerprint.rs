@@ -1,13 +1,14 @@
 //! Keyed fingerprints of selectors: 96 bits of SipHash-2-4-128 under a random key of the process,
 //! so that no false positive can be aimed at and none is expected.
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip128::SipHasher24;
 
 use super::canonical::Parts;
 use super::{Except, IssuerId, Selector, TokenId};
 
 /// What the hot table is keyed by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 12]);
 
 /// Makes fingerprints under one random key. Cheap to clone.
@@ -24,6 +25,17 @@ impl Fingerprinter {
         #[expect(clippy::expect_used, reason = "without randomness nothing here is safe")]
         aws_lc_rs::rand::fill(&mut key).expect("the operating system gives random bytes");
         Self { key }
+    }
+
+    /// With the key of a process that this one takes the place of: they know each selector by the
+    /// same fingerprint.
+    pub fn with_key(key: [u8; 16]) -> Self {
+        Self { key }
+    }
+
+    /// For the process that takes the place of this one, and nobody else.
+    pub fn key(&self) -> [u8; 16] {
+        self.key
     }
 
     pub fn selector(&self, issuer: &IssuerId, selector: &Selector) -> Fingerprint {

@@ -1,11 +1,13 @@
 //! The fold of one selector's unlifted records: what the hot table holds. The strictest wins.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::UnixMs;
 
 use super::{Condition, ConditionKind, Denial, Fingerprint, Fingerprinter, Marks};
 
 /// A cutoff and the session or token that it spares.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Cutoff {
     pub before: UnixMs,
     pub except: Option<Fingerprint>,
@@ -30,7 +32,7 @@ pub(crate) fn version_denies(below: u64, marks: &Marks) -> bool {
 }
 
 /// All that is in force for one selector.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Fold {
     pub always: bool,
     /// Only cutoffs that matter: at most three, latest first, none that others cover.

@@ -51,7 +51,9 @@ pub enum Selector {
 }
 
 /// The selector's kind, for logs, metrics and lists.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum SelectorKind {
     Token,
     Session,

@@ -13,7 +13,8 @@ use parking_lot::RwLock;
 use self::packed::Slot;
 use self::shard::Shard;
 use super::{
-    Admission, Condition, ConditionKind, Fingerprint, Fingerprinter, Fold, Marks, SelectorKind,
+    Admission, Condition, ConditionKind, Fingerprint, Fingerprinter, Fold, Follower, Marks,
+    SelectorKind, Step,
 };
 
 /// Why a token is denied.
@@ -48,6 +49,9 @@ pub struct Writer {
     table: Arc<Denylist>,
     /// Not announced yet; kept only while somebody listens.
     changed: Vec<Fingerprint>,
+    /// Another process, and what it has not been told yet; kept only while there is one.
+    follower: Option<Follower>,
+    steps: Vec<Step>,
 }
 
 /// One lock and its shard on a cache line of their own, so that a probe touches one line of them.
@@ -83,7 +87,10 @@ impl Denylist {
             (0..1 << SHARD_BITS).map(|_| CacheLine(RwLock::new(Shard::default()))).collect();
         let (counts, on_change) = (Counts::default(), OnceLock::new());
         let table = Arc::new(Self { fingerprinter, shards, counts, on_change });
-        (Arc::clone(&table), Writer { table, changed: Vec::new() })
+        (
+            Arc::clone(&table),
+            Writer { table, changed: Vec::new(), follower: None, steps: Vec::new() },
+        )
     }
 
     /// May a token with these marks not pass: because it is denied, or because it is not
@@ -210,11 +217,30 @@ impl Writer {
         if let Some(listener) = self.table.on_change.get().filter(|_| !self.changed.is_empty()) {
             listener(std::mem::take(&mut self.changed));
         }
+        if let Some(follower) = self.follower.as_mut().filter(|_| !self.steps.is_empty()) {
+            follower.tell(std::mem::take(&mut self.steps));
+        }
+    }
+
+    /// From now on this one is told of every change.
+    pub fn followed_by(&mut self, follower: Follower) {
+        self.follower = Some(follower);
+    }
+
+    /// What the table of another process has done is done here. To be announced like any change.
+    pub fn follow(&mut self, step: Step) {
+        match step {
+            Step::Set { kind, at, fold } => self.replace(at, kind, &fold),
+            Step::Unregistered(at) => self.unregistered(at),
+        }
     }
 
     /// A token or session, by its own fingerprint, is registered no longer: its streams end. To
     /// be said after the registration was taken out of the table.
     pub fn unregistered(&mut self, at: Fingerprint) {
+        if self.follower.is_some() {
+            self.steps.push(Step::Unregistered(at));
+        }
         if self.table.on_change.get().is_some() {
             self.changed.push(at);
         }
@@ -226,6 +252,9 @@ impl Writer {
 
     fn replace(&mut self, at: Fingerprint, kind: Option<SelectorKind>, fold: &Fold) {
         self.put(at, kind, fold);
+        if self.follower.is_some() {
+            self.steps.push(Step::Set { kind, at, fold: fold.clone() });
+        }
         // A lift ends no stream.
         if !fold.is_empty() && self.table.on_change.get().is_some() {
             self.changed.push(at);

@@ -15,12 +15,15 @@ use hyper::body::Incoming;
 use crate::config::RouteLimits;
 
 use super::answer::Rejection;
+use super::streams::Stream;
 
 /// See the module.
 pub struct ClientBody {
     body: Incoming,
     /// Only where a limit is set: nobody else pays for it.
     measure: Option<Box<Measure>>,
+    /// What ends it when it is cut, also beside an answer that has begun.
+    stream: Option<Rc<Stream>>,
 }
 
 struct Measure {
@@ -43,11 +46,14 @@ pub enum ClientBodyError {
     Excess(Excess),
     /// Nobody waits for its answer any more; an HTTP/2 server is told this reason.
     Unwanted(h2::Error),
+    /// By us: its token no longer counts.
+    Cut,
 }
 
 impl std::fmt::Display for ClientBodyError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
+            Self::Cut => "cut",
             Self::Client(_) => "the client broke off",
             Self::Excess(Excess::Bytes) => "the body is too large",
             Self::Excess(Excess::Time) => "the body took too long",
@@ -60,7 +66,7 @@ impl std::error::Error for ClientBodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Client(cause) => Some(cause),
-            Self::Excess(_) => None,
+            Self::Excess(_) | Self::Cut => None,
             Self::Unwanted(reason) => Some(reason),
         }
     }
@@ -111,7 +117,14 @@ impl BodyWatch {
 
 impl ClientBody {
     pub fn new(body: Incoming) -> Self {
-        Self { body, measure: None }
+        Self { body, measure: None, stream: None }
+    }
+
+    /// Not a byte of it passes once this is cut.
+    pub fn ends_with(&mut self, stream: &Rc<Stream>) {
+        if !self.body.is_end_stream() {
+            self.stream = Some(Rc::clone(stream));
+        }
     }
 
     /// Holds the body to the route's limits from here on. A length that is said to be too large is
@@ -168,6 +181,12 @@ impl HttpBody for ClientBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         let this = &mut *self;
+        if let Some(stream) = &this.stream {
+            if stream.cause().is_some() {
+                return Poll::Ready(Some(Err(ClientBodyError::Cut)));
+            }
+            stream.watch_upload(context);
+        }
         let frame = Pin::new(&mut this.body).poll_frame(context);
         if let Some(measure) = &mut this.measure
             && let Some(excess) = measure.excess(&frame, context)

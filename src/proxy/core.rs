@@ -66,6 +66,7 @@ pub struct Core {
     /// Places of requests that wait for keys.
     pub(super) waiting: Places,
     draining: Cell<bool>,
+    retiring: Cell<bool>,
     /// In flight.
     pub(super) requests: Cell<usize>,
     connections: RefCell<Vec<Rc<Connection>>>,
@@ -110,6 +111,9 @@ pub enum Command {
     Republished,
     /// About its open streams.
     Ask(Question),
+    /// Another process accepts from now on. What is open goes on: a connection of HTTP/1.1 ends
+    /// with its next answer, one of HTTP/2 is told to begin nothing new, streams are left alone.
+    Retire,
     /// Finish the requests in flight, then end.
     Drain,
 }
@@ -183,6 +187,7 @@ async fn run(
         streams: Streams::new(index),
         waiting: Places::default(),
         draining: Cell::new(false),
+        retiring: Cell::new(false),
         requests: Cell::new(0),
         connections: RefCell::default(),
         open,
@@ -276,6 +281,10 @@ impl Core {
         self.draining.get()
     }
 
+    pub(super) fn is_retiring(&self) -> bool {
+        self.retiring.get()
+    }
+
     /// A place for a connection that outlives its serving task, as a tunnel does.
     pub(super) fn place(&self) -> Place {
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -288,6 +297,7 @@ impl Core {
             Command::Changed(marks, at) => self.streams.changed(&marks, at),
             Command::Republished => self.republished(),
             Command::Ask(question) => self.streams.answer(question),
+            Command::Retire => self.retire(),
             Command::Drain => self.drain(),
         }
     }
@@ -297,6 +307,13 @@ impl Core {
         self.streams.pace.go_on();
         self.streams.gather_due(UnixMs::now());
         self.streams.look_at_keys(&self.published().verifier);
+    }
+
+    fn retire(&self) {
+        self.retiring.set(true);
+        for connection in self.connections.borrow().iter() {
+            connection.wake();
+        }
     }
 
     fn drain(&self) {

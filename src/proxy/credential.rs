@@ -120,12 +120,7 @@ async fn verify_anew(
     now: UnixMs,
 ) -> Result<VerifiedToken, Rejection> {
     let failures = &published.failures;
-    let address = failures::client_address(connection, headers, &published.trusted_proxies);
-    if let Err(wait) = failures.admit(address) {
-        failures.tell(address, connection, headers);
-        let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
-        return Err(Rejection::TooManyFailures { retry_after_s: seconds });
-    }
+    let address = admitted((connection, headers), published)?;
     let mut verdict = published.verifier.verify(credential, now);
     if let Err(fault) = &verdict
         && published.nudges.may_help(fault, &core.waiting).await
@@ -136,6 +131,35 @@ async fn verify_anew(
         failures.note(address);
     }
     verdict.map_err(Rejection::Token)
+}
+
+/// Whose failure it would be, if that address may fail once more.
+fn admitted(
+    (connection, headers): (&Connection, &HeaderMap),
+    published: &Published,
+) -> Result<Option<std::net::IpAddr>, Rejection> {
+    let failures = &published.failures;
+    let address = failures::client_address(connection, headers, &published.trusted_proxies);
+    if let Err(wait) = failures.admit(address) {
+        failures.tell(address, connection, headers);
+        let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
+        return Err(Rejection::TooManyFailures { retry_after_s: seconds });
+    }
+    Ok(address)
+}
+
+/// A verification at once, counted like any other: no way in buys more signature checks.
+pub(super) fn counted<T>(
+    client: (&Connection, &HeaderMap),
+    published: &Published,
+    verify: impl FnOnce() -> Result<T, TokenFault>,
+) -> Result<Result<T, TokenFault>, Rejection> {
+    let address = admitted(client, published)?;
+    let verdict = verify();
+    if verdict.as_ref().is_err_and(TokenFault::is_unproven) {
+        published.failures.note(address);
+    }
+    Ok(verdict)
 }
 
 /// A bad credential here means anonymous rather than refused.

@@ -141,11 +141,12 @@ pub fn client_address(
     if !connection.is_trusted() {
         return connection.peer;
     }
-    let values: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
-    let mut named = values.iter().rev().flat_map(|value| value.rsplit(','));
+    // As bytes: what a client wrote in front must not hide what its proxy wrote behind it.
+    let values: Vec<&[u8]> =
+        headers.get_all("x-forwarded-for").iter().map(http::HeaderValue::as_bytes).collect();
+    let mut named = values.iter().rev().flat_map(|value| value.rsplit(|&byte| byte == b','));
     named.find_map(|text| {
-        let address = address(text.trim());
+        let address = std::str::from_utf8(text.trim_ascii()).ok().and_then(address);
         let is_proxy = address.is_some_and(|one| proxies.iter().any(|net| net.contains(one)));
         // What cannot be read ends the chain: nothing beyond it is known.
         (!is_proxy).then_some(address)

@@ -1,6 +1,7 @@
 //! Request headers on their way to the backend. One pass decides what leaves; ours are added after
 //! that, so that nothing a client names in `Connection` can take ours away (RFC 9110 section 7.6.1).
 
+use http::Method;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap,
     HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
@@ -59,6 +60,18 @@ fn looks_like(name: &str, guarded: &str) -> bool {
             let byte = if byte == b'_' || byte == b'.' { b'-' } else { byte };
             byte.eq_ignore_ascii_case(&wanted)
         })
+}
+
+/// The methods that a backend may take in place of the request's own, where its framework knows these
+/// headers. `Err`: what nobody can read.
+pub fn overriding_methods(headers: &HeaderMap) -> impl Iterator<Item = Result<Method, ()>> {
+    const NAMES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+    let named = |name: &HeaderName| NAMES.iter().any(|wanted| looks_like(name.as_str(), wanted));
+    let values = headers.iter().filter(move |(name, _)| named(name)).map(|(_, value)| value);
+    values.map(|value| {
+        let method = value.as_bytes().trim_ascii().to_ascii_uppercase();
+        Method::from_bytes(&method).map_err(|_| ())
+    })
 }
 
 /// Does a `Connection` header name this (lower-case) option?

@@ -25,6 +25,9 @@ pub fn check(path: &str, query: Option<&str>) -> Result<(), BadRequest> {
     if seen & ODD == 0 {
         return Ok(());
     }
+    if bytes.len() > ODD_BYTES_MAX {
+        return Err(BadRequest::PathEscape);
+    }
     let once = decode(bytes).ok_or(BadRequest::PathEscape)?;
     check_decoded(&once)?;
     if once.contains(&b'%') {
@@ -42,6 +45,9 @@ pub fn check(path: &str, query: Option<&str>) -> Result<(), BadRequest> {
     }
     Ok(())
 }
+
+/// Of a path that has more than one reading, or could have: each of them costs, byte by byte.
+const ODD_BYTES_MAX: usize = 8 * 1024;
 
 const REFUSED: u8 = 1;
 const ODD: u8 = 2;
@@ -83,7 +89,10 @@ pub fn readings(path: &str) -> Vec<Cow<'_, str>> {
     let cut_short =
         [&once, &twice].map(|text| text.split(['?', '#']).next().unwrap_or_default().to_owned());
     let [once_cut, twice_cut] = cut_short;
-    for base in [path.to_owned(), once, twice, once_cut, twice_cut] {
+    let mut bases = vec![path.to_owned(), once, twice, once_cut, twice_cut];
+    bases.sort_unstable();
+    bases.dedup();
+    for base in bases {
         let cut = without_parameters(&base);
         all.push(Cow::Owned(merge_slashes(&base)));
         all.push(Cow::Owned(merge_slashes(&cut)));
@@ -262,7 +271,7 @@ mod tests {
         assert!(check("/%2525", None).is_ok());
         assert!(check("/%2525zz/x", None).is_ok());
         assert!(check(&format!("/%{}", "25".repeat(30_000)), None).is_err());
-        assert!(check(&"/%2525".repeat(10_000), None).is_ok());
+        assert!(check(&"/%2525".repeat(1_000), None).is_ok());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use http::header::{AUTHORIZATION, COOKIE};
+
 use crate::clock::UnixMs;
 use crate::config::Carrier;
 use crate::token::Credential;
@@ -42,7 +44,11 @@ pub fn decide<'r>(
 
 /// A CORS preflight carries no token (Fetch standard, section 3.2.2): where the route leaves it to the
 /// backend, it goes there without one. Only [`super::cors::preflight`] says what one is.
-pub fn of_preflight<'r>(request: Canonical, route: &'r Route) -> Permit<'r> {
+pub fn of_preflight<'r>(mut request: Canonical, route: &'r Route) -> Permit<'r> {
+    // Nobody looked at what is there all the same, so none of it goes on.
+    for name in [AUTHORIZATION, COOKIE] {
+        request.parts.headers.remove(name);
+    }
     Permit { request, route, token: None }
 }
 

@@ -14,11 +14,11 @@ use crate::token::ClaimPath;
 
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
-use super::path;
 use super::route_index::HostIndex;
 use super::route_load::RouteLoad;
 use super::streams::StreamPolicy;
 use super::upstream::Upstream;
+use super::{headers, path};
 
 /// A compiled route.
 pub struct Route {
@@ -92,6 +92,8 @@ pub struct RouteTable {
     routes: Vec<Arc<Route>>,
     index: HostIndex,
     has_cors: bool,
+    /// Some route is chosen by the method.
+    has_methods: bool,
 }
 
 impl RouteTable {
@@ -99,7 +101,8 @@ impl RouteTable {
         routes.sort_by_cached_key(|route| specificity(&route.host, &route.path, &route.conditions));
         let index = HostIndex::new(routes.iter().map(|route| (&route.host, &route.path)));
         let has_cors = routes.iter().any(|route| route.cors != Cors::Off);
-        Self { routes, index, has_cors }
+        let has_methods = routes.iter().any(|route| !route.conditions.methods.is_empty());
+        Self { routes, index, has_cors, has_methods }
     }
 
     /// The routes' names, for whoever shows a figure for each.
@@ -130,14 +133,23 @@ impl RouteTable {
     /// Like [`Self::select`], for what is not a request yet, or not only one.
     pub fn select_wanted(&self, wanted: Wanted<'_>) -> Result<&Arc<Route>, Rejection> {
         let found = self.first(wanted);
+        let same = |other: Option<&Arc<Route>>| match (found, other) {
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+            (None, None) => true,
+            _ => false,
+        };
+        if self.has_methods {
+            for method in headers::overriding_methods(wanted.headers) {
+                // A backend may act by this one.
+                let method = method.map_err(|()| BadRequest::MethodRoutes)?;
+                if !same(self.first(Wanted { method: &method, ..wanted })) {
+                    return Err(BadRequest::MethodRoutes.into());
+                }
+            }
+        }
         for reading in path::readings(wanted.path) {
             let other = self.first(Wanted { path: &reading, ..wanted });
-            let same = match (found, other) {
-                (Some(one), Some(two)) => Arc::ptr_eq(one, two),
-                (None, None) => true,
-                _ => false,
-            };
-            if !same {
+            if !same(other) {
                 return Err(BadRequest::PathRoutes.into());
             }
         }

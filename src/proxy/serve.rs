@@ -101,7 +101,8 @@ async fn http1(
         let (core, connection) = (Rc::clone(core), Rc::clone(connection));
         service_fn(move |request| {
             let answering = super::handle(Rc::clone(&core), Rc::clone(&connection), request);
-            async move { Ok::<_, Infallible>(answering.await) }
+            let core = Rc::clone(&core);
+            async move { Ok::<_, Infallible>(last_where_retiring(&core, answering.await)) }
         })
     };
     connection.answer_in_turn();
@@ -110,6 +111,16 @@ async fn http1(
     let serving = serving.with_upgrades();
     let shut = |serving: Pin<&mut http1::UpgradeableConnection<_, _>>| serving.graceful_shutdown();
     until_ended(core, connection, serving, shut).await;
+}
+
+/// The client finds the process that accepts now when it connects anew. Its idle connection is not
+/// closed, because a request could be on its way.
+fn last_where_retiring<B>(core: &Core, mut response: http::Response<B>) -> http::Response<B> {
+    if core.is_retiring() && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(http::header::CONNECTION, close);
+    }
+    response
 }
 
 /// A listener that only sends people to the encrypted one.
@@ -153,7 +164,10 @@ pub async fn until_ended<F: Future>(
         if connection.is_to_close() {
             return Poll::Ready(());
         }
-        if (core.is_draining() || connection.is_leaving()) && !told {
+        let leaving = core.is_draining()
+            || connection.is_leaving()
+            || (core.is_retiring() && connection.is_multiplexed());
+        if leaving && !told {
             told = true;
             shut(serving.as_mut());
         }

@@ -12,6 +12,7 @@ mod held;
 mod index;
 mod pace;
 mod policy;
+mod rebase;
 mod recheck;
 mod turns;
 
@@ -128,6 +129,8 @@ pub struct Stream {
     /// Bytes moved when it was looked at last, and when they were no more.
     idle: Cell<(u64, UnixMs)>,
     waker: RefCell<Option<Waker>>,
+    /// Of the request's body on its way to the upstream.
+    upload: RefCell<Option<Waker>>,
     pace: Rc<Pace>,
     farewell: OnceCell<Farewell>,
 }
@@ -179,6 +182,9 @@ impl Stream {
             return false;
         }
         self.cause.set(Some(cause));
+        if let Some(upload) = self.upload.take() {
+            upload.wake();
+        }
         if let Some(waker) = self.waker.borrow().as_ref() {
             self.pace.wait_for_one();
             self.connection.stream_cut();
@@ -198,6 +204,14 @@ impl Stream {
     /// Who is to be woken by a cut.
     pub fn watch(&self, context: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+    }
+
+    /// The same for the request's body.
+    pub fn watch_upload(&self, context: &Context<'_>) {
+        let mut waker = self.upload.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             *waker = Some(context.waker().clone());
         }
@@ -293,6 +307,7 @@ impl Streams {
             bytes_out: Cell::new(0),
             idle: Cell::new((0, now)),
             waker: RefCell::new(None),
+            upload: RefCell::new(None),
             pace: Rc::clone(&self.pace),
             farewell: OnceCell::new(),
         });
@@ -331,6 +346,7 @@ impl Streams {
             stream.seen_cut();
         }
         stream.waker.replace(None);
+        stream.upload.replace(None);
     }
 
     pub fn has_young(&self) -> bool {

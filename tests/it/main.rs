@@ -59,6 +59,14 @@ mod grpc;
 mod upgrades;
 // What is open when a token stops to count.
 mod streams;
+// New tokens for it.
+mod stream_reauth;
+// As programs see it that nobody here wrote.
+mod stream_clients;
+// A denial or a reload at the same moment.
+mod stream_races;
+// Uploads beside an answer.
+mod stream_uploads;
 // One side breaks off.
 mod faults;
 // Several servers: who gets a request, who may wait.
@@ -82,6 +90,8 @@ mod cors;
 mod limits;
 // One path, one reading.
 mod paths;
+// Ways around a rule that somebody tried.
+mod attacks;
 // What the backend is told about client and user, and what no client can make it believe.
 mod headers;
 // Messages whose end two parsers could see in two places.
@@ -99,6 +109,8 @@ mod metrics;
 mod traces;
 // SIGTERM.
 mod drain;
+// Another process in the place of this one.
+mod replacement;
 // Under a service manager.
 mod systemd;
 // Another config while it runs.

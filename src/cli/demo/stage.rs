@@ -94,8 +94,13 @@ impl Stage {
         let path = self.directory.join("gateway.toml");
         let source: Source = Box::new(move || config::load(&path));
         let loaded = source().map_err(|found| Failure::Config(Box::new(found)))?;
-        let options =
-            Options { log_format: Format::Text, log_sink: log, admin_token: None, source };
+        let options = Options {
+            log_format: Format::Text,
+            log_sink: log,
+            admin_token: None,
+            source,
+            replace: false,
+        };
         Gateway::start(loaded, options).map_err(|fault| Failure::Start(Box::new(fault)))
     }
 

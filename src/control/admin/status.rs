@@ -71,6 +71,8 @@ struct StoreJson {
 struct Denials {
     in_force: u64,
     limit: u64,
+    /// People's own, since the start, whose place one cutoff of all their tokens took.
+    folded: u64,
 }
 
 #[derive(Serialize)]
@@ -130,7 +132,11 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
         started_at: api.started_at.rfc3339(),
         sequence: api.store.sequence(),
         store: StoreJson { kind: "embedded" },
-        denials: Denials { in_force: api.store.count(), limit: api.store_limit },
+        denials: Denials {
+            in_force: api.store.count(),
+            limit: api.store_limit,
+            folded: api.store.figures().folds(),
+        },
         registrations: api.store.registrations(),
         issuers,
         upstreams: upstream_states(api),

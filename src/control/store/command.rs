@@ -3,15 +3,16 @@
 use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
-use crate::denylist::{Actor, DenialId, IdSource, Lift};
+use crate::denylist::{Actor, DenialId, IdSource, Lift, Step};
 
 use super::batch::Batch;
 use super::rows::Fault;
-use super::{Accepted, Applied, Change, NewDenial, Record, StoreError};
+use super::{Accepted, Applied, Change, NewDenial, OwnDenial, Record, StoreError};
 
 /// What callers ask of the thread.
 pub(super) enum Command {
     Deny(Task<NewDenial, Result<Accepted, StoreError>>),
+    DenyOwn(Task<OwnDenial, Result<Accepted, StoreError>>),
     Lift {
         ids: Task<DenialId, Record>,
         reason: Option<String>,
@@ -20,6 +21,12 @@ pub(super) enum Command {
     Apply(Task<Change, Applied>),
     /// Forget all that is due now; how many.
     Housekeep(oneshot::Sender<Result<u64, StoreError>>),
+    /// Write what is pending and let go of the file: another process opens it now.
+    Release(oneshot::Sender<()>),
+    /// The other process did not stay: open the file again, with what it may have written.
+    Resume(oneshot::Sender<Result<(), StoreError>>),
+    /// The other process changed these; for the hot table here.
+    Follow(Vec<Step>, oneshot::Sender<()>),
     Close,
 }
 
@@ -47,9 +54,27 @@ impl Command {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Deny(task) => task.input.len(),
+            Self::DenyOwn(task) => task.input.len(),
             Self::Lift { ids, .. } => ids.input.len(),
             Self::Apply(task) => task.input.len(),
-            Self::Housekeep(_) | Self::Close => 1,
+            Self::Housekeep(_)
+            | Self::Release(_)
+            | Self::Resume(_)
+            | Self::Follow(..)
+            | Self::Close => 1,
+        }
+    }
+
+    /// It is about the file or the table and not for a transaction.
+    pub(super) fn is_of_handover(&self) -> bool {
+        match self {
+            Self::Release(_) | Self::Resume(_) | Self::Follow(..) => true,
+            Self::Deny(_)
+            | Self::DenyOwn(_)
+            | Self::Lift { .. }
+            | Self::Apply(_)
+            | Self::Housekeep(_)
+            | Self::Close => false,
         }
     }
 
@@ -67,6 +92,11 @@ impl Command {
                     task.output.push(batch.deny(denial, ids.next(now), now)?);
                 }
             }
+            Self::DenyOwn(task) => {
+                for own in task.input.drain(..) {
+                    task.output.push(batch.deny_own(own, ids.next(now), now)?);
+                }
+            }
             Self::Lift { ids: task, reason, by } => {
                 for denial in task.input.drain(..) {
                     let (reason, by) = (reason.clone(), by.clone());
@@ -78,7 +108,11 @@ impl Command {
                     task.output.push(batch.apply(change, clock)?);
                 }
             }
-            Self::Housekeep(_) | Self::Close => {}
+            Self::Housekeep(_)
+            | Self::Release(_)
+            | Self::Resume(_)
+            | Self::Follow(..)
+            | Self::Close => {}
         }
         Ok(())
     }

@@ -12,9 +12,11 @@ use crate::denylist::{IdSource, Writer, canonical};
 
 use super::batch::{Batch, Effects};
 use super::command::Command;
+use super::handover::Possession;
 use super::open::{self, Opener};
 use super::rows::{self, Fault};
 use super::schema::{self, Progress, SelectorHash};
+use super::tally::{Changes, Tally};
 use super::{Shared, StoreError};
 
 /// Changes in one transaction: bounds the time that its first waits for its last.
@@ -41,9 +43,13 @@ pub(super) struct Worker {
     pub(super) next_due: Option<UnixMs>,
     /// Selectors of a commit that failed: what the disk says of them is asked once it can be.
     pub(super) unsure: Vec<Vec<u8>>,
+    /// What a commit that failed would have counted, and how to know whether it is on disk.
+    pub(super) uncounted: Option<(Progress, Changes)>,
     /// Since the file was opened a commit has succeeded, so that all that is read is on disk. What
     /// a process that died left in the kernel's cache is seen and not sure yet.
     pub(super) synced: bool,
+    /// Who has the file.
+    pub(super) possession: Possession,
     /// How many callers the last group had, and how long it took.
     pub(super) last_group: usize,
     pub(super) last_commit: Duration,
@@ -64,11 +70,15 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => open = false,
             }
             self.advance_clock();
+            let (handover, group): (Vec<_>, Vec<_>) =
+                group.into_iter().partition(Command::is_of_handover);
             if !group.is_empty() {
                 self.write(group);
             }
+            handover.into_iter().for_each(|command| self.hand_over(command));
             let now = self.clock.read().1;
-            if now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due() {
+            let ours = self.possession != Possession::Released;
+            if ours && (now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due()) {
                 looked = now;
                 let forgotten = self.housekeep();
                 if let Err(fault) = &forgotten {
@@ -77,12 +87,7 @@ impl Worker {
                 backlog = forgotten.is_ok_and(|forgotten| forgotten == PURGE_MAX);
             }
         }
-        self.advance_clock();
-        if let Err(fault) = self.write_clock() {
-            tracing::warn!(%fault, "the store's clock was not written at the end");
-        }
-        // The file is free for the next process even while handles live on.
-        *self.shared.database.write() = None;
+        self.release();
     }
 
     /// What waits in the queue, up to a limit. After a group of many its callers are about to ask
@@ -129,12 +134,14 @@ impl Worker {
         for command in group {
             match command {
                 Command::Deny(task) => task.end(outcome.clone()),
+                Command::DenyOwn(task) => task.end(outcome.clone()),
                 Command::Lift { ids, .. } => ids.end(outcome.clone()),
                 Command::Apply(task) => task.end(outcome.clone()),
                 Command::Housekeep(reply) => {
                     let _ = reply.send(self.housekeep_all().map_err(StoreError::from));
                 }
-                Command::Close => {}
+                Command::Release(_) | Command::Resume(_) | Command::Follow(..) | Command::Close => {
+                }
             }
         }
     }
@@ -166,7 +173,7 @@ impl Worker {
         Ok(0)
     }
 
-    fn write_clock(&mut self) -> Result<(), Fault> {
+    pub(super) fn write_clock(&mut self) -> Result<(), Fault> {
         self.transact(|batch| {
             batch.touch();
             Ok(())
@@ -177,7 +184,7 @@ impl Worker {
         self.next_due.is_some_and(|due| due <= self.guarded.reading())
     }
 
-    fn advance_clock(&mut self) {
+    pub(super) fn advance_clock(&mut self) {
         self.guarded.advance(self.clock.read());
     }
 
@@ -186,6 +193,9 @@ impl Worker {
         &mut self,
         change: impl FnOnce(&mut Batch<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        if self.possession == Possession::Released {
+            return Err(Fault::Closed);
+        }
         if self.shared.database.read().is_none() {
             self.reopen()?;
         }
@@ -240,6 +250,7 @@ impl Worker {
             // It may have reached the disk all the same.
             let added = effects.additions.into_iter().map(|addition| addition.form);
             self.unsure.extend(added.chain(effects.recomputed.into_keys()));
+            self.uncounted = Some((progress, effects.tally));
             return Err(error.into());
         }
         self.synced = true;
@@ -255,6 +266,8 @@ impl Worker {
             self.set(&form, &fold);
         }
         self.writer.announce();
+        self.shared.figures.folded(effects.folded);
+        self.shared.tally.lock().apply(&effects.tally);
         self.next_due = match (self.next_due, effects.next_due) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, None) | (None, one) => one,
@@ -279,7 +292,7 @@ impl Worker {
     }
 
     /// Opens the file again after a failure, and asks it about what was in doubt.
-    fn reopen(&mut self) -> Result<(), Fault> {
+    pub(super) fn reopen(&mut self) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
         let mut place = shared.database.write();
         // The old handle holds the file's lock: it goes first.
@@ -306,8 +319,21 @@ impl Worker {
                 }
             }
         }
+        if self.possession == Possession::Behind {
+            let mut tally = Tally::default();
+            open::load(&database, &mut self.writer, &mut tally)?;
+            *shared.tally.lock() = tally;
+            self.uncounted = None;
+            self.possession = Possession::Ours;
+        }
         self.writer.announce();
         self.next_due = open::next_due(&database)?;
+        // A commit is on disk whole or not at all, and says where it came to.
+        if let Some((progress, changes)) = self.uncounted.take()
+            && progress == opened.progress
+        {
+            shared.tally.lock().apply(&changes);
+        }
         self.progress = opened.progress;
         shared.tell(opened.progress);
         *place = Some(database);

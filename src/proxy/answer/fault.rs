@@ -17,6 +17,8 @@ pub enum BadRequest {
     PathDots,
     /// Its readings select different routes.
     PathRoutes,
+    /// A header names another method, which selects another route.
+    MethodRoutes,
     /// The route rewrites it, and its readings would be rewritten differently.
     PathRewrite,
     Upgrade,
@@ -44,6 +46,7 @@ impl BadRequest {
             Self::PathEscape => "The path holds an escape that is malformed or ambiguous",
             Self::PathDots => "The path holds a dot segment",
             Self::PathRewrite => "The path can be read in more than one way to rewrite it",
+            Self::MethodRoutes => "A header names a method with another route than the request's",
             Self::PathRoutes => "The path can be read in more than one way",
             Self::Upgrade => "The WebSocket handshake is malformed",
             Self::TransferCoding => "The only transfer coding served here is chunked",
@@ -68,6 +71,7 @@ impl BadRequest {
             | Self::PathEscape
             | Self::PathDots
             | Self::PathRoutes
+            | Self::MethodRoutes
             | Self::PathRewrite
             | Self::Upgrade
             | Self::TransferCoding

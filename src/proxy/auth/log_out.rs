@@ -23,7 +23,12 @@ const CLEARED: HeaderValue = HeaderValue::from_static("\"cache\", \"storage\"");
 pub async fn this(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
     let signed = match visit.presented()? {
-        Some(presented) => visit.held(presented.credential()).ok().map(|held| held.signed),
+        Some(presented) => match visit.held(presented.credential()) {
+            Ok(held) => Some(held.signed),
+            // It was not looked at: whoever holds it is not told that it has ended.
+            Err(refused @ Rejection::TooManyFailures { .. }) => return Err(refused),
+            Err(_) => None,
+        },
         None => None,
     };
     let Some(signed) = signed else {
@@ -76,7 +81,9 @@ fn of_token(signed: &Signed) -> (Ending, &'static str) {
 
 fn end(visit: &Visit<'_>, signed: &Signed, what: Ending, reason: &'static str) -> End {
     let issuer = signed.policy().id.clone();
-    End { issuer, what, address: visit.connection.peer, reason }
+    let subject = signed.subject().map(str::to_owned);
+    let (issued_at, address) = (signed.issued_at(), visit.connection.peer);
+    End { issuer, what, subject, issued_at, address, reason }
 }
 
 /// The cookies go. A form is sent on; a script gets JSON.

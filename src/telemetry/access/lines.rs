@@ -86,8 +86,10 @@ pub fn text(entry: &Entry<'_>, buffer: &mut Vec<u8>) {
     let clock = clock(entry.at);
     let who: String = entry.subject.unwrap_or("-").chars().filter(|c| !c.is_control()).collect();
     let took = entry.duration.as_secs_f64() * 1e3;
+    // Refused paths stand here too, with whatever bytes they have.
+    let path: String = entry.path.chars().filter(|c| !c.is_control()).collect();
     let mut line =
-        format!("{clock}  {}  {who}  {} {}   {took:.1} ms", entry.status, entry.method, entry.path);
+        format!("{clock}  {}  {who}  {} {path}   {took:.1} ms", entry.status, entry.method);
     if let Some(reason) = entry.reason {
         line.push_str("   ");
         line.push_str(entry.code);
@@ -166,4 +168,44 @@ pub fn text_repeats(left_out: &LeftOut, now: UnixMs, buffer: &mut Vec<u8>) {
 fn clock(at: UnixMs) -> String {
     let seconds = at.secs().rem_euclid(86_400);
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::access::Verdict;
+
+    #[test]
+    fn no_path_steers_the_terminal_that_a_line_is_read_on() {
+        let entry = Entry {
+            at: UnixMs(0),
+            request_id: "1",
+            client: None,
+            method: "GET",
+            version: http::Version::HTTP_11,
+            host: "a",
+            path: "/a\u{9b}31mred\u{7f}/b",
+            route: None,
+            status: 400,
+            verdict: Verdict::Refused,
+            code: "path",
+            reason: None,
+            issuer: None,
+            subject: None,
+            duration: Duration::ZERO,
+            upstream: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            broken: false,
+            referer: None,
+            agent: None,
+        };
+        for format in [text, combined] {
+            let mut buffer = Vec::new();
+            format(&entry, &mut buffer);
+            let line = String::from_utf8(buffer).unwrap();
+            assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
+            assert!(line.contains("31mred") && line.contains("/b"), "{line:?}");
+        }
+    }
 }

@@ -32,8 +32,25 @@ impl Gateway {
     /// Starts `portcullis run` and waits for its ready line.
     #[track_caller]
     pub fn start(dir: Arc<TempDir>, config: PathBuf, environment: Vec<(String, String)>) -> Self {
+        Self::run(&["run"], dir, config, environment)
+    }
+
+    /// Starts a process that takes the place of this one, and waits until it serves.
+    #[track_caller]
+    pub fn replacement(&self) -> Self {
+        let (dir, config) = (Arc::clone(&self.dir), self.config.clone());
+        Self::run(&["run", "--replace"], dir, config, self.environment.clone())
+    }
+
+    #[track_caller]
+    fn run(
+        arguments: &[&str],
+        dir: Arc<TempDir>,
+        config: PathBuf,
+        environment: Vec<(String, String)>,
+    ) -> Self {
         let mut child = program()
-            .arg("run")
+            .args(arguments)
             .arg("-c")
             .arg(&config)
             .envs(environment.iter().map(|(name, value)| (name, value)))

@@ -53,6 +53,7 @@ mod tunnel;
 mod turnstile;
 mod upstream;
 mod upstream_fault;
+mod upstream_h2;
 
 use std::future::Future;
 use std::rc::Rc;

@@ -35,6 +35,7 @@ impl Told<'_> {
         let (verifier_of, routes_of) =
             (Arc::clone(&shared.published), Arc::clone(&shared.published));
         let tls_of = Arc::clone(&shared.published);
+        let groups_of = Arc::clone(&shared.published);
         let (reloads, keys) = (Arc::clone(desk), Arc::clone(desk));
         let ring = Arc::clone(ring);
         let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
@@ -46,6 +47,7 @@ impl Told<'_> {
             denylist: Arc::clone(denylist),
             verifier: Box::new(move || Arc::clone(&verifier_of.load().verifier)),
             routes: Box::new(move || routes_of.load().routes.names()),
+            upstreams: Box::new(move || groups_of.load().groups()),
             connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
             reload: Box::new(move || reloads.outcome()),
             // Keys in files are read with the configuration.

@@ -39,6 +39,8 @@ pub struct Upstream {
     /// How often names are looked up.
     pub resolve_every: Duration,
     pub health: Option<HealthCheck>,
+    /// With prior knowledge, or by ALPN where TLS is spoken.
+    pub http2: bool,
     /// Where a server is https://.
     pub tls: Option<UpstreamTls>,
 }
@@ -191,6 +193,7 @@ pub fn upstream(table: &Table<'_>) -> Option<Upstream> {
         slow_start: table.duration("slow_start", Duration::ZERO, Duration::ZERO..=HOUR),
         resolve_every: table.duration("resolve_every", 10 * SECOND, SECOND..=24 * HOUR),
         health: health(table),
+        http2: table.boolean("http2", false),
         tls,
     };
     table.finish();

@@ -66,7 +66,7 @@ fn server_address(table: &Table<'_>, text: &Text) -> Option<ServerAddress> {
     {
         let message = format!("{scheme} to an upstream is not supported by this version");
         Diagnostic::error(Code::Unsupported, message)
-            .help("http://host:port, https://host:port or unix:path")
+            .help("http://host:port or https://host:port; with `http2 = true` for gRPC")
     } else {
         let address = match text.value.strip_prefix("unix:") {
             Some(path) => server::unix_path(table.reader, path).map(ServerAddress::Unix),

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::{Request, StatusCode};
 use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::config::{HealthCheck, ServerAddress};
-use crate::sockets::dial::dial;
+use crate::sockets::dial::{Alpn, ServerStream, dial};
 use crate::upstreams::{Endpoint, Group, Health};
 
 use super::resolve::jittered;
@@ -76,18 +76,51 @@ async fn watch(group: Arc<Group>, endpoint: Arc<Endpoint>, check: HealthCheck) {
 
 /// One question on a connection of its own. The error is for people.
 async fn ask(group: &Group, endpoint: &Endpoint, check: &HealthCheck) -> Result<(), String> {
-    let secure = group.secure(endpoint);
+    let http2 = group.config.http2;
+    let alpn = if http2 { Alpn::Http2 } else { Alpn::Http1 };
+    let secure = group.secure(endpoint, alpn);
     let stream =
         dial(&endpoint.address, secure.as_ref()).await.map_err(|fault| fault.to_string())?;
-    let (mut sender, driver) =
-        hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
-            .await
-            .map_err(|fault| fault.to_string())?;
-    let driving = tokio::spawn(driver);
-    let answer = sender.send_request(question(group, endpoint, check)).await;
-    driving.abort();
-    let status = answer.map_err(|fault| fault.to_string())?.status();
+    let question = question(group, endpoint, check);
+    let answer = if http2 && stream.speaks_http2() {
+        ask_http2(stream, question).await
+    } else {
+        ask_http1(stream, question).await
+    };
+    let status = answer.map_err(|fault| fault.to_string())?;
     if is_good(check, status) { Ok(()) } else { Err(format!("it answered {}", status.as_u16())) }
+}
+
+async fn ask_http1(
+    stream: ServerStream,
+    question: Request<Empty<Bytes>>,
+) -> hyper::Result<StatusCode> {
+    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driving = tokio::spawn(driver);
+    let answer = sender.send_request(question).await;
+    driving.abort();
+    Ok(answer?.status())
+}
+
+async fn ask_http2(
+    stream: ServerStream,
+    mut question: Request<Empty<Bytes>>,
+) -> hyper::Result<StatusCode> {
+    let scheme = if matches!(stream, ServerStream::Tls(_)) { "https" } else { "http" };
+    let headers = question.headers_mut();
+    headers.remove(CONNECTION);
+    let host = headers.remove(HOST);
+    let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let target = format!("{scheme}://{host}{}", question.uri());
+    // A path that was checked behind a host that was checked.
+    *question.uri_mut() = target.parse().unwrap_or_default();
+    let (mut sender, driver) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let driving = tokio::spawn(driver);
+    let answer = sender.send_request(question).await;
+    drop(sender);
+    driving.abort();
+    Ok(answer?.status())
 }
 
 fn question(group: &Group, endpoint: &Endpoint, check: &HealthCheck) -> Request<Empty<Bytes>> {

@@ -9,6 +9,7 @@ mod data;
 mod family;
 mod process;
 mod serve;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::telemetry::Observer;
 use crate::telemetry::access::AccessLogWriter;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::trace::Tracer;
+use crate::upstreams::Group;
 use crate::verify::Verifier;
 
 pub use serve::serve;
@@ -44,6 +46,8 @@ pub struct Sources {
     pub verifier: Box<dyn Fn() -> Arc<Verifier> + Send + Sync>,
     /// Names of the routes in force.
     pub routes: Box<dyn Fn() -> Vec<Arc<str>> + Send + Sync>,
+    /// The upstreams in force.
+    pub upstreams: Box<dyn Fn() -> Vec<Arc<Group>> + Send + Sync>,
     /// Connections that clients have open.
     pub connections: Box<dyn Fn() -> usize + Send + Sync>,
     /// Whether the last reload was taken, and when one last was.
@@ -93,6 +97,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder) -> std::fmt::Result {
         let mut page = Page::new(encoder);
         data::write(&self.0, &mut page)?;
+        upstreams::write(&self.0, &mut page)?;
         control::write(&self.0, &mut page)?;
         process::write(&mut page)
     }

@@ -1,11 +1,11 @@
 //! Bodies in both directions. They stream with the peer's backpressure; nothing is boxed and exact
 //! sizes are passed on, so that framing is computed by hyper and never copied from a peer.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -215,6 +215,31 @@ struct Upload {
     body: ClientBody,
     guarded: Arc<GuardedNames>,
     moved: Moved,
+    /// Where it is one stream of a connection that outlives it.
+    stop: Option<Rc<Stop>>,
+}
+
+/// Ends an upload whose answer is no longer wanted, with a reset of its stream.
+#[derive(Default)]
+pub struct Stop {
+    now: Cell<bool>,
+    uploading: RefCell<Option<Waker>>,
+}
+
+impl Stop {
+    pub(super) fn now(&self) {
+        self.now.set(true);
+        if let Some(waker) = self.uploading.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn is_now(&self, context: &Context<'_>) -> bool {
+        if !self.now.get() {
+            *self.uploading.borrow_mut() = Some(context.waker().clone());
+        }
+        self.now.get()
+    }
 }
 
 /// Whether a request's body has moved since somebody last asked: while it does, the upstream owes
@@ -232,7 +257,12 @@ impl Moved {
 impl RequestBody {
     /// A body that has ended is none at all, so that the request can be repeated.
     pub(super) fn new(body: ClientBody, guarded: &Arc<GuardedNames>) -> Self {
-        let upload = |body| Upload { body, guarded: Arc::clone(guarded), moved: Moved::default() };
+        let upload = |body| Upload {
+            body,
+            guarded: Arc::clone(guarded),
+            moved: Moved::default(),
+            stop: None,
+        };
         Self((!body.is_end_stream()).then(|| upload(body)))
     }
 
@@ -243,6 +273,14 @@ impl RequestBody {
     /// `None` where there is no body that could move.
     pub(super) fn moved(&self) -> Option<Moved> {
         self.0.as_ref().map(|upload| upload.moved.clone())
+    }
+
+    /// From here on it can be stopped; `None` where there is nothing to stop.
+    pub(super) fn stoppable(&mut self) -> Option<Rc<Stop>> {
+        let upload = self.0.as_mut()?;
+        let stop = Rc::new(Stop::default());
+        upload.stop = Some(Rc::clone(&stop));
+        Some(stop)
     }
 
     pub(super) fn is_none(&self) -> bool {
@@ -260,7 +298,11 @@ impl HttpBody for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         match &mut self.0 {
             None => Poll::Ready(None),
-            Some(Upload { body, guarded, moved }) => {
+            Some(Upload { body, guarded, moved, stop }) => {
+                if stop.as_ref().is_some_and(|stop| stop.is_now(context)) {
+                    let reason = h2::Reason::CANCEL.into();
+                    return Poll::Ready(Some(Err(ClientBodyError::Unwanted(reason))));
+                }
                 let frame = ready!(Pin::new(body).poll_frame(context));
                 moved.0.set(true);
                 let filter = |frame| filter_trailers(frame, Some(guarded));

@@ -44,6 +44,8 @@ pub enum Excess {
 pub enum ClientBodyError {
     Client(hyper::Error),
     Excess(Excess),
+    /// Nobody waits for its answer any more; an HTTP/2 server is told this reason.
+    Unwanted(h2::Error),
     /// By us: its token no longer counts.
     Cut,
 }
@@ -55,6 +57,7 @@ impl std::fmt::Display for ClientBodyError {
             Self::Client(_) => "the client broke off",
             Self::Excess(Excess::Bytes) => "the body is too large",
             Self::Excess(Excess::Time) => "the body took too long",
+            Self::Unwanted(_) => "the request has ended",
         })
     }
 }
@@ -64,6 +67,7 @@ impl std::error::Error for ClientBodyError {
         match self {
             Self::Client(cause) => Some(cause),
             Self::Excess(_) | Self::Cut => None,
+            Self::Unwanted(reason) => Some(reason),
         }
     }
 }

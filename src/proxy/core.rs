@@ -21,6 +21,7 @@ use crate::telemetry::counters::{CoreCounters, Counters};
 use crate::telemetry::streams::Question;
 use crate::telemetry::trace::{CoreTracer, Tracer};
 use crate::telemetry::{CoreObserver, Observer};
+use crate::upstreams::Key;
 
 use super::accept::Target;
 use super::connection::Connection;
@@ -31,6 +32,7 @@ use super::published::Published;
 use super::serve::serve;
 use super::streams::{self, Streams, Turn};
 use super::turnstile::Turnstile;
+use super::upstream_h2::Http2Pool;
 use crate::desk::Desk;
 
 /// How often log lines are handed on and old connections looked for.
@@ -53,6 +55,7 @@ pub struct Core {
     swap: Arc<ArcSwap<Published>>,
     current: RefCell<Rc<Snapshot>>,
     pub(super) pool: Pool,
+    pub(super) http2: Http2Pool,
     pub(super) log: CoreLog,
     pub(super) observer: CoreObserver,
     pub(super) desk: Desk,
@@ -174,6 +177,7 @@ async fn run(
         swap: shared.published,
         current,
         pool: Pool::default(),
+        http2: Http2Pool::default(),
         log: shared.log.core_log(),
         observer: shared.observer.core_observer(),
         desk: shared.desk,
@@ -338,10 +342,12 @@ impl Core {
             connection.examine(now, &published.limits);
         }
         let timeouts = published.idle_timeouts();
-        self.pool.sweep(|key| {
+        let timeout_of = |key: Key| {
             let (_, timeout) = timeouts.get(&key.slot).filter(|(of, _)| *of == key.serial)?;
             Some(*timeout)
-        });
+        };
+        self.pool.sweep(timeout_of);
+        self.http2.sweep(timeout_of);
     }
 }
 

@@ -8,14 +8,13 @@ use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use http_body::Body as _;
+use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::answer::{Rejection, UpstreamFault};
 use super::balance;
 use super::body::Body;
-use super::client_body::ClientBody;
 use super::connection::Connection;
 use super::core::Core;
 use super::exchange::{self, Exchange};
@@ -101,7 +100,7 @@ fn rewrite(
 
 /// Framing that we compute ourselves where hyper would leave it out: an empty body of a method that
 /// has one, and a GET whose body has no known length.
-fn frame(headers: &mut HeaderMap, method: &Method, body: &ClientBody) {
+pub(super) fn frame(headers: &mut HeaderMap, method: &Method, body: &impl HttpBody) {
     if body.is_end_stream() {
         if matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

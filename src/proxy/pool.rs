@@ -9,6 +9,7 @@ use crate::upstreams::{Endpoint, Key};
 
 use super::core::Core;
 use super::upstream::Sender;
+use super::upstream_h2::Http2;
 
 /// Kept at the most per endpoint and core.
 const IDLE_MAX: usize = 256;
@@ -26,22 +27,36 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection in use; [`Lease::release`] gives it back, dropping it closes it.
-pub struct Lease {
+/// What an answer holds of its connection; [`Lease::release`] gives it back, dropping it closes the
+/// connection, or resets the one stream.
+pub enum Lease {
+    Http1(Http1),
+    Http2(#[expect(dead_code, reason = "its place is free when it is dropped")] Http2),
+}
+
+/// A connection in use.
+pub struct Http1 {
     pub(super) sender: Sender,
     key: Key,
     core: Rc<Core>,
 }
 
-impl Lease {
+impl Http1 {
     pub fn new(core: &Rc<Core>, endpoint: &Endpoint, sender: Sender) -> Self {
         Self { sender, key: endpoint.key(), core: Rc::clone(core) }
     }
+}
 
+impl Lease {
     pub fn release(self) {
-        if !self.sender.is_closed() {
-            let Self { sender, key, core, .. } = self;
-            core.pool.put(key, sender);
+        match self {
+            Self::Http1(Http1 { sender, key, core }) => {
+                if !sender.is_closed() {
+                    core.pool.put(key, sender);
+                }
+            }
+            // Its place is free when it is dropped.
+            Self::Http2(_) => {}
         }
     }
 }

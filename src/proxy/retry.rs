@@ -9,15 +9,18 @@
 //! - The answer has a status that the config names: as above, if there is another server.
 //!
 //! A timeout is never repeated: the server is at work. What waited asks the denylist again before
-//! anything is sent.
+//! anything is sent. On HTTP/2 ([`http2`]) a server can also say that it did not look at a request.
+
+mod http2;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
+use http::header::{HOST, UPGRADE};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::upstreams::{Busy, Endpoint, Pick, Repeat, Tried};
@@ -27,9 +30,10 @@ use super::balance;
 use super::body::{Moved, RequestBody};
 use super::core::Core;
 use super::permit::{Permit, Recheck};
-use super::pool::Lease;
+use super::pool::{Http1, Lease};
 use super::published::Published;
 use super::upstream::{self, Upstream};
+use http2::Http2Outcome;
 
 /// However steadily it moves, an upload ends by then.
 const UPLOAD_MAX: Duration = Duration::from_secs(3600);
@@ -166,6 +170,7 @@ impl Delivery<'_> {
                 self.occupied.repeat = Some(group.repeat().ok_or(fault)?);
             }
             left = left.saturating_sub(u32::from(!same));
+            group.retried();
             self.check.still_holds(self.published)?;
             (request, next) = (*again, other);
         }
@@ -203,17 +208,28 @@ impl Delivery<'_> {
         if let Some(host) = self.upstream.own_host(endpoint) {
             request.headers_mut().insert(HOST, host.clone());
         }
+        let timeout = self.upstream.config().response_timeout;
+        if self.upstream.config().http2 && !request.headers().contains_key(UPGRADE) {
+            match Box::pin(self.on_http2(endpoint, request)).await {
+                Http2Outcome::Done(outcome) => return *outcome,
+                Http2Outcome::Http1(unsent) => request = *unsent,
+            }
+        }
         if let Some(sender) = self.core.pool.take(endpoint.key()) {
-            let mut lease = Lease::new(self.core, endpoint, sender);
+            let mut lease = Http1::new(self.core, endpoint, sender);
             let copy = is_safe(&request).then(|| copy_head(&request));
-            let Failed { fault, unsent } =
-                match attempt(&mut lease, request, self.upstream.config().response_timeout).await {
-                    Ok(response) => return self.judge(endpoint, response, lease, copy),
-                    Err(failed) => failed,
-                };
+            let moved = request.body().moved();
+            let sending = lease.sender.try_send_request(request);
+            let Failed { fault, unsent, .. } = match attempt(sending, moved, timeout).await {
+                Ok(response) => return self.judge(endpoint, response, Lease::Http1(lease), copy),
+                Err(failed) => failed,
+            };
             request = match (unsent, copy) {
                 (Some(unsent), _) => unsent,
-                (None, Some(copy)) if fault == UpstreamFault::Broken => copy,
+                (None, Some(copy)) if fault == UpstreamFault::Broken => {
+                    self.upstream.group.retried();
+                    copy
+                }
                 (None, _) => return Err(self.failed(endpoint, fault, None, true)),
             };
         }
@@ -223,14 +239,16 @@ impl Delivery<'_> {
             Err(fault) => return Err(self.failed(endpoint, fault, Some(request), false)),
         };
         self.check.still_holds(self.published).map_err(Missed::Rejected)?;
-        let mut lease = Lease::new(self.core, endpoint, sender);
+        let mut lease = Http1::new(self.core, endpoint, sender);
         let copy = (self.elsewhere && self.is_repeatable(&request)).then(|| copy_head(&request));
-        match attempt(&mut lease, request, self.upstream.config().response_timeout).await {
-            Ok(response) => self.judge(endpoint, response, lease, copy),
-            Err(Failed { fault, unsent: Some(unsent) }) => {
+        let moved = request.body().moved();
+        let sending = lease.sender.try_send_request(request);
+        match attempt(sending, moved, timeout).await {
+            Ok(response) => self.judge(endpoint, response, Lease::Http1(lease), copy),
+            Err(Failed { fault, unsent: Some(unsent), .. }) => {
                 Err(self.failed(endpoint, fault, Some(unsent), false))
             }
-            Err(Failed { fault, unsent: None }) => {
+            Err(Failed { fault, unsent: None, .. }) => {
                 let again = copy.filter(|_| fault == UpstreamFault::Broken);
                 Err(self.failed(endpoint, fault, again, true))
             }
@@ -297,26 +315,34 @@ struct Failed {
     fault: UpstreamFault,
     /// The request, if nothing of it was written.
     unsent: Option<Request<RequestBody>>,
+    /// The server has said that it did not look at it.
+    unseen: bool,
 }
 
+type Unsent = TrySendError<Request<RequestBody>>;
+
 async fn attempt(
-    lease: &mut Lease,
-    request: Request<RequestBody>,
+    sending: impl Future<Output = Result<Response<Incoming>, Unsent>>,
+    moved: Option<Moved>,
     response_timeout: Duration,
 ) -> Result<Response<Incoming>, Failed> {
     let started = Instant::now();
-    let moved = request.body().moved();
-    let mut sending = std::pin::pin!(lease.sender.try_send_request(request));
+    let mut sending = std::pin::pin!(sending);
     loop {
         match tokio::time::timeout(response_timeout, &mut sending).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(mut error)) => {
-                return Err(Failed { fault: UpstreamFault::Broken, unsent: error.take_message() });
+                let unsent = error.take_message();
+                let unseen = http2::is_unseen(error.error());
+                return Err(Failed { fault: UpstreamFault::Broken, unsent, unseen });
             }
             // A long upload is no slow answer: time counts from its last byte.
             Err(_) if started.elapsed() < UPLOAD_MAX && moved.as_ref().is_some_and(Moved::take) => {
             }
-            Err(_) => return Err(Failed { fault: UpstreamFault::ResponseTimeout, unsent: None }),
+            Err(_) => {
+                let fault = UpstreamFault::ResponseTimeout;
+                return Err(Failed { fault, unsent: None, unseen: false });
+            }
         }
     }
 }

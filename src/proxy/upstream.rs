@@ -6,11 +6,12 @@ use http::HeaderValue;
 use hyper_util::rt::TokioIo;
 
 use crate::config::{ServerAddress, Upstream as UpstreamConfig, UpstreamHost};
-use crate::sockets::dial::{DialFault, dial};
+use crate::sockets::dial::{Alpn, DialFault, ServerStream, dial};
 use crate::upstreams::{Endpoint, Group, Registry};
 
 use super::answer::UpstreamFault;
 use super::body::RequestBody;
+use super::upstream_h2::{Http2, Opening};
 
 /// A compiled upstream.
 pub struct Upstream {
@@ -62,18 +63,10 @@ pub type Sender = hyper::client::conn::http1::SendRequest<RequestBody>;
 
 /// Opens a connection; its driver runs on this core until either side closes.
 pub async fn connect(group: &Group, endpoint: &Endpoint) -> Result<Sender, UpstreamFault> {
-    let secure = group.secure(endpoint);
-    let opening = dial(&endpoint.address, secure.as_ref());
+    let opening = reach(group, endpoint, Alpn::Http1);
     let stream = tokio::time::timeout(group.config.connect_timeout, opening)
         .await
-        .map_err(|_| UpstreamFault::ConnectTimeout)?
-        .map_err(|fault| match fault {
-            DialFault::Connect(_) => UpstreamFault::Unreachable,
-            DialFault::Tls(error) => {
-                tracing::debug!(upstream = group.config.name, %error, "TLS to a server failed");
-                UpstreamFault::Handshake
-            }
-        })?;
+        .map_err(|_| UpstreamFault::ConnectTimeout)??;
     let (sender, driver) = hyper::client::conn::http1::Builder::new()
         .max_headers(256)
         .handshake(TokioIo::new(stream))
@@ -82,4 +75,42 @@ pub async fn connect(group: &Group, endpoint: &Endpoint) -> Result<Sender, Upstr
     // Its errors reach the request that suffers them.
     tokio::task::spawn_local(async move { driver.with_upgrades().await.ok() });
     Ok(sender)
+}
+
+/// Opens a connection for HTTP/2; `None`: by ALPN the server wants HTTP/1.1.
+pub async fn connect_http2(
+    group: &Group,
+    endpoint: &Endpoint,
+    opening: &Opening,
+) -> Result<Option<Http2>, UpstreamFault> {
+    let connecting = async {
+        let stream = reach(group, endpoint, Alpn::Http2).await?;
+        if !stream.speaks_http2() {
+            opening.chose_http1();
+            return Ok(None);
+        }
+        opening.begin(stream).await.map(Some)
+    };
+    let connected = tokio::time::timeout(group.config.connect_timeout, connecting)
+        .await
+        .unwrap_or(Err(UpstreamFault::ConnectTimeout));
+    if let Err(fault) = &connected {
+        opening.failed(*fault);
+    }
+    connected
+}
+
+async fn reach(
+    group: &Group,
+    endpoint: &Endpoint,
+    alpn: Alpn,
+) -> Result<ServerStream, UpstreamFault> {
+    let secure = group.secure(endpoint, alpn);
+    dial(&endpoint.address, secure.as_ref()).await.map_err(|fault| match fault {
+        DialFault::Connect(_) => UpstreamFault::Unreachable,
+        DialFault::Tls(error) => {
+            tracing::debug!(upstream = group.config.name, %error, "TLS to a server failed");
+            UpstreamFault::Handshake
+        }
+    })
 }

@@ -17,9 +17,35 @@ use crate::upstreams::Address;
 
 /// How TLS is spoken to a server.
 pub struct Secure {
-    pub config: Arc<ClientConfig>,
+    config: Arc<ClientConfig>,
     /// The name that its certificate must have.
-    pub name: ServerName<'static>,
+    name: ServerName<'static>,
+}
+
+/// What is offered in the handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Alpn {
+    Http1,
+    /// And HTTP/1.1, for servers without it.
+    Http2,
+}
+
+const HTTP2: &[u8] = b"h2";
+
+impl Secure {
+    /// The configuration of an upstream, which offers HTTP/1.1. What is remembered of sessions is
+    /// shared by both.
+    pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>, alpn: Alpn) -> Self {
+        let config = match alpn {
+            Alpn::Http1 => config,
+            Alpn::Http2 => {
+                let mut config = ClientConfig::clone(&config);
+                config.alpn_protocols.insert(0, HTTP2.to_vec());
+                Arc::new(config)
+            }
+        };
+        Self { config, name }
+    }
 }
 
 /// A byte stream to a server.
@@ -30,6 +56,14 @@ pub enum ServerStream {
 }
 
 impl ServerStream {
+    /// By ALPN; without TLS there is only prior knowledge.
+    pub fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(HTTP2),
+        }
+    }
+
     /// The socket below; `None`: a unix one.
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {

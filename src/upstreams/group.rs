@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use tokio::sync::Semaphore;
 
 use crate::config::{Balance, HashKey, ServerAddress, Upstream};
-use crate::sockets::dial::Secure;
+use crate::sockets::dial::{Alpn, Secure};
 
 use super::choice::Pick;
 use super::endpoint::{Address, Endpoint, Moment};
@@ -31,6 +31,8 @@ pub struct Group {
     turn: AtomicUsize,
     in_flight: AtomicU32,
     repeats: AtomicU32,
+    /// Requests that were sent once more, ever; it goes on across reloads.
+    retries: Arc<AtomicU64>,
     /// One for each request that may be under way, where that is limited.
     pub places: Option<Arc<Semaphore>>,
     waiting: AtomicUsize,
@@ -104,6 +106,7 @@ impl Group {
             turn: AtomicUsize::new(0),
             in_flight: AtomicU32::new(0),
             repeats: AtomicU32::new(0),
+            retries: former.map_or_else(Arc::default, |former| Arc::clone(&former.retries)),
             places,
             waiting: AtomicUsize::new(0),
             resolutions: Mutex::new(resolutions),
@@ -129,11 +132,12 @@ impl Group {
         new == old
             && endpoint.server == index
             && config.tls == self.config.tls
+            && config.http2 == self.config.http2
             && config.health == self.config.health
     }
 
     /// How TLS is spoken to a server; `None`: it is not.
-    pub fn secure(&self, endpoint: &Endpoint) -> Option<Secure> {
+    pub fn secure(&self, endpoint: &Endpoint, alpn: Alpn) -> Option<Secure> {
         let client = self.client.as_ref()?;
         let ServerAddress::Tcp { host, tls: true, .. } =
             &self.config.servers.get(endpoint.server)?.address
@@ -143,7 +147,7 @@ impl Group {
         let name = self.config.tls.as_ref().and_then(|tls| tls.server_name.clone());
         // A host that is no name for TLS was refused with the configuration.
         let name = name.or_else(|| ServerName::try_from(host.clone()).ok())?;
-        Some(Secure { config: client.load_full(), name })
+        Some(Secure::new(client.load_full(), name, alpn))
     }
 
     /// The files of `tls` have changed: new connections use what is in them now.
@@ -202,6 +206,15 @@ impl Group {
         let before = self.repeats.fetch_add(1, Ordering::Relaxed);
         let repeat = Repeat(Arc::clone(self));
         (before < most).then_some(repeat)
+    }
+
+    /// A request is sent once more.
+    pub fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// A place in the queue, unless it is full.

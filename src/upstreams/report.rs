@@ -47,6 +47,9 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [Self; 5] =
+        [Self::Unchecked, Self::Up, Self::Down, Self::Ejected, Self::Unresolved];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unchecked => "unchecked",

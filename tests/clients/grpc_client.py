@@ -1,15 +1,17 @@
 """grpcio against a running gateway: calls, a stream, a refusal, a cut by revocation.
 
-Usage: grpc_client.py GATEWAY_ADDRESS ADMIN_URL, with TOKEN and ADMIN_TOKEN set.
+Usage: grpc_client.py GATEWAY_ADDRESS ADMIN_URL [whole], with TOKEN and ADMIN_TOKEN set. `whole`: what
+needs HTTP/2 all the way to the server as well.
 """
 
 import os
+import queue
 import sys
 
 import grpc
 import httpx
 
-address, admin = sys.argv[1:3]
+address, admin, *whole = sys.argv[1:]
 alice = [("authorization", f"Bearer {os.environ['TOKEN']}")]
 
 with grpc.insecure_channel(address) as channel:
@@ -20,6 +22,20 @@ with grpc.insecure_channel(address) as channel:
     collect = channel.stream_stream("/echo.Echo/Collect")
     parts = [b"a", b"", b"c" * 50_000]
     assert list(collect(iter(parts), metadata=alice, timeout=20)) == parts
+
+    if whole:
+        join = channel.stream_unary("/echo.Echo/Join")
+        assert join(iter(parts), metadata=alice, timeout=20) == b"".join(parts)
+        _, call = unary.with_call(b"x", metadata=alice, timeout=20)
+        assert ("x-backend", "grpcio") in call.trailing_metadata(), call.trailing_metadata()
+        # Each answer before the next question.
+        questions = queue.Queue()
+        answers = collect(iter(questions.get, None), metadata=alice, timeout=20)
+        for word in [b"one", b"two", b"three"]:
+            questions.put(word)
+            assert next(answers) == word
+        questions.put(None)
+        assert list(answers) == []
 
     def refused(call):
         try:
@@ -34,6 +50,10 @@ with grpc.insecure_channel(address) as channel:
     admin_call = channel.unary_unary("/admin.Admin/Do")
     error = refused(lambda: admin_call(b"x", metadata=alice, timeout=20))
     assert error.code() == grpc.StatusCode.PERMISSION_DENIED, error
+
+    if whole:
+        error = refused(lambda: channel.unary_unary("/echo.Echo/None")(b"", metadata=alice, timeout=20))
+        assert error.code() == grpc.StatusCode.UNIMPLEMENTED, error
 
     stream = channel.unary_stream("/echo.Echo/Stream")(b"", metadata=alice, timeout=20)
     assert next(stream) == b"tick"

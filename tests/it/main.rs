@@ -78,6 +78,7 @@ mod retries;
 // Servers that are asked whether they are well.
 mod health;
 // TLS to servers: whom the gateway believes.
+mod upstream_h2;
 mod upstream_tls;
 // What a route asks of a good token beyond being good.
 mod requirements;

@@ -142,6 +142,39 @@ fn every_alert_asks_for_metrics_that_exist_and_has_its_page() {
 }
 
 #[test]
+fn the_servers_of_an_upstream_are_counted_by_state_and_requests_that_were_sent_again() {
+    let (issuer, upstream) = (Issuer::new("ES256"), Upstream::new());
+    let servers = [format!("\"{}\"", upstream.url()), "\"http://127.0.0.1:1\"".to_owned()];
+    let gateway = Setup::new()
+        .issuer(&issuer, "")
+        .upstream_of(
+            "app",
+            &servers,
+            "balance = \"round_robin\"\nejection = { failures = 2, time = \"1h\", time_max = \"1h\" }",
+        )
+        .tables("[metrics]\nlisten = \"127.0.0.1:0\"")
+        .route("/", "access = \"public\"")
+        .start();
+    let figures = || {
+        let found = Scraped::of(&gateway);
+        let servers = |state: &str| {
+            let labels = json!({"upstream": "app", "state": state});
+            let family = "portcullis_upstream_servers";
+            found.value(family, family, labels).unwrap()
+        };
+        let family = "portcullis_upstream_retries";
+        let labels = json!({"upstream": "app"});
+        let retries = found.value(family, &format!("{family}_total"), labels).unwrap();
+        (servers("unchecked"), servers("ejected"), servers("down"), retries)
+    };
+    assert_eq!(figures(), (2.0, 0.0, 0.0, 0.0));
+    for _ in 0..4 {
+        assert_eq!(gateway.get("/", &[]).status, 200);
+    }
+    assert_eq!(figures(), (1.0, 1.0, 0.0, 2.0));
+}
+
+#[test]
 fn the_metrics_listener_answers_nothing_but_metrics() {
     let issuer = Issuer::new("ES256");
     let gateway = Setup::simple(&issuer, &Upstream::new())

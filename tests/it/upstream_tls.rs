@@ -13,7 +13,7 @@ use crate::support::{Authority, Gateway, Issued, Issuer, Setup, eventually};
 
 /// A backend that speaks TLS with this certificate and answers with the name that it was asked
 /// for. `asks`: it lets in only those whose certificate is of this authority.
-fn backend(issued: &Issued, asks: Option<&Authority>) -> u16 {
+pub fn backend(issued: &Issued, asks: Option<&Authority>) -> u16 {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

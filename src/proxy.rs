@@ -25,6 +25,8 @@ mod entrance;
 mod exchange;
 mod failures;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod h2;
 mod headers;
@@ -78,6 +80,8 @@ use self::exchange::Exchange;
 use self::route::Target;
 use self::tunnel::Answer;
 
+use crate::telemetry::counters::Limit;
+
 /// Answers one request and leaves its log line, whichever way it went.
 pub async fn handle(
     core: Rc<Core>,
@@ -126,6 +130,7 @@ async fn pass(
     let now = exchange.now();
     let published = core.published();
     if core.requests.get() > published.requests_max {
+        core.counters.shed(Limit::Requests);
         return Err(Rejection::Overloaded);
     }
     if exchange.is_over_http2() {
@@ -159,7 +164,11 @@ async fn pass(
     exchange.read_by(cors::Reader::of(&route.cors, request.parts.headers.get(ORIGIN)));
     exchange.routed(route);
     if let Some(load) = &route.load {
-        exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
+        let Some(place) = load.enter() else {
+            core.counters.shed(Limit::RouteRequests);
+            return Err(Rejection::Overloaded);
+        };
+        exchange.enter(place);
     }
     let credential = credential::present(&request, route, &published)?;
     let token = credential::verify(

@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand};
 use super::help;
 
 mod allowlist;
+mod explain;
 mod many;
 
 pub use allowlist::{RawAdd, RawRegistration, RawRegistrations};
+pub use explain::RawExplain;
 pub use many::{RawAudit, RawExchange};
 
 #[derive(Parser, Debug)]
@@ -111,6 +113,9 @@ pub enum RawCommand {
     /// Is everything all right: store, issuers, keys
     #[command(after_help = help::STATUS)]
     Status,
+    /// Keys of the issuers: what is in force, and fetching them now
+    #[command(after_help = help::KEYS)]
+    Keys(super::keys::Keys),
     /// Let the running gateway read its config again
     #[command(after_help = help::RELOAD)]
     Reload,
@@ -300,23 +305,6 @@ pub struct RawDenials {
     /// Every page, not only the first
     #[arg(long, conflicts_with = "limit", help_heading = "Which")]
     pub all: bool,
-}
-
-#[derive(Args, Debug, Default)]
-pub struct RawExplain {
-    /// The token in this file instead of stdin
-    #[arg(value_name = "FILE", group = "source")]
-    pub file: Option<PathBuf>,
-    #[arg(long, value_name = "FILE", group = "source")]
-    pub token_file: Option<PathBuf>,
-    /// A refused request, by the request id of its answer
-    #[arg(long, value_name = "ID", group = "source")]
-    pub request: Option<String>,
-    /// Check for a request to this URL: route, scopes, credential
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-    #[arg(long, value_name = "METHOD", requires = "url")]
-    pub method: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]

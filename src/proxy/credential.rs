@@ -4,8 +4,9 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 
 use crate::clock::UnixMs;
 use crate::config::{Access, Carrier};
+use crate::telemetry::counters::Limit;
 use crate::token::Credential;
-use crate::verify::{Signed, TokenFault, VerifiedToken};
+use crate::verify::{Refused, Signed, TokenFault, VerifiedToken};
 
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
@@ -54,6 +55,15 @@ pub fn present_by<'r>(
     carriers: &'r [Carrier],
     published: &Published,
 ) -> Result<Option<Presented<'r>>, Rejection> {
+    present_in(headers, carriers, published.token_bytes_max)
+}
+
+/// Like [`present_by`]; a longer token is refused.
+pub(super) fn present_in<'r>(
+    headers: &HeaderMap,
+    carriers: &'r [Carrier],
+    bytes_max: usize,
+) -> Result<Option<Presented<'r>>, Rejection> {
     check_authorization(headers)?;
     let mut found: Option<Presented<'r>> = None;
     for carrier in carriers {
@@ -72,8 +82,7 @@ pub fn present_by<'r>(
             Some(_) => return Err(BadRequest::TwoCredentials.into()),
         }
     }
-    let too_long =
-        |found: &Presented<'_>| found.credential.expose().len() > published.token_bytes_max;
+    let too_long = |found: &Presented<'_>| found.credential.expose().len() > bytes_max;
     if found.as_ref().is_some_and(too_long) {
         return Err(BadRequest::AuthorizationForm.into());
     }
@@ -96,7 +105,7 @@ pub async fn verify<'r>(
         };
     };
     let verdict = match published.verifier.recall(&credential, now) {
-        Some(remembered) => remembered.map_err(Rejection::Token),
+        Some(remembered) => remembered.map_err(|refused| counted(core, refused)),
         None => verify_anew(core, connection, headers, &credential, published, now).await,
     };
     let verdict = verdict.and_then(|token| {
@@ -122,20 +131,31 @@ async fn verify_anew(
     let failures = &published.failures;
     let address = failures::client_address(connection, headers, &published.trusted_proxies);
     if let Err(wait) = failures.admit(address) {
+        core.counters.shed(Limit::FailedCredentials);
         failures.tell(address, connection, headers);
         let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
         return Err(Rejection::TooManyFailures { retry_after_s: seconds });
     }
-    let mut verdict = published.verifier.verify(credential, now);
-    if let Err(fault) = &verdict
-        && published.nudges.may_help(fault, &core.waiting).await
+    let mut verdict = published.verifier.judge(credential, now);
+    if let Err(refused) = &verdict
+        && published.nudges.may_help(&refused.fault, &core.waiting).await
     {
-        verdict = published.verifier.verify(credential, UnixMs::now());
+        verdict = published.verifier.judge(credential, UnixMs::now());
     }
-    if verdict.as_ref().is_err_and(TokenFault::is_unproven) {
+    if verdict.as_ref().is_err_and(|refused| refused.fault.is_unproven()) {
         failures.note(address);
     }
-    verdict.map_err(Rejection::Token)
+    verdict.map_err(|refused| counted(core, refused))
+}
+
+/// A refusal, counted for its issuer. Without keys nothing was judged.
+fn counted(core: &Core, refused: Refused) -> Rejection {
+    let Refused { fault, issuer } = refused;
+    if let Some(issuer) = issuer.filter(|_| !matches!(fault, TokenFault::KeysAbsent { .. })) {
+        let unknown_key = matches!(fault, TokenFault::UnknownKey { .. });
+        core.counters.refused(&issuer.policy.name, unknown_key);
+    }
+    Rejection::Token(fault)
 }
 
 /// A bad credential here means anonymous rather than refused.

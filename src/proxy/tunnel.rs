@@ -17,6 +17,7 @@ use super::body::Body;
 use super::exchange::{self, Exchange};
 use super::headers;
 use super::io::{ClientStream, Stream as ServerStream};
+pub use frames::Frames;
 use http2::ClientSide;
 use relay::Relay;
 

@@ -81,6 +81,8 @@ mod paths;
 mod headers;
 // Messages whose end two parsers could see in two places.
 mod framing;
+// The seeds of the fuzz targets, and what they once found.
+mod fuzz;
 
 // The admin API: who may do what.
 mod admin;

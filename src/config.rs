@@ -44,6 +44,7 @@ pub mod tls;
 mod traces;
 mod upstream;
 mod upstream_server;
+mod upstream_tls;
 mod value;
 mod whole;
 
@@ -70,9 +71,10 @@ pub use route_target::{Piece, Redirect, StaticAnswer, Target};
 pub use streams::{OnExpired, StreamRules};
 pub use traces::Tracing;
 pub use upstream::{
-    Balance, Concurrency, Ejection, HashKey, Retry, ServerAddress, Upstream, UpstreamHost,
-    UpstreamServer,
+    Balance, Concurrency, Ejection, HashKey, HealthCheck, Retry, ServerAddress, Upstream,
+    UpstreamHost, UpstreamServer,
 };
+pub use upstream_tls::UpstreamTls;
 
 use std::path::PathBuf;
 use std::sync::Arc;

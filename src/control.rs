@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod health;
 pub mod keys;
 pub mod lifetimes;
 pub mod metrics;
@@ -15,4 +16,5 @@ pub mod store;
 pub mod streams;
 pub mod tasks;
 pub mod traces;
+pub mod upstream_certificates;
 pub mod upstreams;

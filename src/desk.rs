@@ -3,12 +3,14 @@
 //! of an ordinary request comes here.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::UnixMs;
 use crate::denylist::{Except, IssuerId, TokenId};
+use crate::verify::Signed;
 
 /// Asks that may wait for the control plane.
 const ASKS_MAX: usize = 1024;
@@ -26,6 +28,8 @@ pub type Asks = mpsc::Receiver<Ask>;
 pub enum Ask {
     /// Deny; answered when the denials are on disk and in force.
     End(Vec<End>, Reply<()>),
+    /// The open streams of this token's session stand on it; answered with how many, on all cores.
+    Rebase(Arc<Signed>, Reply<u64>),
 }
 
 /// Where an answer goes.
@@ -36,6 +40,9 @@ pub type Reply<T> = oneshot::Sender<Result<T, DeskFault>>;
 pub struct End {
     pub issuer: IssuerId,
     pub what: Ending,
+    /// Of the token.
+    pub subject: Option<String>,
+    pub issued_at: Option<UnixMs>,
     /// For the audit.
     pub address: Option<IpAddr>,
     pub reason: &'static str,
@@ -75,6 +82,11 @@ impl Desk {
     /// Ends all of these; nothing is denied in part only because one of them stood already.
     pub async fn end(&self, ends: Vec<End>) -> Result<(), DeskFault> {
         self.ask(|reply| Ask::End(ends, reply)).await
+    }
+
+    /// Hands in a new token for the open streams of its session.
+    pub async fn rebase(&self, token: Arc<Signed>) -> Result<u64, DeskFault> {
+        self.ask(|reply| Ask::Rebase(token, reply)).await
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, DeskFault> {

@@ -2,6 +2,8 @@
 //! what to do. What always holds: a socket file never has wider rights than were asked for,
 //! replaces nothing but a socket that nobody serves, and leaves with the process that made it.
 
+pub mod dial;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};

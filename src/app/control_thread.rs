@@ -86,11 +86,13 @@ impl ControlThread {
         let upstreams: upstreams::Source = Arc::new(move || groups.load().groups());
         let published = Arc::clone(&parts.published);
         let certificates = certificates::watch(Arc::clone(&parts.published));
-        let sessions = Sessions::new(parts.store.clone(), {
+        let verifier = {
             let published = Arc::clone(&published);
             Arc::new(move || Arc::clone(&published.load().verifier))
-        });
+        };
+        let sessions = Sessions::new(parts.store.clone(), verifier, Arc::clone(&parts.streams.0));
         let api = Arc::new(Api::new(admin::Parts {
+            upstreams: Arc::clone(&upstreams),
             store: parts.store,
             denylist: parts.denylist,
             verifier: Arc::new(move || Arc::clone(&published.load().verifier)),

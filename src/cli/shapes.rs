@@ -278,6 +278,7 @@ pub struct Status {
     pub store: Option<Store>,
     pub denials: Option<Room>,
     pub issuers: Vec<Issuer>,
+    pub upstreams: Vec<super::status::UpstreamState>,
     pub streams: Option<u64>,
     pub started_at: Option<Time>,
     pub config: Option<ConfigState>,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde::Deserialize;
+
 use super::arguments::Global;
 use super::client::Client;
 use super::console::{Console, Look, json_text};
@@ -9,6 +11,15 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::shapes::{Issuer, Status, Store};
 use super::words;
+
+/// An upstream, as the answer has it.
+#[derive(Clone, Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct UpstreamState {
+    name: String,
+    servers: u64,
+    used: u64,
+}
 
 pub fn run(global: &Global, console: &Console) -> Result<Exit, Failure> {
     let client = Client::new(global)?;
@@ -60,6 +71,15 @@ fn render(status: &Status, look: &Look) -> String {
     }
     for issuer in &status.issuers {
         line("issuer", &issuer_words(issuer, look));
+    }
+    for upstream in &status.upstreams {
+        let servers = words::plural(upstream.servers, "server");
+        let used = if upstream.used == upstream.servers {
+            format!("{}  {servers}", upstream.name)
+        } else {
+            format!("{}  {} of {servers} in use", upstream.name, upstream.used)
+        };
+        line("upstream", &used);
     }
     if let Some(started) = status.started_at {
         line("started", &words::relative(started.0, look.now));

@@ -101,6 +101,7 @@ codes! {
     /// What requests are placed by is none of the things that they have.
     BadHashKey = 80,
     OnlyBackups = 81,
+    BadUpstreamTls = 82,
     BadCertificate = 70,
     /// Expired, or not valid yet.
     CertificateDates = 71,

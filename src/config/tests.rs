@@ -3,6 +3,7 @@
 mod cases;
 mod documents;
 mod initial;
+mod route_cases;
 mod screens;
 mod secrets;
 mod upstream_cases;

@@ -11,6 +11,8 @@ use super::identity::claim_of;
 use super::item::Text;
 use super::server::name;
 use super::upstream_server::servers;
+use super::upstream_tls::{UpstreamTls, upstream_tls};
+use super::value;
 use crate::token::ClaimPath;
 
 /// A valid `[[upstream]]`.
@@ -36,6 +38,9 @@ pub struct Upstream {
     pub slow_start: Duration,
     /// How often names are looked up.
     pub resolve_every: Duration,
+    pub health: Option<HealthCheck>,
+    /// Where a server is https://.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// One server as configured.
@@ -143,14 +148,29 @@ pub struct Concurrency {
     pub wait: Duration,
 }
 
+/// What a server is asked to find out whether it is well.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HealthCheck {
+    pub path: String,
+    pub every: Duration,
+    pub timeout: Duration,
+    /// Good answers in a row after which a server that was down is used again.
+    pub healthy: u32,
+    /// Failures in a row after which it is down.
+    pub unhealthy: u32,
+    /// Good answers; empty: 200 to 399.
+    pub status: Vec<u16>,
+    /// The Host header; else the server's own.
+    pub host: Option<String>,
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 pub fn upstream(table: &Table<'_>) -> Option<Upstream> {
-    table.unsupported("health", "a server whose requests fail gets none for a while: `ejection`");
-    table.unsupported("tls", "reach the server over http:// or a unix socket");
     let name = name(table.required("name"));
     let servers = servers(table);
+    let tls = upstream_tls(table, servers.as_deref().unwrap_or_default());
     let body_timeout = table.duration("body_timeout", Duration::ZERO, Duration::ZERO..=24 * HOUR);
     let upstream = Upstream {
         name: name.unwrap_or_default(),
@@ -170,6 +190,8 @@ pub fn upstream(table: &Table<'_>) -> Option<Upstream> {
         concurrency: concurrency(table),
         slow_start: table.duration("slow_start", Duration::ZERO, Duration::ZERO..=HOUR),
         resolve_every: table.duration("resolve_every", 10 * SECOND, SECOND..=24 * HOUR),
+        health: health(table),
+        tls,
     };
     table.finish();
     (!upstream.name.is_empty()).then_some(upstream)
@@ -259,6 +281,49 @@ fn ejection(table: &Table<'_>) -> Ejection {
     }
     table.finish();
     ejection
+}
+
+fn health(table: &Table<'_>) -> Option<HealthCheck> {
+    let given = table.get("health");
+    let inner = table.table("health", "upstream.health");
+    let path = inner.get("path").and_then(|item| {
+        let text = item.string()?;
+        match value::path(&text.value) {
+            Ok(()) => Some(text.value),
+            Err(expected) => {
+                let message = format!("\"{}\" is not a path", show(&text.raw));
+                let diagnostic = Diagnostic::error(Code::BadPath, message).help(expected);
+                table.reader.report(&item.span, diagnostic);
+                None
+            }
+        }
+    });
+    if given.is_some() && !inner.has("path") {
+        inner.require_also("path");
+    }
+    let host = inner.get("host").and_then(|item| {
+        let text = item.string()?;
+        if value::is_host_name(&text.value) {
+            return Some(text.value);
+        }
+        let message = format!("\"{}\" is not a host", show(&text.raw));
+        table.reader.report(&item.span, Diagnostic::error(Code::BadHost, message));
+        None
+    });
+    let check = HealthCheck {
+        path: path.unwrap_or_default(),
+        every: inner.duration("every", 5 * SECOND, SECOND / 10..=HOUR),
+        timeout: inner.duration("timeout", 2 * SECOND, SECOND / 100..=HOUR),
+        healthy: small(&inner, "healthy", 2, 100).max(1),
+        unhealthy: small(&inner, "unhealthy", 3, 100).max(1),
+        status: inner.get("status").map_or_else(Vec::new, |item| {
+            let listed = item.integers(&(100..=599));
+            listed.into_iter().filter_map(|status| u16::try_from(status).ok()).collect()
+        }),
+        host,
+    };
+    inner.finish();
+    given.is_some().then_some(check)
 }
 
 fn concurrency(table: &Table<'_>) -> Option<Concurrency> {

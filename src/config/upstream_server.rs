@@ -8,7 +8,7 @@ use super::item::{Item, Text};
 use super::upstream::{ServerAddress, UpstreamServer};
 use super::{server, value};
 
-const FORM: &str = "\"http://127.0.0.1:3000\", \"http://app:3000\" or \"unix:/run/app.sock\"";
+const FORM: &str = "\"http://127.0.0.1:3000\", \"https://app:3000\" or \"unix:/run/app.sock\"";
 
 pub fn servers(table: &Table<'_>) -> Option<Vec<UpstreamServer>> {
     let item = table.required("servers")?;
@@ -60,12 +60,13 @@ fn one(table: &Table<'_>, entry: &Item<'_>) -> Option<UpstreamServer> {
 }
 
 fn server_address(table: &Table<'_>, text: &Text) -> Option<ServerAddress> {
-    let unsupported = ["https://", "h2://", "h2c://", "grpc://", "grpcs://", "h3://"];
+    let unsupported = ["h2://", "h2c://", "grpc://", "grpcs://", "h3://"];
     let diagnostic = if let Some(scheme) =
         unsupported.iter().find(|scheme| text.value.starts_with(**scheme))
     {
         let message = format!("{scheme} to an upstream is not supported by this version");
-        Diagnostic::error(Code::Unsupported, message).help("http://host:port or unix:path")
+        Diagnostic::error(Code::Unsupported, message)
+            .help("http://host:port, https://host:port or unix:path")
     } else {
         let address = match text.value.strip_prefix("unix:") {
             Some(path) => server::unix_path(table.reader, path).map(ServerAddress::Unix),

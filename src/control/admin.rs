@@ -45,6 +45,7 @@ mod streams;
 mod tests;
 mod throttle;
 mod undo;
+mod upstreams;
 mod verdict;
 mod warnings;
 
@@ -116,6 +117,7 @@ pub struct Parts {
     pub open_streams: Arc<OpenStreams>,
     pub counters: Counters,
     pub keys: Arc<KeyRing>,
+    pub upstreams: crate::upstreams::Source,
 }
 
 /// All that the endpoints need.
@@ -133,6 +135,7 @@ pub struct Api {
     open_streams: Arc<OpenStreams>,
     counters: Counters,
     keys: Arc<KeyRing>,
+    upstreams: crate::upstreams::Source,
     started_at: UnixMs,
     throttle: Throttle,
     remembered: Remembered,
@@ -156,6 +159,7 @@ impl Api {
             open_streams: parts.open_streams,
             counters: parts.counters,
             keys: parts.keys,
+            upstreams: parts.upstreams,
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
             remembered: Remembered::default(),

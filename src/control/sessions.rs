@@ -4,10 +4,11 @@ mod ending;
 
 use std::sync::Arc;
 
-use crate::desk::{Ask, Asks};
+use crate::desk::{Ask, Asks, DeskFault};
 use crate::verify::Verifier;
 
 use super::store::Store;
+use super::streams::OpenStreams;
 
 /// The verifier of this moment.
 pub type CurrentVerifier = Arc<dyn Fn() -> Arc<Verifier> + Send + Sync>;
@@ -16,11 +17,13 @@ pub type CurrentVerifier = Arc<dyn Fn() -> Arc<Verifier> + Send + Sync>;
 pub struct Sessions {
     store: Store,
     verifier: CurrentVerifier,
+    /// A renewed session takes its open streams along.
+    streams: Arc<OpenStreams>,
 }
 
 impl Sessions {
-    pub fn new(store: Store, verifier: CurrentVerifier) -> Arc<Self> {
-        Arc::new(Self { store, verifier })
+    pub fn new(store: Store, verifier: CurrentVerifier, streams: Arc<OpenStreams>) -> Arc<Self> {
+        Arc::new(Self { store, verifier, streams })
     }
 
     /// Answers until the data plane is gone. No ask waits for the one before it.
@@ -35,6 +38,9 @@ impl Sessions {
     async fn answer(&self, ask: Ask) {
         match ask {
             Ask::End(ends, reply) => drop(reply.send(self.end(&ends).await)),
+            Ask::Rebase(token, reply) => {
+                reply.send(self.streams.rebase(&token).await.ok_or(DeskFault::Busy)).ok();
+            }
         }
     }
 }

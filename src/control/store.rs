@@ -12,6 +12,7 @@ mod open;
 mod read;
 mod rows;
 mod schema;
+mod tally;
 mod types;
 mod worker;
 
@@ -34,10 +35,12 @@ use self::open::Opener;
 use self::worker::Worker;
 
 pub use self::types::{
-    Accepted, Applied, Change, Epoch, Filter, NewDenial, Options, Page, Record, StoreError,
+    Accepted, Applied, Change, Epoch, Filter, NewDenial, Options, OwnDenial, Page, Record,
+    StoreError,
 };
 pub use figures::Figures;
 pub use journal::Act;
+pub use tally::Tally;
 
 /// Handle of the store's thread; cheap to clone. When the last one goes, the thread writes what is
 /// pending and ends.
@@ -62,6 +65,7 @@ struct Shared {
     sequence: AtomicU64,
     in_force: AtomicU64,
     registered: AtomicU64,
+    tally: Mutex<Tally>,
     figures: Figures,
 }
 
@@ -96,7 +100,8 @@ impl Store {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let database = opener()?;
-        let (opened, next_due) = open::fill(&database, &mut writer, clock.wall())?;
+        let mut tally = Tally::default();
+        let (opened, next_due) = open::fill(&database, &mut writer, &mut tally, clock.wall())?;
         let shared = Arc::new(Shared {
             denylist,
             epoch: opened.epoch,
@@ -105,6 +110,7 @@ impl Store {
             sequence: AtomicU64::new(opened.progress.sequence),
             in_force: AtomicU64::new(opened.progress.in_force),
             registered: AtomicU64::new(opened.progress.registered),
+            tally: Mutex::new(tally),
             figures: Figures::default(),
         });
         let (sender, queue) = mpsc::channel();
@@ -120,6 +126,7 @@ impl Store {
             progress: opened.progress,
             next_due,
             unsure: Vec::new(),
+            uncounted: None,
             synced: false,
             last_group: 1,
             last_commit: Duration::ZERO,
@@ -148,6 +155,19 @@ impl Store {
         let via = denials.first().map(|denial| denial.created_by.via.as_str());
         let (task, answer) = Task::new(denials);
         let outcome = self.ask(Command::Deny(task), answer).await?;
+        let new = outcome.iter().flatten().filter(|accepted| !accepted.already).count() as u64;
+        self.figures().changed("create", via.unwrap_or_default(), new);
+        Ok(outcome)
+    }
+
+    /// What people end of their own access. It is bounded for each of them: see `batch/folding.rs`.
+    pub async fn deny_own(
+        &self,
+        denials: Vec<OwnDenial>,
+    ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        let via = denials.first().map(|own| own.denial.created_by.via.as_str());
+        let (task, answer) = Task::new(denials);
+        let outcome = self.ask(Command::DenyOwn(task), answer).await?;
         let new = outcome.iter().flatten().filter(|accepted| !accepted.already).count() as u64;
         self.figures().changed("create", via.unwrap_or_default(), new);
         Ok(outcome)
@@ -184,6 +204,11 @@ impl Store {
     /// Denials in force.
     pub fn count(&self) -> u64 {
         self.records().saturating_sub(self.registrations())
+    }
+
+    /// Denials in force, by issuer and kind.
+    pub fn tally(&self) -> Tally {
+        self.handle.shared.tally.lock().clone()
     }
 
     /// Registrations in force.

@@ -2,12 +2,14 @@
 //! and answers when its turn comes; one that does not in time is left out, and the answer says that
 //! it is not whole.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use crate::denylist::{Fingerprint, Fold, IssuerId};
 use crate::telemetry::streams::{Ask, ByKind, Listed, OpenStream, Question, StreamId, Wanted};
+use crate::verify::Signed;
 
 /// A core that is busy for longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,6 +79,14 @@ impl OpenStreams {
     /// Streams that denials of a selector have ended since then; `None`: not known.
     pub async fn ended_by(&self, mark: Fingerprint, since: Instant) -> Option<ByKind> {
         self.sum(PATIENCE_OF_DENIALS, |answer| Question::EndedBy(mark, since, answer)).await
+    }
+
+    /// A session was renewed: its open streams stand on the new token, which was verified and is not
+    /// denied. Those that it could not have opened, and those that end later anyway, stay as they
+    /// are. `None`: not known how many; doing it again does no harm.
+    pub async fn rebase(&self, token: &Arc<Signed>) -> Option<u64> {
+        let question = |answer| Question::Rebase(Arc::clone(token), answer);
+        Some(self.sum(PATIENCE, question).await?.iter().sum())
     }
 
     /// `false`: no such stream is open, or not one of these issuers.

@@ -1,5 +1,5 @@
-//! Keeps the upstreams that are in force: one task for each name to look up, and an event for each
-//! server that changes its state. A reload needs no word here: what is no longer in
+//! Keeps the upstreams that are in force: one task for each name to look up and each server to
+//! check, and an event for each server that changes its state. A reload needs no word here: what is no longer in
 //! force is left, what is new is begun.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::upstreams::{Group, GroupReport, ServerReport, Source, State};
 
-use super::resolve;
+use super::{health, resolve, upstream_certificates};
 
 /// How soon a change is seen.
 const TICK: Duration = Duration::from_millis(200);
@@ -50,6 +50,12 @@ fn begin(group: Arc<Group>) -> Kept {
         if server.address.name().is_some() {
             tasks.spawn(resolve::keep(Arc::clone(&group), index));
         }
+    }
+    if group.config.health.is_some() {
+        tasks.spawn(health::keep(Arc::clone(&group)));
+    }
+    if group.config.tls.is_some() {
+        tasks.spawn(upstream_certificates::keep(Arc::clone(&group)));
     }
     Kept { group, _tasks: tasks, states: HashMap::new(), dead: false }
 }

@@ -17,6 +17,8 @@ const ISSUER: u8 = 8;
 const REGISTERED_JTI: u8 = 9;
 const REGISTERED_DIGEST: u8 = 10;
 const REGISTERED_SESSION: u8 = 11;
+/// No selector: what a person has ended, in the store's index.
+const ENDED_BY: u8 = 12;
 
 /// A selector of borrowed parts.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +105,16 @@ pub(crate) fn of_selector(issuer: &IssuerId, selector: &Selector) -> Vec<u8> {
     form
 }
 
+/// What the records are indexed by that a person has made about their own access.
+pub(crate) fn of_person(issuer: &IssuerId, subject: &str) -> Vec<u8> {
+    let mut form = Vec::with_capacity(96);
+    Parts::Subject(subject).write(issuer, &mut form);
+    if let Some(tag) = form.first_mut() {
+        *tag = ENDED_BY;
+    }
+    form
+}
+
 /// Reads a canonical form; `None` when it is not one.
 pub(crate) fn read(form: &[u8]) -> Option<(IssuerId, Selector)> {
     let (tag, mut rest) = form.split_first()?;
@@ -140,6 +152,12 @@ pub(crate) fn kind(form: &[u8]) -> Option<super::SelectorKind> {
         REGISTERED_JTI | REGISTERED_DIGEST | REGISTERED_SESSION => Some(SelectorKind::Registration),
         _ => None,
     }
+}
+
+/// The issuer of a canonical form.
+pub(crate) fn issuer(form: &[u8]) -> Option<&str> {
+    let (_, mut rest) = form.split_first()?;
+    std::str::from_utf8(part(&mut rest)?).ok()
 }
 
 /// Of a registration, the form of the token or session itself; `None`: it is of a denial.

@@ -154,6 +154,26 @@ pub struct Actor {
     pub address: Option<String>,
 }
 
+impl Actor {
+    /// The role of whoever ends their own access.
+    const SELF: &str = "self";
+    const SUBJECT: &str = "subject ";
+
+    /// The person whom a token names; of one that names nobody, whoever held it.
+    pub fn holder(subject: Option<&str>, address: Option<String>) -> Self {
+        let name = match subject {
+            Some(subject) => format!("{}{subject}", Self::SUBJECT),
+            None => Self::SELF.to_owned(),
+        };
+        Self { name, role: Self::SELF.to_owned(), via: Via::Api, address }
+    }
+
+    /// The person, where this is one who ended their own access.
+    pub fn person(&self) -> Option<&str> {
+        (self.role == Self::SELF).then(|| self.name.strip_prefix(Self::SUBJECT)).flatten()
+    }
+}
+
 /// An immutable record: these tokens of this issuer are refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Denial {

@@ -5,6 +5,7 @@ mod log_out;
 mod me;
 mod page;
 pub mod return_path;
+mod streams;
 mod verify;
 
 use std::rc::Rc;
@@ -47,6 +48,7 @@ pub enum Place {
     Me,
     LogOut,
     LogOutAll,
+    Streams,
     Verify {
         /// The path that is asked about, where it follows that of the endpoint (Envoy).
         rest: Option<String>,
@@ -81,6 +83,7 @@ impl Auth {
             "/me" => Place::Me,
             "/logout" => Place::LogOut,
             "/logout-all" => Place::LogOutAll,
+            "/streams" => Place::Streams,
             "/verify" => Place::Verify { rest: None },
             rest => match rest.strip_prefix("/verify") {
                 Some(asked) if asked.starts_with('/') => {
@@ -128,6 +131,8 @@ pub(super) async fn answer(
         Place::LogOut => return Err(Rejection::Method("GET, HEAD, POST")),
         Place::LogOutAll if posts => log_out::all(&mut visit).await?,
         Place::LogOutAll => return Err(Rejection::Method("POST")),
+        Place::Streams if posts => streams::rebase(&mut visit).await?,
+        Place::Streams => return Err(Rejection::Method("POST")),
         Place::Verify { rest } => verify::verify(&mut visit, rest.as_deref()).await,
         Place::Unknown => return Err(Rejection::NoRoute),
     };

@@ -61,12 +61,8 @@ impl Activity {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        let lowest = match &self.transport {
-            Transport::Plain(rewound) => &rewound.stream,
-            Transport::Tls(tls) => &tls.get_ref().0.stream,
-        };
         if self.activity.abort.load(Ordering::Relaxed)
-            && let Stream::Tcp(stream) = lowest
+            && let Some(stream) = self.tcp()
         {
             // Where it cannot be set the connection ends with a FIN: cut all the same.
             socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok();
@@ -87,6 +83,18 @@ impl ClientStream {
     fn new(transport: Transport) -> (Self, Arc<Activity>) {
         let activity = Arc::<Activity>::default();
         (Self { transport, activity: Arc::clone(&activity) }, activity)
+    }
+
+    /// The socket below; `None`: a unix one.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        let lowest = match &self.transport {
+            Transport::Plain(rewound) => &rewound.stream,
+            Transport::Tls(tls) => &tls.get_ref().0.stream,
+        };
+        match lowest {
+            Stream::Tcp(stream) => Some(stream),
+            Stream::Unix(_) => None,
+        }
     }
 
     /// Puts bytes that were read off a plain stream back in front of it.

@@ -217,7 +217,7 @@ impl Delivery<'_> {
                 (None, _) => return Err(self.failed(endpoint, fault, None, true)),
             };
         }
-        let connected = upstream::connect(endpoint, self.upstream.config().connect_timeout).await;
+        let connected = upstream::connect(&self.upstream.group, endpoint).await;
         let sender = match connected {
             Ok(sender) => sender,
             Err(fault) => return Err(self.failed(endpoint, fault, Some(request), false)),

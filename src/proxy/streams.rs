@@ -12,6 +12,7 @@ mod held;
 mod index;
 mod pace;
 mod policy;
+mod rebase;
 mod recheck;
 mod turns;
 

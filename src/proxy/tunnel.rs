@@ -3,6 +3,7 @@
 
 mod frames;
 mod http2;
+mod keepalive;
 mod relay;
 
 use bytes::Bytes;
@@ -12,11 +13,13 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
+use crate::sockets::dial::ServerStream;
+
 use super::answer::{Rejection, UpstreamFault};
 use super::body::Body;
 use super::exchange::{self, Exchange};
 use super::headers;
-use super::io::{ClientStream, Stream as ServerStream};
+use super::io::ClientStream;
 pub use frames::Frames;
 use http2::ClientSide;
 use relay::Relay;
@@ -95,5 +98,9 @@ fn join(client: Upgraded, server: Upgraded) -> Option<Relay<ClientSide, ServerSt
         Ok(raw) => (ClientSide::Connection(raw.io.into_inner()), raw.read_buf),
         Err(stream) => (ClientSide::Http2(TokioIo::new(stream)), Bytes::new()),
     };
-    Some(Relay::new(client, server.io.into_inner(), &ahead, &server.read_buf))
+    let server_side = server.io.into_inner();
+    for socket in [client.tcp(), server_side.tcp()].into_iter().flatten() {
+        keepalive::keep_alive(socket);
+    }
+    Some(Relay::new(client, server_side, &ahead, &server.read_buf))
 }

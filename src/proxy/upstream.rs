@@ -1,18 +1,16 @@
 //! Upstreams as a core uses them: the shared group of servers, and how a connection to one is made.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderValue;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::{ServerAddress, Upstream as UpstreamConfig, UpstreamHost};
-use crate::upstreams::{Address, Endpoint, Group, Registry};
+use crate::sockets::dial::{DialFault, dial};
+use crate::upstreams::{Endpoint, Group, Registry};
 
 use super::answer::UpstreamFault;
 use super::body::RequestBody;
-use super::io::Stream;
 
 /// A compiled upstream.
 pub struct Upstream {
@@ -63,21 +61,19 @@ fn host_header(address: &ServerAddress) -> HeaderValue {
 pub type Sender = hyper::client::conn::http1::SendRequest<RequestBody>;
 
 /// Opens a connection; its driver runs on this core until either side closes.
-pub async fn connect(endpoint: &Endpoint, timeout: Duration) -> Result<Sender, UpstreamFault> {
-    let opening = async {
-        match &endpoint.address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Ok::<_, std::io::Error>(Stream::Tcp(stream))
-            }
-            Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
-        }
-    };
-    let stream = tokio::time::timeout(timeout, opening)
+pub async fn connect(group: &Group, endpoint: &Endpoint) -> Result<Sender, UpstreamFault> {
+    let secure = group.secure(endpoint);
+    let opening = dial(&endpoint.address, secure.as_ref());
+    let stream = tokio::time::timeout(group.config.connect_timeout, opening)
         .await
         .map_err(|_| UpstreamFault::ConnectTimeout)?
-        .map_err(|_| UpstreamFault::Unreachable)?;
+        .map_err(|fault| match fault {
+            DialFault::Connect(_) => UpstreamFault::Unreachable,
+            DialFault::Tls(error) => {
+                tracing::debug!(upstream = group.config.name, %error, "TLS to a server failed");
+                UpstreamFault::Handshake
+            }
+        })?;
     let (sender, driver) = hyper::client::conn::http1::Builder::new()
         .max_headers(256)
         .handshake(TokioIo::new(stream))

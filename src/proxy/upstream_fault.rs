@@ -8,6 +8,8 @@ pub enum UpstreamFault {
     Unreachable,
     ConnectTimeout,
     ResponseTimeout,
+    /// Its certificate was refused, or ours, or it does not speak TLS.
+    Handshake,
     /// It closed or broke the protocol before an answer.
     Broken,
     /// It switched protocols without being asked, or to another one.
@@ -24,6 +26,7 @@ impl UpstreamFault {
     pub fn text(self) -> &'static str {
         match self {
             Self::Unreachable => "The backend cannot be reached",
+            Self::Handshake => "The TLS handshake with the backend failed",
             Self::ConnectTimeout => "The backend did not accept a connection in time",
             Self::ResponseTimeout => "The backend did not answer in time",
             Self::Broken => "The backend closed the connection before it answered",
@@ -37,6 +40,7 @@ impl UpstreamFault {
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::Unreachable => "upstream_unreachable",
+            Self::Handshake => "upstream_tls",
             Self::ConnectTimeout | Self::ResponseTimeout => "upstream_timeout",
             Self::Broken | Self::UnexpectedSwitch => "upstream_broken",
             Self::Unresolved | Self::NoneUp => "upstream_down",
@@ -46,7 +50,9 @@ impl UpstreamFault {
 
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::Unreachable | Self::Broken | Self::UnexpectedSwitch => StatusCode::BAD_GATEWAY,
+            Self::Unreachable | Self::Handshake | Self::Broken | Self::UnexpectedSwitch => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Unresolved | Self::NoneUp | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -58,6 +64,7 @@ impl UpstreamFault {
             Self::Unresolved | Self::NoneUp => Some(5),
             Self::Overloaded => Some(1),
             Self::Unreachable
+            | Self::Handshake
             | Self::ConnectTimeout
             | Self::ResponseTimeout
             | Self::Broken

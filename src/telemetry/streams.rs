@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
 use crate::denylist::{Fingerprint, Fold, IssuerId};
+use crate::verify::Signed;
 
 /// What kind of exchange it is, once that is known.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -205,7 +206,6 @@ pub struct Listed {
 }
 
 /// One core's question.
-#[derive(Debug)]
 pub enum Question {
     List(Wanted, oneshot::Sender<Listed>),
     /// Open streams that this would deny.
@@ -213,6 +213,8 @@ pub enum Question {
     /// Streams that denials of this selector have ended since then. Answered when all changes that
     /// were told before have been dealt with.
     EndedBy(Fingerprint, Instant, oneshot::Sender<ByKind>),
+    /// The streams of this token's session stand on it from here on; answered with how many.
+    Rebase(Arc<Signed>, oneshot::Sender<ByKind>),
     /// Cut this one, where a caller bound to these issuers may; `true`: it was open.
     Cut(StreamId, Option<Vec<IssuerId>>, oneshot::Sender<bool>),
 }

@@ -8,9 +8,12 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::sync::Semaphore;
 
 use crate::config::{Balance, HashKey, ServerAddress, Upstream};
+use crate::sockets::dial::Secure;
 
 use super::choice::Pick;
 use super::endpoint::{Address, Endpoint, Moment};
@@ -31,6 +34,8 @@ pub struct Group {
     /// One for each request that may be under way, where that is limited.
     pub places: Option<Arc<Semaphore>>,
     waiting: AtomicUsize,
+    /// Of `tls`; replaced when its files change.
+    client: Option<ArcSwap<ClientConfig>>,
     /// What became of the names, one entry for each configured server.
     resolutions: Mutex<Vec<Resolution>>,
 }
@@ -88,7 +93,9 @@ impl Group {
         };
         let set = ArcSwap::from_pointee(new_set(&config, endpoints));
         let places = config.concurrency.as_ref().map(|limit| Arc::new(Semaphore::new(limit.max)));
+        let client = config.tls.as_ref().map(|tls| ArcSwap::new(Arc::clone(&tls.client)));
         Self {
+            client,
             sole,
             set,
             changing: Mutex::new(()),
@@ -119,7 +126,31 @@ impl Group {
         else {
             return false;
         };
-        new == old && endpoint.server == index
+        new == old
+            && endpoint.server == index
+            && config.tls == self.config.tls
+            && config.health == self.config.health
+    }
+
+    /// How TLS is spoken to a server; `None`: it is not.
+    pub fn secure(&self, endpoint: &Endpoint) -> Option<Secure> {
+        let client = self.client.as_ref()?;
+        let ServerAddress::Tcp { host, tls: true, .. } =
+            &self.config.servers.get(endpoint.server)?.address
+        else {
+            return None;
+        };
+        let name = self.config.tls.as_ref().and_then(|tls| tls.server_name.clone());
+        // A host that is no name for TLS was refused with the configuration.
+        let name = name.or_else(|| ServerName::try_from(host.clone()).ok())?;
+        Some(Secure { config: client.load_full(), name })
+    }
+
+    /// The files of `tls` have changed: new connections use what is in them now.
+    pub fn set_client(&self, client: Arc<ClientConfig>) {
+        if let Some(current) = &self.client {
+            current.store(client);
+        }
     }
 
     pub fn sole(&self) -> Option<&Arc<Endpoint>> {

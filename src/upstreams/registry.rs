@@ -18,6 +18,9 @@ impl Registry {
     pub fn group(&mut self, config: Upstream) -> Arc<Group> {
         let former = self.0.get(&config.name).and_then(Weak::upgrade);
         if let Some(former) = former.as_ref().filter(|former| former.config == config) {
+            if let Some(tls) = &config.tls {
+                former.set_client(Arc::clone(&tls.client));
+            }
             return Arc::clone(former);
         }
         let name = config.name.clone();

@@ -6,6 +6,7 @@ mod claims;
 mod explained;
 mod forged;
 mod issuers;
+mod races;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -280,3 +280,47 @@ fn the_verdict_is_that_of_the_route_that_is_asked_about() {
     assert_eq!(verdict(plain, "/", &with(&bearer)).code(), "token_revoked");
     assert_eq!(scene.upstream.begun(), 0);
 }
+
+#[test]
+fn seventy_log_outs_of_one_person_take_few_places_and_each_of_them_holds() {
+    let scene = scene("");
+    let log_out = |token: &str| {
+        let cookie = format!("__Host-session={token}");
+        scene.ask("POST", "/.auth/logout", &[("Cookie", &cookie), OURS]).status
+    };
+    let (bob, operators) = (scene.session("bob", "b-1"), scene.session("alice", "kept"));
+    assert_eq!(log_out(&scene.session("bob", "b-2")), 200);
+    scene.gateway.admin().block(json!({"session": "kept"}));
+    let ended: Vec<String> = (0..70).map(|n| scene.session("alice", &format!("s-{n}"))).collect();
+    let other = scene.session("alice", "other");
+    for token in &ended[..64] {
+        assert_eq!(log_out(token), 200);
+    }
+    assert_eq!(scene.gateway.status(&other), 200);
+    for token in &ended[64..] {
+        assert_eq!(log_out(token), 200);
+    }
+    for token in ended.iter().chain([&other, &operators]) {
+        assert_eq!(scene.gateway.status(token), 401);
+    }
+    assert_eq!(scene.gateway.status(&bob), 200);
+    let admin = scene.gateway.admin();
+    let status = admin.get("/v1/status");
+    let folded = status["denials"]["folded"].as_u64().unwrap();
+    assert!(folded >= 64, "{}", status["denials"]);
+    // Of the seventy at most six, the cutoff, bob's, and the operator's.
+    assert!(status["denials"]["in_force"].as_u64().unwrap() <= 9, "{}", status["denials"]);
+    let cutoff = admin.get("/v1/denials?user=alice");
+    assert_eq!(cutoff["items"][0]["created_by"]["name"], "subject alice", "{cutoff}");
+    // Somebody who logs in now is let in, also after a restart, and what was ended is not.
+    let fresh = scene.issuer.token("alice").claim("sid", "new").times(5, 3600).mint();
+    assert_eq!(scene.gateway.status(&fresh), 200);
+    let Scene { gateway, .. } = scene;
+    let mut gateway = gateway;
+    gateway.kill9();
+    let gateway = gateway.start_again();
+    for token in ended.iter().chain([&other]) {
+        assert_eq!(gateway.status(token), 401);
+    }
+    assert_eq!((gateway.status(&fresh), gateway.status(&bob)), (200, 200));
+}

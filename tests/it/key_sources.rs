@@ -340,8 +340,10 @@ fn a_url_that_could_be_tampered_with_is_an_error_of_the_config() {
 
 #[test]
 fn the_command_line_shows_each_issuers_keys_and_fetches_them_anew() {
-    let Scene { server, setup, .. } = scene();
+    let Scene { issuer, server, setup, .. } = scene();
     let gateway = setup.start();
+    // It waits for the first fetch.
+    assert_eq!(gateway.status(&issuer.mint("alice")), 200);
     let keys = |arguments: &[&str]| {
         let output = gateway.command(arguments, "");
         (output.status.code(), String::from_utf8(output.stdout).unwrap())

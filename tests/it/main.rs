@@ -59,12 +59,22 @@ mod grpc;
 mod upgrades;
 // What is open when a token stops to count.
 mod streams;
+// New tokens for it.
+mod stream_reauth;
+// As programs see it that nobody here wrote.
+mod stream_clients;
+// A denial or a reload at the same moment.
+mod stream_races;
 // One side breaks off.
 mod faults;
 // Several servers: who gets a request, who may wait.
 mod balancing;
 // Requests that are sent once more, and those that never are.
 mod retries;
+// Servers that are asked whether they are well.
+mod health;
+// TLS to servers: whom the gateway believes.
+mod upstream_tls;
 // What a route asks of a good token beyond being good.
 mod requirements;
 // Which route a request gets, and routes that answer by themselves.

@@ -84,7 +84,10 @@ fn a_scrape_counts_each_request_once_with_route_verdict_and_reason() {
     assert_eq!(of("portcullis_tokens", "portcullis_tokens_total", accepted), 4.0);
     let hits = json!({"issuer": issuer.name, "selector": "subject"});
     assert_eq!(of("portcullis_denial_hits", "portcullis_denial_hits_total", hits), 1.0);
-    assert_eq!(of("portcullis_denials", "portcullis_denials", json!({})), 1.0);
+    for (selector, denials) in [("subject", 1.0), ("token", 0.0)] {
+        let labels = json!({"issuer": issuer.name, "selector": selector});
+        assert_eq!(of("portcullis_denials", "portcullis_denials", labels), denials);
+    }
     let took = "portcullis_request_duration_seconds";
     assert_eq!(of(took, &format!("{took}_count"), json!({"route": "all"})), 5.0);
     let added = "portcullis_added_duration_seconds";

@@ -155,3 +155,76 @@ fn kill_9_in_the_middle_of_a_batch_loses_no_line_that_was_answered() {
     let all = gateway.admin().get("/v1/denials?limit=1")["in_force"].as_u64().unwrap();
     assert_eq!(all, held.max(3_000));
 }
+
+#[test]
+fn no_request_passes_by_a_key_whose_file_was_replaced_before_the_reload_was_answered() {
+    let mut issuer = Issuer::new("ES256");
+    issuer.kid = Some("one".into());
+    let upstream = Upstream::new();
+    let gateway = Setup::new()
+        .server("watch = false")
+        .issuer_jwks(&issuer, "")
+        .upstream("app", &upstream, "");
+    let gateway = gateway.route("/", "").start();
+    let other = issuer.key.other();
+    let set = |key: &crate::support::Key| {
+        let mut jwk = key.jwk();
+        jwk["alg"] = "ES256".into();
+        jwk["kid"] = "one".into();
+        json!({"keys": [jwk]}).to_string()
+    };
+    let file = gateway.dir().join(format!("{}.jwks", issuer.name));
+    // Of each key, tokens; and a count that is odd while its removal is acknowledged.
+    let tokens: [Vec<String>; 2] = [&issuer.key, &other].map(|key| {
+        let mint = |n| issuer.token(&format!("u{n}")).signed_by(key, "ES256").mint();
+        (0..20).map(|n| format!("Bearer {}", mint(n))).collect()
+    });
+    let scene = Arc::new((tokens, [const { AtomicUsize::new(0) }; 2], AtomicBool::new(false)));
+    scene.1[1].fetch_add(1, Ordering::SeqCst);
+    let passed = Arc::new([const { AtomicUsize::new(0) }; 2]);
+    let readers: Vec<_> = (0..3_usize)
+        .map(|reader| {
+            let (scene, passed) = (Arc::clone(&scene), Arc::clone(&passed));
+            let address = gateway.url().replace("http://", "");
+            std::thread::spawn(move || {
+                let (tokens, gone, done) = &*scene;
+                let mut connection = Connection::open(&address);
+                let mut turn = reader;
+                while !done.load(Ordering::Acquire) {
+                    let (which, token) = (turn % 2, turn / 2 % 20);
+                    turn += 1;
+                    let before = gone[which].load(Ordering::SeqCst);
+                    let bearer = &tokens[which][token];
+                    let answer = connection.get("/", &[("Authorization", bearer)]);
+                    match answer.status {
+                        200 => {
+                            let after = gone[which].load(Ordering::SeqCst);
+                            assert!(
+                                before.is_multiple_of(2) || before != after,
+                                "key {which} passed"
+                            );
+                            passed[which].fetch_add(1, Ordering::SeqCst);
+                        }
+                        401 => {}
+                        status => panic!("{status}: {}", answer.text()),
+                    }
+                }
+            })
+        })
+        .collect();
+    for round in 0..12 {
+        let (comes, goes) = if round % 2 == 0 { (1, 0) } else { (0, 1) };
+        let before = passed[goes].load(Ordering::SeqCst);
+        eventually("those of the key in force pass", || {
+            (passed[goes].load(Ordering::SeqCst) > before).then_some(())
+        });
+        scene.1[comes].fetch_add(1, Ordering::SeqCst);
+        let draft = file.with_extension("draft");
+        std::fs::write(&draft, set(if comes == 1 { &other } else { &issuer.key })).unwrap();
+        std::fs::rename(&draft, &file).unwrap();
+        assert_eq!(gateway.admin().post("/v1/config/reload", &json!({}))["reloaded"], true);
+        scene.1[goes].fetch_add(1, Ordering::SeqCst);
+    }
+    scene.2.store(true, Ordering::Release);
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+}

@@ -199,6 +199,43 @@ fn sockets_are_told_when_the_gateway_goes_away() {
     assert_eq!(socket.rest().unwrap(), b"\x88\x0c\x03\xe9going away");
 }
 
+#[test]
+fn a_dry_run_counts_what_is_open_and_the_denial_says_what_it_ended() {
+    let scene = scene();
+    let (mut socket, mut bobs) = (scene.socket("alice"), scene.socket("bob"));
+    let mut events = scene.open("/events", &scene.issuer.mint("alice"), &[]);
+    events.through(b"data: 1").unwrap();
+    let admin = scene.gateway.admin();
+    eventually("what is hers is counted", || {
+        let plan = json!({"user": "alice", "dry_run": true});
+        let would = admin.post("/v1/block", &plan)["would"].clone();
+        (would["streams"] == 2 && would["tokens_seen"].as_u64()? >= 1).then_some(())
+    });
+    let shown = |arguments: &[&str]| {
+        let done = scene.gateway.command(arguments, "");
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let dry = shown(&["block", "--user", "alice", "--dry-run"]);
+    assert!(dry.contains(" and 2 open streams, this replica, in the last "), "{dry}");
+    // One of another condition, which her tokens do not meet, would end none.
+    let plan = json!({"user": "alice", "issued_before": 1_600_000_000, "dry_run": true});
+    assert_eq!(admin.post("/v1/denials", &plan)["would"]["streams"], 0);
+    socket.send(b"\x81\x82\0\0\0\0ok");
+    assert_eq!(socket.exactly(8).unwrap(), b"\x81\x82\0\0\0\0ok", "nothing was changed");
+
+    let done = shown(&["block", "--user", "alice", "--reason", "fraud"]);
+    let ended = "  ended      2 open streams (1 event stream, 1 WebSocket)\n";
+    assert!(done.contains(ended), "{done}");
+    assert!(socket.rest().unwrap().ends_with(b"revoked"));
+    let outcome = admin.post("/v1/revoke", &json!({"user": "bob"}))["outcome"].clone();
+    assert_eq!(outcome["streams_cut"], 1, "{outcome}");
+    assert_eq!(outcome["streams_by_kind"], json!({"websocket": 1}));
+    assert!(bobs.rest().unwrap().ends_with(b"revoked"));
+    let none = admin.post("/v1/revoke", &json!({"user": "carol"}));
+    assert_eq!(none["outcome"]["streams_cut"], 0, "{none}");
+}
+
 fn scene_with(streams: &str) -> Scene {
     let upstream = backend();
     let issuer = Issuer::new("HS256");

@@ -155,16 +155,19 @@ fn seen_words(seen: u64, last: Option<UnixMs>, now: UnixMs) -> String {
 
 fn would(would: Option<&Would>) -> String {
     let would = would.cloned().unwrap_or_default();
-    let mut hits = Vec::new();
-    hits.extend(would.tokens_seen.map(|number| plural(number, "token")));
-    hits.extend(would.subjects.map(|number| format!("of {}", plural(number, "user"))));
-    hits.extend(would.streams.map(|number| format!("and {}", plural(number, "open stream"))));
-    let window = would.window.map(|window| format!(" seen in the last {window}"));
-    let hits = if hits.is_empty() { "not known".to_owned() } else { hits.join(" ") };
-    format!(
-        "  would hit  at least {hits}{}\n  Nothing was changed (--dry-run).\n",
-        window.unwrap_or_default()
-    )
+    let tokens = would.tokens_seen.map(|number| {
+        let of = would.subjects.map(|number| format!(" of {}", plural(number, "user")));
+        plural(number, "token") + &of.unwrap_or_default()
+    });
+    let streams = would.streams.map(|number| plural(number, "open stream"));
+    let hits: Vec<String> = tokens.into_iter().chain(streams).collect();
+    let hits = if hits.is_empty() {
+        "not known".to_owned()
+    } else {
+        let window = would.window.map(|window| format!(", in the last {window}"));
+        format!("at least {}, this replica{}", hits.join(" and "), window.unwrap_or_default())
+    };
+    format!("  would hit  {hits}\n  Nothing was changed (--dry-run).\n")
 }
 
 #[cfg(test)]
@@ -251,7 +254,7 @@ mod tests {
         assert_eq!(
             spoken(Verb::Block, None).render(&denial, &look()),
             "Would block user alice until unblocked.
-  would hit  at least 4 tokens of 1 user and 2 open streams seen in the last 24h
+  would hit  at least 4 tokens of 1 user and 2 open streams, this replica, in the last 24h
   Nothing was changed (--dry-run).
 "
         );

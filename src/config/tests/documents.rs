@@ -107,6 +107,8 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "upstream.retry",
         "upstream.ejection",
         "upstream.queue",
+        "upstream.health",
+        "upstream.tls",
         "route",
         "route.cors",
         "route.rewrite",

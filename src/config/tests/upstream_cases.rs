@@ -80,6 +80,30 @@ pub(super) const UPSTREAMS: &[Case] = &[
         "servers = [\"http://a\"]\nejection = { time = \"5m\", time_max = \"10m\" }",
     ),
     case(
+        Code::BadUpstreamTls,
+        SERVERS,
+        "servers = [\"https://a\"]\ntls = { ca = \"none.pem\" }",
+        "servers = [\"http://a\"]",
+    ),
+    case(
+        Code::NoEffect,
+        SERVERS,
+        "servers = [\"http://a\"]\ntls = { server_name = \"a\" }",
+        "servers = [\"http://a\"]",
+    ),
+    case(
+        Code::MissingKey,
+        SERVERS,
+        "servers = [\"http://a\"]\nhealth = { every = \"5s\" }",
+        "servers = [\"http://a\"]\nhealth = { path = \"/healthz\", every = \"5s\" }",
+    ),
+    case(
+        Code::BadPath,
+        SERVERS,
+        "servers = [\"http://a\"]\nhealth = { path = \"healthz\" }",
+        "servers = [\"http://a\"]\nhealth = { path = \"/healthz\" }",
+    ),
+    case(
         Code::UnknownKey,
         SERVERS,
         "servers = [\"http://a\"]\nejection = { max_fails = 3 }",

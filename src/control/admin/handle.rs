@@ -25,7 +25,7 @@ use super::guard::Door;
 use super::idempotency::create_once;
 use super::problem::Refused;
 use super::query::decoded;
-use super::{config, json, keys, list, openapi, registrations, status, streams, undo};
+use super::{config, json, keys, list, openapi, registrations, status, streams, undo, upstreams};
 
 /// Enough for any token; a batch is another endpoint.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -133,6 +133,7 @@ where
         Operation::Audit => audit(api, caller, parts, now),
         Operation::People => status::people(api, &caller, query, now),
         Operation::Status => status::status(api, &caller),
+        Operation::Upstreams => upstreams::upstreams(api, &caller),
         Operation::ListStreams => streams::list(api, &caller, query).await,
         Operation::ReadStream => streams::get(api, &caller, &id).await,
         Operation::CutStream => streams::cut(api, &caller, &id).await,

@@ -15,7 +15,7 @@ use super::caller::Caller;
 use super::problem::Refused;
 
 /// Each is an object with `paths` and, where it needs them, `components`.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     include_str!("openapi/common.json"),
     include_str!("openapi/denials.json"),
     include_str!("openapi/many.json"),
@@ -23,6 +23,7 @@ const PARTS: [&str; 8] = [
     include_str!("openapi/registrations.json"),
     include_str!("openapi/streams.json"),
     include_str!("openapi/keys.json"),
+    include_str!("openapi/upstreams.json"),
     include_str!("openapi/config.json"),
 ];
 

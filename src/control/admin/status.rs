@@ -11,6 +11,7 @@ use crate::config::Role;
 use crate::control::keys::SourceReport;
 use crate::control::people::{Person, Tally};
 use crate::denylist::Selector;
+use crate::upstreams::GroupReport;
 use crate::verify::Mode;
 
 use super::Api;
@@ -41,6 +42,7 @@ struct Status {
     /// In force; they count for the limit too.
     registrations: u64,
     issuers: Vec<IssuerJson>,
+    upstreams: Vec<UpstreamJson>,
     people: &'static str,
     /// Open ones; absent for a caller who is bound to some issuers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,6 +72,16 @@ struct StoreJson {
 struct Denials {
     in_force: u64,
     limit: u64,
+    /// People's own, since the start, whose place one cutoff of all their tokens took.
+    folded: u64,
+}
+
+#[derive(Serialize)]
+struct UpstreamJson {
+    name: String,
+    servers: usize,
+    /// Those to which requests are sent.
+    used: usize,
 }
 
 #[derive(Serialize)]
@@ -131,9 +143,14 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
         started_at: api.started_at.rfc3339(),
         sequence: api.store.sequence(),
         store: StoreJson { kind: "embedded" },
-        denials: Denials { in_force: api.store.count(), limit: api.store_limit },
+        denials: Denials {
+            in_force: api.store.count(),
+            limit: api.store_limit,
+            folded: api.store.figures().folds(),
+        },
         registrations: api.store.registrations(),
         issuers,
+        upstreams: upstream_states(api),
         people: if api.people.is_on() { "on" } else { "off" },
         streams: whole.then_some(open.all),
         streams_by_kind: whole.then_some(open.by_kind),
@@ -185,7 +202,32 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
             problems.push(Problem { code: "everyone_denied", severity: "ticket", detail });
         }
     }
+    problems.extend(super::upstreams::reports(api).iter().filter_map(upstream_problem));
     Ok(problems)
+}
+
+fn upstream_states(api: &Api) -> Vec<UpstreamJson> {
+    let reports = super::upstreams::reports(api).into_iter();
+    let state = |report: GroupReport| UpstreamJson {
+        used: report.used(),
+        servers: report.servers.len(),
+        name: report.name,
+    };
+    reports.map(state).collect()
+}
+
+fn upstream_problem(report: &GroupReport) -> Option<Problem> {
+    let (used, all) = (report.used(), report.servers.len());
+    let name = &report.name;
+    if used == 0 {
+        let detail = format!("No server of upstream {name} is up: its requests are refused.");
+        return Some(Problem { code: "upstream_down", severity: "page", detail });
+    }
+    let lost = report.servers.iter().find(|server| !server.state.is_used())?;
+    let state = lost.state.as_str();
+    let detail =
+        format!("{} of {all} servers of upstream {name}: {} is {state}.", all - used, lost.server);
+    Some(Problem { code: "server_down", severity: "ticket", detail })
 }
 
 fn unrevocable(tally: &Tally) -> Option<Unrevocable> {

@@ -95,11 +95,31 @@ fn seconds(at: UnixMs) -> f64 {
 }
 
 fn denylist(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
-    page.gauge("portcullis_denials", "Denials in force", number(sources.store.count()))?;
+    let (verifier, tally) = ((sources.verifier)(), sources.store.tally());
+    let configured = || verifier.issuers().iter().map(|issuer| &issuer.policy);
+    let gone = tally.issuers().filter(|id| configured().all(|policy| policy.id.as_str() != *id));
+    // One that has left the config has no name; its denials stand.
+    let issuers = configured()
+        .map(|policy| (policy.name.as_str(), policy.id.as_str()))
+        .chain(gone.map(|id| (id, id)));
+    page.gauges(
+        "portcullis_denials",
+        "Denials in force",
+        issuers.flat_map(|(name, id)| {
+            tally
+                .of(id)
+                .map(move |(kind, n)| ([("issuer", name), ("selector", kind.as_str())], number(n)))
+        }),
+    )?;
     page.gauge(
         "portcullis_denials_limit",
         "Denials that may be in force; new ones beyond it are refused with 507",
         number(sources.store_limit),
+    )?;
+    page.counter(
+        "portcullis_denials_folded",
+        "People's own denials whose place one cutoff of all their tokens took",
+        sources.store.figures().folds(),
     )?;
     page.gauge(
         "portcullis_denials_bytes",

@@ -1,16 +1,13 @@
 //! People end their own access: the denials that a log-out comes to. They are marked as made by
-//! the person, so that the audit tells them from an operator's.
+//! the person, so that the audit tells them from an operator's, and bounded for each person.
 
 use crate::clock::UnixMs;
-use crate::control::store::{NewDenial, StoreError};
-use crate::denylist::{Actor, Condition, Retention, Selector, Via, kept_until};
+use crate::control::store::{NewDenial, OwnDenial, StoreError};
+use crate::denylist::{Actor, Condition, Retention, Selector, kept_until};
 use crate::desk::{DeskFault, End, Ending};
 use crate::verify::Policy;
 
 use super::Sessions;
-
-/// The kind of credential of whoever ends their own sessions.
-pub const SELF: &str = "self";
 
 impl Sessions {
     /// Returns when all of them are on disk and in force.
@@ -27,7 +24,7 @@ impl Sessions {
         if denials.is_empty() {
             return Ok(());
         }
-        let accepted = self.store.deny_all(denials).await.map_err(|fault| told(&fault))?;
+        let accepted = self.store.deny_own(denials).await.map_err(|fault| told(&fault))?;
         for outcome in accepted {
             outcome.map_err(|fault| told(&fault))?;
         }
@@ -43,8 +40,14 @@ impl Sessions {
     }
 }
 
-fn denial(end: &End, policy: &Policy, now: UnixMs) -> NewDenial {
-    let cutoff = Condition::IssuedBefore(now.plus(policy.cutoff_skew).ceil_to_second());
+fn denial(end: &End, policy: &Policy, now: UnixMs) -> OwnDenial {
+    let before = now.plus(policy.cutoff_skew).ceil_to_second();
+    let cutoff = Condition::IssuedBefore(before);
+    // A genuine token from so far in the future that it does not pass yet is denied for itself: no
+    // cutoff may ever take that denial's place.
+    let latest = now.plus(policy.leeway);
+    let in_time = end.issued_at.is_none_or(|issued_at| issued_at <= latest);
+    let subject = end.subject.as_ref().filter(|_| in_time);
     let (selector, condition, except, expires) = match &end.what {
         Ending::Token { id, expires_at } => {
             (Selector::Token(id.clone()), Condition::Always, None, Some(*expires_at))
@@ -54,7 +57,7 @@ fn denial(end: &End, policy: &Policy, now: UnixMs) -> NewDenial {
             (Selector::Subject(subject.clone()), cutoff, except.clone(), None)
         }
     };
-    NewDenial {
+    let of = |selector, condition, except, expires| NewDenial {
         issuer: end.issuer.clone(),
         kept_until: kept_until(&selector, condition, now, expires, &retention(policy)),
         selector,
@@ -63,13 +66,20 @@ fn denial(end: &End, policy: &Policy, now: UnixMs) -> NewDenial {
         ends_at: None,
         reason: end.reason.to_owned(),
         reference: None,
-        created_by: Actor {
-            name: SELF.to_owned(),
-            role: SELF.to_owned(),
-            via: Via::Api,
-            address: end.address.map(|address| address.to_string()),
-        },
-    }
+        created_by: Actor::holder(
+            subject.map(String::as_str),
+            end.address.map(|address| address.to_string()),
+        ),
+    };
+    // One whose issuer's clock is ahead may have been issued after the cutoff.
+    let covered = match (&selector, end.issued_at) {
+        (Selector::Token(_), Some(issued_at)) => issued_at < before,
+        (_, _) => true,
+    };
+    let instead = subject
+        .filter(|_| covered)
+        .map(|subject| of(Selector::Subject(subject.clone()), cutoff, except.clone(), None));
+    OwnDenial { denial: of(selector, condition, except, expires), instead }
 }
 
 fn retention(policy: &Policy) -> Retention {

@@ -2,6 +2,11 @@
 //! they are on disk. Changes commute and duplicates are harmless: a record is put once, a tombstone
 //! may come before its record, and of two tombstones the same one stays in any order.
 
+mod folding;
+
+#[cfg(test)]
+pub(super) use folding::OWN_MAX;
+
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
@@ -14,6 +19,7 @@ use crate::denylist::{
 
 use super::rows::{self, Fault};
 use super::schema::{self, Logged, Progress, SelectorHash};
+use super::tally::Changes;
 use super::{Accepted, Applied, Change, NewDenial, Record, StoreError, codec};
 
 /// A record is forgotten this long after no token can match it any more.
@@ -54,6 +60,9 @@ pub(super) struct Effects {
     pub(super) recomputed: BTreeMap<Vec<u8>, Fold>,
     /// Earliest time at which something of this transaction is due.
     pub(super) next_due: Option<UnixMs>,
+    /// Denials that a wider one of the same person took the place of.
+    pub(super) folded: u64,
+    pub(super) tally: Changes,
 }
 
 pub(super) struct Addition {
@@ -105,17 +114,18 @@ impl<'t> Batch<'t> {
         id: DenialId,
         now: UnixMs,
     ) -> Result<Result<Accepted, StoreError>, Fault> {
-        let form = canonical::of_selector(&new.issuer, &new.selector);
-        let at = self.denylist.fingerprinter().form(&form);
-        if (self.pending.contains(&at) || !self.denylist.fold(&at).is_empty())
-            && let Some(record) = self.standing(&form, &new)?
-        {
+        if let Some(record) = self.standing(&new)? {
             return Ok(Ok(Accepted { record, already: true }));
         }
         let reserve = if new.created_by.role == "admin" { 0 } else { self.limit / 10 };
         if self.progress.in_force >= self.limit - reserve {
             return Ok(Err(StoreError::Full { limit: self.limit }));
         }
+        self.accept(new, id, now).map(Ok)
+    }
+
+    fn accept(&mut self, new: NewDenial, id: DenialId, now: UnixMs) -> Result<Accepted, Fault> {
+        let form = canonical::of_selector(&new.issuer, &new.selector);
         let NewDenial { issuer, selector, condition, except, kept_until, ends_at, .. } = new;
         let NewDenial { reason, reference, created_by, .. } = new;
         let denial = Denial {
@@ -132,7 +142,7 @@ impl<'t> Batch<'t> {
             created_by,
         };
         let (sequence, lift) = self.put(&denial, form)?;
-        Ok(Ok(Accepted { record: Record { sequence, denial, lift }, already: false }))
+        Ok(Accepted { record: Record { sequence, denial, lift }, already: false })
     }
 
     /// A change that was made before, here or elsewhere.
@@ -215,7 +225,9 @@ impl<'t> Batch<'t> {
         self.log.remove(record.sequence)?;
         let form = canonical::of_selector(&record.denial.issuer, &record.denial.selector);
         let lifted = record.lift.is_some();
-        self.by_selector.remove(&self.hash(&form).key(lifted, id))?;
+        for key in rows::index_keys(&record.denial, &form, lifted, self.index_key) {
+            self.by_selector.remove(&key)?;
+        }
         if !lifted {
             self.fewer(&record.denial);
             self.effects.recomputed.insert(form, Fold::default());
@@ -232,13 +244,16 @@ impl<'t> Batch<'t> {
         };
         let sequence = self.next_sequence(Logged::Denied(id))?;
         self.records.insert(&id.0, codec::encode_denial(sequence, denial).as_slice())?;
-        self.by_selector.insert(&self.hash(&form).key(lift.is_some(), id), ())?;
+        for key in rows::index_keys(denial, &form, lift.is_some(), self.index_key) {
+            self.by_selector.insert(&key, ())?;
+        }
         if let Some(due) = due_at(denial) {
             self.put_due(due, id)?;
         }
         if lift.is_none() {
             self.progress.in_force += 1;
             self.progress.registered += u64::from(is_registration(denial));
+            self.tally(denial, 1);
             let by = self.denylist.fingerprinter();
             let at = by.form(&form);
             self.pending.insert(at);
@@ -276,9 +291,12 @@ impl<'t> Batch<'t> {
         }
         let Some(denial) = denial else { return Ok(Applied::New) };
         let form = canonical::of_selector(&denial.issuer, &denial.selector);
-        let hash = self.hash(&form);
-        self.by_selector.remove(&hash.key(false, id))?;
-        self.by_selector.insert(&hash.key(true, id), ())?;
+        for (stood, lifted) in rows::index_keys(&denial, &form, false, self.index_key)
+            .zip(rows::index_keys(&denial, &form, true, self.index_key))
+        {
+            self.by_selector.remove(&stood)?;
+            self.by_selector.insert(&lifted, ())?;
+        }
         self.fewer(&denial);
         self.effects.recomputed.insert(form, Fold::default());
         Ok(Applied::New)
@@ -287,8 +305,13 @@ impl<'t> Batch<'t> {
     /// The unlifted record that says already what `new` says, for at least as long. Kept times are
     /// compared with the hour by which purging is late, so that a call that is sent again finds
     /// its record, and one much later gets its full time.
-    fn standing(&self, form: &[u8], new: &NewDenial) -> Result<Option<Record>, Fault> {
-        for id in rows::indexed(&self.by_selector, self.hash(form).in_force())? {
+    fn standing(&self, new: &NewDenial) -> Result<Option<Record>, Fault> {
+        let form = canonical::of_selector(&new.issuer, &new.selector);
+        let at = self.denylist.fingerprinter().form(&form);
+        if !self.pending.contains(&at) && self.denylist.fold(&at).is_empty() {
+            return Ok(None);
+        }
+        for id in rows::indexed(&self.by_selector, self.hash(&form).in_force())? {
             let record = rows::record(&self.records, &self.lifts, id)?.ok_or(Fault::Missing(id))?;
             let old = &record.denial;
             // Who registered it first makes no difference to what passes.
@@ -322,10 +345,16 @@ impl<'t> Batch<'t> {
 
     /// A record is in force no longer.
     fn fewer(&mut self, denial: &Denial) {
+        self.tally(denial, -1);
         let progress = &mut self.progress;
         progress.in_force = progress.in_force.saturating_sub(1);
         progress.registered =
             progress.registered.saturating_sub(u64::from(is_registration(denial)));
+    }
+
+    fn tally(&mut self, denial: &Denial, by: i64) {
+        let place = (denial.issuer.as_str().to_owned(), denial.selector.kind());
+        *self.effects.tally.entry(place).or_default() += by;
     }
 
     fn hash(&self, form: &[u8]) -> SelectorHash {

@@ -7,11 +7,12 @@ use crate::denylist::{Actor, DenialId, IdSource, Lift};
 
 use super::batch::Batch;
 use super::rows::Fault;
-use super::{Accepted, Applied, Change, NewDenial, Record, StoreError};
+use super::{Accepted, Applied, Change, NewDenial, OwnDenial, Record, StoreError};
 
 /// What callers ask of the thread.
 pub(super) enum Command {
     Deny(Task<NewDenial, Result<Accepted, StoreError>>),
+    DenyOwn(Task<OwnDenial, Result<Accepted, StoreError>>),
     Lift {
         ids: Task<DenialId, Record>,
         reason: Option<String>,
@@ -47,6 +48,7 @@ impl Command {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Deny(task) => task.input.len(),
+            Self::DenyOwn(task) => task.input.len(),
             Self::Lift { ids, .. } => ids.input.len(),
             Self::Apply(task) => task.input.len(),
             Self::Housekeep(_) | Self::Close => 1,
@@ -65,6 +67,11 @@ impl Command {
             Self::Deny(task) => {
                 for denial in task.input.drain(..) {
                     task.output.push(batch.deny(denial, ids.next(now), now)?);
+                }
+            }
+            Self::DenyOwn(task) => {
+                for own in task.input.drain(..) {
+                    task.output.push(batch.deny_own(own, ids.next(now), now)?);
                 }
             }
             Self::Lift { ids: task, reason, by } => {

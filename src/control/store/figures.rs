@@ -14,6 +14,7 @@ pub struct Figures {
     commits: Histogram,
     failed: Count,
     waiting: AtomicU64,
+    folded: Count,
     /// By action and by the way it came.
     changes: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
@@ -24,6 +25,7 @@ impl Default for Figures {
             commits: Histogram::of_requests(),
             failed: Count::default(),
             waiting: AtomicU64::new(0),
+            folded: Count::default(),
             changes: Mutex::default(),
         }
     }
@@ -54,6 +56,11 @@ impl Figures {
         self.failed.add(1);
     }
 
+    /// Called by the store's thread only.
+    pub(super) fn folded(&self, count: u64) {
+        self.folded.add(count);
+    }
+
     pub(super) fn changed(&self, action: &'static str, via: &'static str, count: u64) {
         if count > 0 {
             *self.changes.lock().entry((action, via)).or_default() += count;
@@ -71,6 +78,11 @@ impl Figures {
     /// Changes that were asked for and are not on disk yet.
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// People's own denials whose place one cutoff of theirs took.
+    pub fn folds(&self) -> u64 {
+        self.folded.value()
     }
 
     /// Action, way, and how many.

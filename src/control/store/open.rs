@@ -12,7 +12,7 @@ use crate::denylist::{DenialId, Writer, canonical};
 use super::codec;
 use super::rows::Fault;
 use super::schema::{self, Progress};
-use super::{Epoch, StoreError};
+use super::{Epoch, StoreError, Tally};
 
 /// Pages that redb keeps itself; the kernel's page cache has the rest.
 const CACHE_BYTES: usize = 64 << 20;
@@ -225,11 +225,12 @@ pub(super) fn write_tables(database: &Database, opened: &Opened) -> Result<(), F
 pub(super) fn fill(
     database: &Database,
     writer: &mut Writer,
+    tally: &mut Tally,
     now: UnixMs,
 ) -> Result<(Opened, Option<UnixMs>), StoreError> {
     let filling = || {
         let opened = prepare(database, now)?;
-        let read = load(database, writer).and_then(|count| Ok((count, next_due(database)?)));
+        let read = load(database, writer, tally).and_then(|count| Ok((count, next_due(database)?)));
         let (in_force, due) = read.map_err(|fault| unusable(Path::new(FILE), &fault))?;
         if in_force != opened.progress.in_force {
             let said = opened.progress.in_force;
@@ -244,7 +245,11 @@ pub(super) fn fill(
 
 /// Puts every unlifted record into the hot table; how many there are. Records and tombstones are
 /// both in the order of their ids, so one pass over each is enough.
-pub(super) fn load(database: &Database, writer: &mut Writer) -> Result<u64, Fault> {
+pub(super) fn load(
+    database: &Database,
+    writer: &mut Writer,
+    tally: &mut Tally,
+) -> Result<u64, Fault> {
     let transaction = database.begin_read()?;
     let records = transaction.open_table(schema::RECORDS)?;
     let lifts = transaction.open_table(schema::LIFTS)?;
@@ -266,6 +271,8 @@ pub(super) fn load(database: &Database, writer: &mut Writer) -> Result<u64, Faul
         }
         let kind = canonical::kind(hot.form).ok_or(codec::CodecError::Damaged)?;
         let except = hot.except.map(|except| by.form(except));
+        let issuer = canonical::issuer(hot.form).ok_or(codec::CodecError::Damaged)?;
+        tally.change(issuer, kind, 1);
         writer.add(kind, by.form(hot.form), hot.condition, except);
         in_force += 1;
     }

@@ -2,7 +2,7 @@
 
 use redb::ReadableTable;
 
-use crate::denylist::{DenialId, Fingerprinter, Fold};
+use crate::denylist::{Denial, DenialId, Fingerprinter, Fold, canonical};
 
 use super::codec::{self, CodecError};
 use super::schema::SelectorHash;
@@ -96,6 +96,23 @@ pub(super) fn record(
         None => None,
     };
     Ok(Some(Record { sequence, denial, lift }))
+}
+
+/// Where the index has a record: below its selector, whose form this is, and below the person who
+/// made it about their own access.
+pub(super) fn index_keys(
+    denial: &Denial,
+    form: &[u8],
+    lifted: bool,
+    index_key: &[u8; 16],
+) -> impl Iterator<Item = [u8; 19]> {
+    let id = denial.id;
+    let of_selector = SelectorHash::of(form, index_key).key(lifted, id);
+    let of_person = denial.created_by.person().map(|person| {
+        let form = canonical::of_person(&denial.issuer, person);
+        SelectorHash::of(&form, index_key).key(lifted, id)
+    });
+    std::iter::once(of_selector).chain(of_person)
 }
 
 /// Ids that the index has in a range: of this selector, or of one whose hash collides.

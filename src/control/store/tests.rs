@@ -2,6 +2,7 @@
 
 mod compact;
 mod disk;
+mod folding;
 mod offline;
 mod oracle;
 mod retention;

@@ -26,6 +26,15 @@ pub struct NewDenial {
     pub created_by: Actor,
 }
 
+/// A person ends some of their own access.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnDenial {
+    pub denial: NewDenial,
+    /// What is denied in its place where too many of the same person stand already: a cutoff of the
+    /// whole subject that covers it. `None`: nothing does.
+    pub instead: Option<NewDenial>,
+}
+
 /// The denial is on disk and in force.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Accepted {

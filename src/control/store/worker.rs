@@ -15,6 +15,7 @@ use super::command::Command;
 use super::open::{self, Opener};
 use super::rows::{self, Fault};
 use super::schema::{self, Progress, SelectorHash};
+use super::tally::Changes;
 use super::{Shared, StoreError};
 
 /// Changes in one transaction: bounds the time that its first waits for its last.
@@ -41,6 +42,8 @@ pub(super) struct Worker {
     pub(super) next_due: Option<UnixMs>,
     /// Selectors of a commit that failed: what the disk says of them is asked once it can be.
     pub(super) unsure: Vec<Vec<u8>>,
+    /// What a commit that failed would have counted, and how to know whether it is on disk.
+    pub(super) uncounted: Option<(Progress, Changes)>,
     /// Since the file was opened a commit has succeeded, so that all that is read is on disk. What
     /// a process that died left in the kernel's cache is seen and not sure yet.
     pub(super) synced: bool,
@@ -129,6 +132,7 @@ impl Worker {
         for command in group {
             match command {
                 Command::Deny(task) => task.end(outcome.clone()),
+                Command::DenyOwn(task) => task.end(outcome.clone()),
                 Command::Lift { ids, .. } => ids.end(outcome.clone()),
                 Command::Apply(task) => task.end(outcome.clone()),
                 Command::Housekeep(reply) => {
@@ -240,6 +244,7 @@ impl Worker {
             // It may have reached the disk all the same.
             let added = effects.additions.into_iter().map(|addition| addition.form);
             self.unsure.extend(added.chain(effects.recomputed.into_keys()));
+            self.uncounted = Some((progress, effects.tally));
             return Err(error.into());
         }
         self.synced = true;
@@ -255,6 +260,8 @@ impl Worker {
             self.set(&form, &fold);
         }
         self.writer.announce();
+        self.shared.figures.folded(effects.folded);
+        self.shared.tally.lock().apply(&effects.tally);
         self.next_due = match (self.next_due, effects.next_due) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, None) | (None, one) => one,
@@ -308,6 +315,12 @@ impl Worker {
         }
         self.writer.announce();
         self.next_due = open::next_due(&database)?;
+        // A commit is on disk whole or not at all, and says where it came to.
+        if let Some((progress, changes)) = self.uncounted.take()
+            && progress == opened.progress
+        {
+            shared.tally.lock().apply(&changes);
+        }
         self.progress = opened.progress;
         shared.tell(opened.progress);
         *place = Some(database);

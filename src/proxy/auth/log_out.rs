@@ -76,7 +76,9 @@ fn of_token(signed: &Signed) -> (Ending, &'static str) {
 
 fn end(visit: &Visit<'_>, signed: &Signed, what: Ending, reason: &'static str) -> End {
     let issuer = signed.policy().id.clone();
-    End { issuer, what, address: visit.connection.peer, reason }
+    let subject = signed.subject().map(str::to_owned);
+    let (issued_at, address) = (signed.issued_at(), visit.connection.peer);
+    End { issuer, what, subject, issued_at, address, reason }
 }
 
 /// The cookies go. A form is sent on; a script gets JSON.

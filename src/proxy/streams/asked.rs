@@ -27,6 +27,7 @@ impl Streams {
             Question::EndedBy(mark, since, answer) => {
                 self.work.borrow_mut().push_back(Task::EndedBy(mark, since, answer));
             }
+            Question::Rebase(token, answer) => self.rebase(token, answer),
             Question::Cut(id, issuers, answer) => {
                 let found = self
                     .find(id.0)

@@ -37,6 +37,11 @@ impl Held {
         self.last.borrow().as_ref().map(Arc::clone)
     }
 
+    /// A new token takes the place of the last; the first stays.
+    pub fn follow(&self, token: Arc<Signed>) {
+        *self.last.borrow_mut() = Some(token);
+    }
+
     /// The same tokens as another configuration reads them.
     pub fn replace(&self, first: Option<Arc<Signed>>, last: Option<Arc<Signed>>) {
         *self.first.borrow_mut() = first;

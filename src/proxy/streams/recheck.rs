@@ -61,7 +61,7 @@ impl Streams {
     ) {
         stream.generation.set(self.generation.get());
         let cause = match self.read_again(stream, published, now) {
-            Ok(()) => match route_of(stream, published) {
+            Ok(()) => match route_of(stream, stream.held.current().as_ref(), published) {
                 Ok(route) => {
                     self.follow(stream, route, counters);
                     None
@@ -119,9 +119,13 @@ fn same(one: &Option<Arc<Signed>>, other: &Option<Arc<Signed>>) -> bool {
     }
 }
 
-/// The route that it would get now, where it would be let in. `None`: it is not known what was
-/// asked for, since it was no lasting stream when it began.
-fn route_of<'p>(stream: &Stream, published: &'p Published) -> Result<Option<&'p Route>, Cause> {
+/// The route that it would get now, where the token would let it in. `None`: it is not known what
+/// was asked for, since it was no lasting stream when it began.
+pub(super) fn route_of<'p>(
+    stream: &Stream,
+    token: Option<&Arc<Signed>>,
+    published: &'p Published,
+) -> Result<Option<&'p Route>, Cause> {
     let Some(origin) = stream.origin.get() else { return Ok(None) };
     let host = origin.host.as_ref().and_then(|host| canonical::host_name(host.to_str().ok()?));
     let wanted = Wanted {
@@ -135,16 +139,16 @@ fn route_of<'p>(stream: &Stream, published: &'p Published) -> Result<Option<&'p 
     if route.upstream().is_none() {
         return Err(Cause::RouteChanged);
     }
-    match stream.held.current() {
+    match token {
         None if route.access == Access::Required => Err(Cause::RouteChanged),
         // A route that looks at no token asks nothing of one.
         Some(_) if route.credentials.is_empty() => Ok(Some(route)),
         None => Ok(Some(route)),
         Some(token) => {
-            let taken = credential::issuer_taken(route, &token);
+            let taken = credential::issuer_taken(route, token);
             // How old the login may be was asked when it began.
             let permitted =
-                taken.and_then(|()| requirements::check(&token, route, stream.opened_at));
+                taken.and_then(|()| requirements::check(token, route, stream.opened_at));
             permitted.map(|()| Some(route)).map_err(|_| Cause::RouteChanged)
         }
     }

@@ -13,6 +13,7 @@ use crate::telemetry::counters::CoreCounters;
 use crate::telemetry::streams::{ByKind, StreamKind};
 
 use super::super::published::Published;
+use super::rebase::Rebasing;
 use super::{Cause, State, Stream, Streams, YOUTH};
 
 /// Tasks of one turn; others on the core get theirs in between.
@@ -32,6 +33,7 @@ pub enum Task {
     /// Other routes, policies or keys are published: all of a generation, after this one.
     Recheck(Option<u64>),
     Count(Counting),
+    Rebase(Rebasing),
     EndedBy(Fingerprint, Instant, oneshot::Sender<ByKind>),
 }
 
@@ -141,6 +143,7 @@ impl Streams {
                 }
                 Task::Recheck(after) => self.recheck_some(after, published, counters, now),
                 Task::Count(counting) => self.count_some(counting),
+                Task::Rebase(rebasing) => self.rebase_some(rebasing, published, now),
                 Task::EndedBy(mark, since, answer) => {
                     // Whoever asked may have gone.
                     answer.send(self.tallied(mark, since)).ok();

@@ -10,6 +10,7 @@ use http::header::{HeaderMap, SEC_WEBSOCKET_ACCEPT};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::proxy::answer::UpstreamFault;
 use crate::proxy::exchange::Exchange;
@@ -22,6 +23,16 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub enum ClientSide {
     Connection(ClientStream),
     Http2(TokioIo<Upgraded>),
+}
+
+impl ClientSide {
+    /// The socket that is this tunnel's alone.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Connection(stream) => stream.tcp(),
+            Self::Http2(_) => None,
+        }
+    }
 }
 
 /// The backend's answer to the handshake that we made: section 4.1 has the client check it, and the

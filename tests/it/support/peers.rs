@@ -29,7 +29,6 @@ pub fn python() -> PathBuf {
 
 /// A command of Node.js that finds the packages of `tests/clients/package.json`, from ES modules
 /// too: they resolve `require` made by `createRequire(process.env.PEERS)`.
-#[allow(dead_code, reason = "used as soon as a test speaks through an npm package")]
 pub fn node(script_name: &str) -> Command {
     let mut command = Command::new(installed("node").expect("Node.js"));
     command.arg(script(script_name));

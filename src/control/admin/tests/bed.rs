@@ -211,6 +211,7 @@ impl Bed {
             config: Arc::new(desk()),
             store_limit,
             ready: Arc::clone(&ready),
+            upstreams: Arc::new(Vec::new),
             open_streams: Arc::new(OpenStreams::new(Vec::new())),
             counters: Counters::default(),
             keys: crate::control::keys::KeyRing::new(

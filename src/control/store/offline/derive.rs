@@ -10,7 +10,7 @@ use super::super::batch::{self, due_at};
 use super::super::codec;
 use super::super::open::{self, Opened};
 use super::super::rows::{self, Fault};
-use super::super::schema::{self, Logged, Progress, SelectorHash};
+use super::super::schema::{self, Logged, Progress};
 use super::{BY_ID, ROWS};
 
 #[derive(Default)]
@@ -133,8 +133,10 @@ impl Derived {
                 records.insert(&id.0, row.as_slice())?;
             }
             let form = canonical::of_selector(&record.denial.issuer, &record.denial.selector);
-            let key = SelectorHash::of(&form, &self.index_key).key(lifted, id);
-            transaction.open_table(schema::BY_SELECTOR)?.insert(&key, ())?;
+            let mut by_selector = transaction.open_table(schema::BY_SELECTOR)?;
+            for key in rows::index_keys(&record.denial, &form, lifted, &self.index_key) {
+                by_selector.insert(&key, ())?;
+            }
             if let Some(at) = due_at(&record.denial) {
                 due.insert(&schema::due_key(at, id), ())?;
             }

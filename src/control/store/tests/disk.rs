@@ -205,6 +205,119 @@ fn what_was_acknowledged_stands_after_a_power_loss_at_any_sync() {
     assert!(finished, "the scenario ended within the syncs tried");
 }
 
+/// What was answered while the disk lived: `None` where the answer was an error.
+#[derive(Default)]
+struct Answered {
+    /// Groups of six blocks, and whether the first three were lifted in one call.
+    groups: Vec<(Option<()>, Option<()>)>,
+    /// Registrations, and whether each was ended again.
+    registered: Vec<(Option<()>, Option<()>)>,
+    /// The 65th log-out of one person.
+    folded: Option<()>,
+}
+
+const GROUPS: usize = 3;
+
+fn member(group: usize, number: usize) -> String {
+    format!("u-{group}-{number}")
+}
+
+fn registration(group: usize) -> Selector {
+    Selector::Registration(Except::Session(format!("r-{group}")))
+}
+
+fn own(number: usize) -> OwnDenial {
+    let cutoff = Condition::IssuedBefore(START.plus(Duration::from_secs(1)));
+    let of = |selector| NewDenial {
+        created_by: Actor::holder(Some("alice"), None),
+        ..new(selector, cutoff)
+    };
+    let denial = of(Selector::Session(format!("own-{number}")));
+    OwnDenial { denial, instead: Some(of(subject("alice"))) }
+}
+
+/// Groups of blocks with lifts and registrations between, and at last a fold.
+fn batches(bed: &Bed) -> Answered {
+    let by = || actor("dana", "operator");
+    let known = |fault: StoreError| assert!(matches!(fault, StoreError::Disk(_)), "{fault}");
+    let ids = |answer: Result<Vec<Result<Accepted, StoreError>>, StoreError>| {
+        let ids = |all: Vec<Result<Accepted, StoreError>>| {
+            all.into_iter().map(|one| one.unwrap().record.denial.id).collect::<Vec<_>>()
+        };
+        answer.map(ids).map_err(known).ok()
+    };
+    let mut answered = Answered::default();
+    for group in 0..GROUPS {
+        let bans = (0..6).map(|number| new(subject(&member(group, number)), Condition::Always));
+        let made = ids(run(bed.store.deny_all(bans.collect())));
+        let lifted = made
+            .as_ref()
+            .and_then(|ids| run(bed.store.lift(ids[..3].to_vec(), None, by())).map_err(known).ok());
+        answered.groups.push((made.map(|_| ()), lifted.map(|_| ())));
+        let made = ids(run(bed.store.deny_all(vec![new(registration(group), Condition::Always)])));
+        let ended = made
+            .as_ref()
+            .filter(|_| group == 1)
+            .and_then(|ids| run(bed.store.lift(ids.clone(), None, by())).map_err(known).ok());
+        answered.registered.push((made.map(|_| ()), ended.map(|_| ())));
+    }
+    // Sixty-four at once, then the one too many.
+    let first = run(bed.store.deny_own((0..64).map(own).collect()));
+    answered.folded =
+        ids(first).and_then(|_| ids(run(bed.store.deny_own(vec![own(64)])))).map(|_| ());
+    answered
+}
+
+#[test]
+fn batches_lifts_registrations_and_folds_are_whole_after_a_power_loss_at_any_sync() {
+    let mut finished = false;
+    for syncs in 1..200 {
+        let disk = SimulatedDisk::new();
+        disk.0.lock().syncs_left = Some(syncs);
+        let Ok(bed) = disk.open() else { continue };
+        let answered = batches(&bed);
+        drop(bed);
+        for chance in 0..4 {
+            let after = disk.after_power_loss(chance * 104_729 + u64::from(syncs)).open().unwrap();
+            let held = |group: usize| {
+                std::array::from_fn::<_, 6, _>(|number| denied(&after, &member(group, number)))
+            };
+            for (group, (made, lifted)) in answered.groups.iter().enumerate() {
+                let held = held(group);
+                let (lifted_half, kept_half) = held.split_at(3);
+                let whole = |half: &[bool]| half.iter().all(|one| *one == half[0]);
+                assert!(whole(lifted_half) && whole(kept_half), "{syncs}: {held:?}");
+                assert!(made.is_none() || kept_half[0], "{syncs}: group {group} was answered");
+                assert!(lifted.is_none() || !lifted_half[0], "{syncs}: its lift was answered");
+                assert!(!lifted_half[0] || kept_half[0], "{syncs}: half a group");
+            }
+            for (group, (made, ended)) in answered.registered.iter().enumerate() {
+                let stands = after.store.in_force(&issuer(), &registration(group)).unwrap();
+                assert!(made.is_none() || group == 1 || stands.len() == 1, "{syncs}");
+                assert!(ended.is_none() || stands.is_empty(), "{syncs}");
+            }
+            let of_alice = Selector::Subject("alice".into());
+            let cutoff = after.store.in_force(&issuer(), &of_alice).unwrap().len();
+            let own_left = (0..64)
+                .filter(|number| {
+                    let session = Selector::Session(format!("own-{number}"));
+                    !after.store.in_force(&issuer(), &session).unwrap().is_empty()
+                })
+                .count();
+            assert!(matches!((cutoff, own_left), (1, 0) | (0, 0 | 64)), "{cutoff} {own_left}");
+            assert!(answered.folded.is_none() || cutoff == 1, "{syncs}");
+            let tally = after.store.tally();
+            let counted: u64 = tally.of(issuer().as_str()).map(|(_, n)| n).sum();
+            assert_eq!(counted, after.store.count());
+        }
+        finished = answered.folded.is_some();
+        if finished {
+            break;
+        }
+    }
+    assert!(finished, "the scenario ended within the syncs tried");
+}
+
 #[test]
 fn after_a_disk_failure_nothing_of_it_is_in_force_and_the_store_goes_on_when_it_heals() {
     let disk = SimulatedDisk::new();
@@ -234,6 +347,8 @@ fn after_a_disk_failure_nothing_of_it_is_in_force_and_the_store_goes_on_when_it_
         assert!(answer.is_err() || on_disk == 1);
         let all = Filter { limit: 1000, ..Filter::default() };
         assert_eq!(bed.store.list(&all).unwrap().records.len() as u64, bed.store.count());
+        let tally = bed.store.tally();
+        assert_eq!(tally.of(issuer().as_str()).map(|(_, n)| n).sum::<u64>(), bed.store.count());
     }
 }
 

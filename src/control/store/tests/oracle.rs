@@ -247,6 +247,14 @@ impl World {
             assert_eq!(hit.is_some(), expected, "{token:?} {:?}", self.oracle.records);
         }
         assert_eq!(self.bed.store.count(), self.oracle.unlifted().count() as u64);
+        let mut tally = Tally::default();
+        for denial in self.oracle.unlifted() {
+            tally.change(denial.issuer.as_str(), denial.selector.kind(), 1);
+        }
+        let counted = self.bed.store.tally();
+        for issuer in counted.issuers().chain(tally.issuers()) {
+            assert!(counted.of(issuer).eq(tally.of(issuer)), "{issuer}: {counted:?}");
+        }
     }
 
     fn check_records(&self) {

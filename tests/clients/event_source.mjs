@@ -1,0 +1,60 @@
+// EventSource of a headless Chromium, by the session's cookie; the parent denies the user.
+// Usage: event_source.mjs ORIGIN CHROMIUM, with TOKEN and PEERS set. Prints `open` when the first
+// event is there, waits for a line, and sees the stream end and the repetition refused for good.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const { chromium } = createRequire(process.env.PEERS)("playwright-core");
+const [origin, executablePath] = process.argv.slice(2);
+
+const profile = await mkdtemp(join(tmpdir(), "portcullis-chromium-"));
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath,
+  headless: true,
+  args: [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+});
+setTimeout(() => {
+  console.error("took too long");
+  process.exit(1);
+}, 40000).unref();
+try {
+  await context.addCookies([{ name: "session", value: process.env.TOKEN, url: origin }]);
+  const page = await context.newPage();
+  assert.equal((await page.goto(`${origin}/page`)).status(), 200);
+  await page.evaluate(() => {
+    window.seen = { opened: 0, messages: [], last: [], errors: [] };
+    const source = new EventSource("/events");
+    source.onopen = () => (window.seen.opened += 1);
+    source.onmessage = ({ data }) => window.seen.messages.push(data);
+    source.addEventListener("portcullis", ({ data }) => window.seen.last.push(data));
+    source.onerror = () => window.seen.errors.push(source.readyState);
+  });
+  await page.waitForFunction(() => window.seen.messages.length > 0);
+  console.log("open");
+  await once(process.stdin, "data");
+  // It asks again by itself after the end, and stops for good (CLOSED) at the 401.
+  await page.waitForFunction(() => window.seen.errors.includes(EventSource.CLOSED), null, {
+    timeout: 20000,
+  });
+  const seen = await page.evaluate(() => window.seen);
+  assert.deepEqual(seen.messages, ["1"]);
+  assert.deepEqual(seen.last, ['{"code":"token_revoked"}']);
+  assert.equal(seen.opened, 1);
+} finally {
+  await context.close();
+  await rm(profile, { recursive: true, force: true });
+}
+process.exit(0);

@@ -23,6 +23,7 @@ mod help;
 mod http;
 mod init;
 mod input;
+mod keys;
 mod query;
 mod raw;
 mod registrations;
@@ -62,6 +63,7 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Registrations(asked) => registrations::run(asked, global, &console),
         Command::Audit(list) => audit::run(list, global, &console),
         Command::Explain(explain) => explain::run(explain, global, &console),
+        Command::Keys(keys) => keys::run(keys, global, &console),
         Command::Reload => reload::run(global, &console),
         Command::Status => status::run(global, &console),
         Command::Streams(streams) => streams::run(streams, global, &console),

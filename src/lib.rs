@@ -20,3 +20,6 @@ pub mod telemetry;
 pub mod token;
 pub mod upstreams;
 pub mod verify;
+
+#[doc(hidden)]
+pub use proxy::fuzzing;

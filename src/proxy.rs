@@ -25,6 +25,8 @@ mod entrance;
 mod exchange;
 mod failures;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod h2;
 mod headers;
@@ -82,6 +84,8 @@ use self::session::browser::Browser;
 use self::session::capture::Login;
 use self::tunnel::Answer;
 
+use crate::telemetry::counters::Limit;
+
 /// Answers one request and leaves its log line, whichever way it went.
 pub async fn handle(
     core: Rc<Core>,
@@ -135,6 +139,7 @@ async fn pass(
     let now = exchange.now();
     let published = core.published();
     if core.requests.get() > published.requests_max {
+        core.counters.shed(Limit::Requests);
         return Err(Rejection::Overloaded);
     }
     if exchange.is_over_http2() {
@@ -172,7 +177,11 @@ async fn pass(
     exchange.routed(route);
     exchange.browser = Browser::of(&request, route, connection, &published);
     if let Some(load) = &route.load {
-        exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
+        let Some(place) = load.enter() else {
+            core.counters.shed(Limit::RouteRequests);
+            return Err(Rejection::Overloaded);
+        };
+        exchange.enter(place);
     }
     let credential = credential::present(&request, route, &published)?;
     exchange.presented(credential.as_ref());

@@ -16,7 +16,7 @@ pub use explain::{Check, Outcome};
 pub use fault::TokenFault;
 pub use issuer::{ClaimNames, Issuer, KeyCell, LifetimeMark, Missing, Mode, Policy};
 pub use signed::Signed;
-pub use verifier::{VerifiedToken, Verifier};
+pub use verifier::{Refused, VerifiedToken, Verifier};
 
 #[cfg(test)]
 mod tests;

@@ -203,7 +203,9 @@ class Portcullis(Process):
         self.options = options
         self.denied = 0
         parts = [
-            '[server]\nlisten = "127.0.0.1:0"\nthreads = 1\n',
+            '[server]\nlisten = "127.0.0.1:0"\nthreads = 1\n'
+            # One address sends all the bad tokens.
+            'limits.failed_credentials_per_minute = 0\n',
             '[admin]\nlisten = ["127.0.0.1:0"]\npeople = false\n',
             '[store]\npath = "data"\n',
             '[log]\naccess = "off"\n',
@@ -213,10 +215,11 @@ class Portcullis(Process):
         # One issuer and one route for each algorithm.
         for algorithm, signer in issued.items():
             file = signer.public or signer.key
-            kind = "pem_file" if signer.public else "secret_file"
+            # The secret has a name, so that a token may name another.
+            keys = f'pem_file = "{file}"' if signer.public else f'secrets = {{ {tokens.KID} = {{ file = "{file}" }} }}'
             parts.append(
                 f'[[issuer]]\nname = "{algorithm}"\nissuer = "{signer.iss}"\naudiences = ["{tokens.AUDIENCE}"]\n'
-                f'algorithms = ["{algorithm}"]\nkeys = {{ {kind} = "{file}" }}\n'
+                f'algorithms = ["{algorithm}"]\nkeys = {{ {keys} }}\n'
             )
             parts.append(
                 f'[[route]]\npath = "/{algorithm}"\nissuers = ["{algorithm}"]\nupstream = "app"\n'

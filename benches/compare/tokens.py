@@ -11,6 +11,7 @@ import time
 
 AUDIENCE = "https://api.example.com"
 BYTES = 800
+KID = "k1"
 
 
 def b64(data):
@@ -35,7 +36,7 @@ class Signer:
         signature = openssl("dgst", "-sha256", "-sign", str(self.key), input=text)
         return raw_ecdsa(signature) if self.algorithm == "ES256" else signature
 
-    def mint(self, **changes):
+    def mint(self, kid=KID, **changes):
         now = int(time.time())
         claims = {
             "iss": self.iss,
@@ -46,7 +47,7 @@ class Signer:
             "exp": now + 6 * 3600,
             **changes,
         }
-        header = b64(json.dumps({"alg": self.algorithm, "typ": "JWT"}).encode())
+        header = b64(json.dumps({"alg": self.algorithm, "typ": "JWT", "kid": kid}).encode())
         bare = len(self.compact(header, claims))
         # Three bytes of claims become four of token.
         claims["pad"] = "x" * max(1, (BYTES - bare) * 3 // 4 - 10)

@@ -53,10 +53,24 @@ def bad(signer):
     return (
         ("garbage", "garbage"),
         ("a broken signature", flipped),
+        ("a token by another key", stranger(signer).mint()),
+        ("a token by another key of an unknown name", stranger(signer).mint(kid="k2")),
         ("an expired token", signer.mint(exp=int(time.time()) - 600)),
         ("another audience", signer.mint(aud="https://other.example.com")),
         ("another issuer", signer.mint(iss="https://other.example.com/")),
     )
+
+
+def stranger(signer):
+    """Who signs with a key of its own: for shared secrets only, elsewhere a signature of another text."""
+    if signer.secret:
+        return dataclasses.replace(signer, secret=b"another secret, as long as it must be, or longer")
+    return Borrowed(signer.algorithm, signer.key, public=signer.public)
+
+
+class Borrowed(tokens.Signer):
+    def sign(self, text):
+        return super().sign(text + b"?")
 
 
 def batches(issued, denied):
@@ -69,6 +83,9 @@ def batches(issued, denied):
         first.append(Row(f"bearer {algorithm}", algorithm, 200, signer.mint(), bad(signer)))
     first.append(Row("refuse garbage", "HS256", 401, "garbage"))
     first.append(Row("refuse bad signature", "HS256", 401, refused["a broken signature"]))
+    first.append(Row("refuse wrong key", "HS256", 401, refused["a token by another key"]))
+    unknown = refused["a token by another key of an unknown name"]
+    first.append(Row("refuse unknown kid", "HS256", 401, unknown))
     first.append(Row("refuse expired", "HS256", 401, refused["an expired token"]))
     gone = hs256.mint(jti="denied-jti")
     second = [Row("refuse denied", "HS256 denied", 401, gone, denied_jti="denied-jti")]

@@ -37,7 +37,7 @@ impl Told<'_> {
         let tls_of = Arc::clone(&shared.published);
         let groups_of = Arc::clone(&shared.published);
         let (reloads, keys) = (Arc::clone(desk), Arc::clone(desk));
-        let ring = Arc::clone(ring);
+        let (ring, fetching) = (Arc::clone(ring), Arc::clone(ring));
         let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
         Metrics::new(Sources {
             counters: shared.counters.clone(),
@@ -55,6 +55,7 @@ impl Told<'_> {
                 true => ring.read_at(issuer),
                 false => Some(keys.outcome().1),
             }),
+            key_fetches: Box::new(move || fetching.fetches()),
             certificates: Box::new(move || certificates::ends(&tls_of.load())),
             observer: shared.observer.clone(),
             tracer: shared.tracer.clone(),

@@ -18,6 +18,7 @@ use crate::keys::Algorithm;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::input::{self, TokenFrom};
+use super::keys::Keys;
 use super::raw::{Raw, RawCommand};
 use super::registrations::Registrations;
 use super::store::Store;
@@ -50,6 +51,7 @@ pub enum Command {
     Explain(Explain),
     Streams(Streams),
     Status,
+    Keys(Keys),
     Reload,
     Store(Store),
     Token(TokenCommand),
@@ -267,6 +269,7 @@ impl Arguments {
             RawCommand::Explain(raw) => Command::Explain(compile::explain(raw)),
             RawCommand::Streams(streams) => Command::Streams(*streams),
             RawCommand::Status => Command::Status,
+            RawCommand::Keys(keys) => Command::Keys(keys),
             RawCommand::Reload => Command::Reload,
             RawCommand::Store(raw) => Command::Store(Store::of(raw)),
             RawCommand::Token(raw) => Command::Token(compile::token(raw)?),

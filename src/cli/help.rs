@@ -26,6 +26,7 @@ Find out
   explain   Why a token passes or fails, check by check
   audit     Who denied and took back what, when and why
   status    Is everything all right: store, issuers, keys, upstreams
+  keys      Keys of the issuers: what is in force; fetch them now
   store     The store's file while no gateway runs: check, repair, export
   token     Decode a token; mint one for tests
   health    Exit 0 when the gateway is ready, else 1: for container health checks
@@ -197,6 +198,15 @@ Examples:
   portcullis status --admin unix:/var/lib/portcullis/admin.sock
 
 Exit code 2: something is not all right; it is said first.";
+
+pub const KEYS: &str = "\
+Examples:
+  portcullis keys
+  portcullis keys --issuer main --json
+  portcullis keys refresh --issuer main
+
+A key that leaked is denied first: portcullis block --key KID --reason \"leaked\".
+Exit code 2: some issuer has no key, or its last fetch failed.";
 
 pub const STORE: &str = "\
 Examples:

@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand};
 use super::help;
 
 mod allowlist;
+mod explain;
 mod many;
 mod start;
 
 pub use allowlist::{RawAdd, RawRegistration, RawRegistrations};
+pub use explain::RawExplain;
 pub use many::{RawAudit, RawExchange};
 pub use start::RawRun;
 
@@ -113,6 +115,9 @@ pub enum RawCommand {
     /// Is everything all right: store, issuers, keys, upstreams
     #[command(after_help = help::STATUS)]
     Status,
+    /// Keys of the issuers: what is in force, and fetching them now
+    #[command(after_help = help::KEYS)]
+    Keys(super::keys::Keys),
     /// Let the running gateway read its config again
     #[command(after_help = help::RELOAD)]
     Reload,
@@ -263,23 +268,6 @@ pub struct RawDenials {
     /// Every page, not only the first
     #[arg(long, conflicts_with = "limit", help_heading = "Which")]
     pub all: bool,
-}
-
-#[derive(Args, Debug, Default)]
-pub struct RawExplain {
-    /// The token in this file instead of stdin
-    #[arg(value_name = "FILE", group = "source")]
-    pub file: Option<PathBuf>,
-    #[arg(long, value_name = "FILE", group = "source")]
-    pub token_file: Option<PathBuf>,
-    /// A refused request, by the request id of its answer
-    #[arg(long, value_name = "ID", group = "source")]
-    pub request: Option<String>,
-    /// Check for a request to this URL: route, scopes, credential
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-    #[arg(long, value_name = "METHOD", requires = "url")]
-    pub method: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]

@@ -178,6 +178,17 @@ impl KeyRing {
         found.and_then(|running| running.source.state.lock().last_success)
     }
 
+    /// Of each issuer whose keys are fetched: its name, fetches that succeeded and that failed.
+    pub fn fetches(&self) -> Vec<(String, u64, u64)> {
+        let count = |source: Arc<Source>| {
+            let state = source.state.lock();
+            (source.name.clone(), state.fetches.saturating_sub(state.failed), state.failed)
+        };
+        let mut all: Vec<_> = self.fetched(None).into_iter().map(count).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Every source, for people.
     pub fn report(&self) -> Vec<SourceReport> {
         let sources = self.sources.lock();

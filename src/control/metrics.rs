@@ -54,6 +54,8 @@ pub struct Sources {
     pub reload: Box<dyn Fn() -> (bool, UnixMs) + Send + Sync>,
     /// When the keys of the issuer of this name were last read.
     pub keys_read_at: OfIssuer,
+    /// Issuers whose keys are fetched: name, fetches that succeeded and that failed.
+    pub key_fetches: Box<dyn Fn() -> Vec<(String, u64, u64)> + Send + Sync>,
     /// Our certificates by name, and when they end.
     pub certificates: Box<dyn Fn() -> Vec<(String, UnixMs)> + Send + Sync>,
     pub observer: Observer,

@@ -188,10 +188,11 @@ impl Visit<'_> {
     fn held(&self, credential: &Credential) -> Result<Held, Rejection> {
         let (verifier, now) = (&self.published.verifier, self.exchange.now());
         let verdict = match verifier.recall(credential, now) {
-            Some(remembered) => remembered,
-            None => credential::counted((self.connection, self.headers()), self.published, || {
-                verifier.verify(credential, now)
-            })?,
+            Some(remembered) => remembered.map_err(|refused| refused.fault),
+            None => {
+                let client = (&**self.core, self.connection, self.headers());
+                credential::counted(client, self.published, || verifier.verify(credential, now))?
+            }
         };
         match verdict {
             Ok(token) => {

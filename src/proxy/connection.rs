@@ -188,13 +188,15 @@ impl Connection {
     }
 
     /// An exchange was given up by the client before its answer was whole. Who does that all the
-    /// time makes us work for nothing (CVE-2023-44487).
-    pub(super) fn count_reset(&self) {
+    /// time makes us work for nothing (CVE-2023-44487). `true`: the connection ends for it.
+    pub(super) fn count_reset(&self) -> bool {
         self.resets.set(self.resets.get() + 1);
-        if self.resets.get() > self.resets_max.get() && !self.ended.get() {
-            self.close.set(true);
-            self.wake();
+        if self.resets.get() <= self.resets_max.get() || self.ended.get() {
+            return false;
         }
+        let first = !self.close.replace(true);
+        self.wake();
+        first
     }
 
     pub(super) fn examine(&self, now: Instant, limits: &Limits) {

@@ -4,8 +4,9 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 
 use crate::clock::UnixMs;
 use crate::config::{Access, Carrier};
+use crate::telemetry::counters::Limit;
 use crate::token::Credential;
-use crate::verify::{Signed, TokenFault, VerifiedToken};
+use crate::verify::{Refused, Signed, TokenFault, VerifiedToken};
 
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
@@ -15,6 +16,7 @@ use super::core::Core;
 use super::failures;
 use super::published::Published;
 use super::route::Route;
+use super::session::Session;
 
 /// A credential and what carried it. Not verified.
 pub struct Presented<'r> {
@@ -54,16 +56,23 @@ pub fn present_by<'r>(
     carriers: &'r [Carrier],
     published: &Published,
 ) -> Result<Option<Presented<'r>>, Rejection> {
+    present_in(headers, carriers, published.token_bytes_max, published.session.as_ref())
+}
+
+/// Like [`present_by`]; a longer token is refused.
+pub(super) fn present_in<'r>(
+    headers: &HeaderMap,
+    carriers: &'r [Carrier],
+    bytes_max: usize,
+    session: Option<&Session>,
+) -> Result<Option<Presented<'r>>, Rejection> {
     check_authorization(headers)?;
     let mut found: Option<Presented<'r>> = None;
     for carrier in carriers {
         let token = match carrier {
             Carrier::Bearer => bearer(headers)?.map(Credential::new),
             Carrier::Cookie(name) => cookie_token(headers, name)?.map(Credential::new),
-            Carrier::Session => {
-                let session = published.session.as_ref();
-                session.and_then(|session| session.credential(headers))
-            }
+            Carrier::Session => session.and_then(|session| session.credential(headers)),
         };
         let Some(credential) = token else { continue };
         match &found {
@@ -73,8 +82,7 @@ pub fn present_by<'r>(
             Some(_) => return Err(BadRequest::TwoCredentials.into()),
         }
     }
-    let too_long =
-        |found: &Presented<'_>| found.credential.expose().len() > published.token_bytes_max;
+    let too_long = |found: &Presented<'_>| found.credential.expose().len() > bytes_max;
     if found.as_ref().is_some_and(too_long) {
         return Err(BadRequest::AuthorizationForm.into());
     }
@@ -84,7 +92,7 @@ pub fn present_by<'r>(
 /// Verifies what was presented, once more where fresher keys may tell another tale. On optional
 /// and public routes a bad cookie is as good as none; a bad bearer token is refused everywhere.
 pub async fn verify<'r>(
-    (core, connection, headers): (&Core, &Connection, &HeaderMap),
+    (core, connection, headers): Client<'_>,
     presented: Option<Presented<'r>>,
     route: &Route,
     published: &Published,
@@ -97,7 +105,7 @@ pub async fn verify<'r>(
         };
     };
     let verdict = match published.verifier.recall(&credential, now) {
-        Some(remembered) => remembered.map_err(Rejection::Token),
+        Some(remembered) => remembered.map_err(|refused| refusal(core, refused)),
         None => verify_anew(core, connection, headers, &credential, published, now).await,
     };
     let verdict = verdict.and_then(|token| {
@@ -121,27 +129,41 @@ async fn verify_anew(
     now: UnixMs,
 ) -> Result<VerifiedToken, Rejection> {
     let failures = &published.failures;
-    let address = admitted((connection, headers), published)?;
-    let mut verdict = published.verifier.verify(credential, now);
-    if let Err(fault) = &verdict
-        && published.nudges.may_help(fault, &core.waiting).await
+    let address = admitted((core, connection, headers), published)?;
+    let mut verdict = published.verifier.judge(credential, now);
+    if let Err(refused) = &verdict
+        && published.nudges.may_help(&refused.fault, &core.waiting).await
     {
-        verdict = published.verifier.verify(credential, UnixMs::now());
+        verdict = published.verifier.judge(credential, UnixMs::now());
     }
-    if verdict.as_ref().is_err_and(TokenFault::is_unproven) {
+    if verdict.as_ref().is_err_and(|refused| refused.fault.is_unproven()) {
         failures.note(address);
     }
-    verdict.map_err(Rejection::Token)
+    verdict.map_err(|refused| refusal(core, refused))
 }
+
+/// A refusal, counted for its issuer. Without keys nothing was judged.
+fn refusal(core: &Core, refused: Refused) -> Rejection {
+    let Refused { fault, issuer } = refused;
+    if let Some(issuer) = issuer.filter(|_| !matches!(fault, TokenFault::KeysAbsent { .. })) {
+        let unknown_key = matches!(fault, TokenFault::UnknownKey { .. });
+        core.counters.refused(&issuer.policy.name, unknown_key);
+    }
+    Rejection::Token(fault)
+}
+
+/// Who asks: the core that serves them, their connection, and what they sent.
+type Client<'c> = (&'c Core, &'c Connection, &'c HeaderMap);
 
 /// Whose failure it would be, if that address may fail once more.
 fn admitted(
-    (connection, headers): (&Connection, &HeaderMap),
+    (core, connection, headers): Client<'_>,
     published: &Published,
 ) -> Result<Option<std::net::IpAddr>, Rejection> {
     let failures = &published.failures;
     let address = failures::client_address(connection, headers, &published.trusted_proxies);
     if let Err(wait) = failures.admit(address) {
+        core.counters.shed(Limit::FailedCredentials);
         failures.tell(address, connection, headers);
         let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
         return Err(Rejection::TooManyFailures { retry_after_s: seconds });
@@ -151,7 +173,7 @@ fn admitted(
 
 /// A verification at once, counted like any other: no way in buys more signature checks.
 pub(super) fn counted<T>(
-    client: (&Connection, &HeaderMap),
+    client: Client<'_>,
     published: &Published,
     verify: impl FnOnce() -> Result<T, TokenFault>,
 ) -> Result<Result<T, TokenFault>, Rejection> {

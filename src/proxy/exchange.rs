@@ -18,12 +18,12 @@ use hyper::body::Incoming;
 use crate::clock::UnixMs;
 use crate::denylist::Hit;
 use crate::telemetry::access::Verdict;
-use crate::telemetry::counters::Outcome;
+use crate::telemetry::counters::{Limit, Outcome};
 use crate::telemetry::trace::{Parent, Trace};
 use crate::telemetry::{Observation, Sighting};
 use crate::verify::Signed;
 
-use super::answer::Rejection;
+use super::answer::{Rejection, UpstreamFault};
 use super::body::Body;
 use super::connection::Connection;
 use super::core::{Core, Place};
@@ -268,6 +268,9 @@ impl Exchange {
             if let Some(token) = &self.token {
                 self.core.counters.denied(&token.policy().name, hit.selector);
             }
+        }
+        if matches!(rejection, Rejection::Upstream(UpstreamFault::Overloaded)) {
+            self.core.counters.shed(Limit::UpstreamRequests);
         }
         self.observe_refusal();
     }

@@ -20,6 +20,7 @@ use super::body::Body;
 use super::exchange::{self, Exchange};
 use super::headers;
 use super::io::ClientStream;
+pub use frames::Frames;
 use http2::ClientSide;
 use relay::Relay;
 

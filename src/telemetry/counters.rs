@@ -6,6 +6,7 @@
 
 mod cell;
 mod issuer;
+mod limit;
 mod route;
 mod stream;
 mod sum;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 
 pub use cell::{Count, Histogram, HistogramSum};
 pub use issuer::{IssuerSum, Unrevocable};
+pub use limit::Limit;
 pub use route::{Outcome, RouteSum, STATUS_CLASSES};
 pub use stream::StreamSum;
 pub use sum::Sums;
@@ -47,6 +49,7 @@ struct Shared {
     upstreams: Mutex<Vec<(Arc<str>, Arc<UpstreamCells>)>>,
     streams: Mutex<Vec<(Arc<str>, Arc<StreamCells>)>>,
     cache: CacheCells,
+    shed: [Count; Limit::ALL.len()],
     cut_took: CutCells,
 }
 
@@ -131,6 +134,13 @@ impl CoreCounters {
     /// A denial refused a request.
     pub fn denied(&self, issuer: &str, selector: SelectorKind) {
         with(&self.issuers, &self.shared.issuers, issuer, |cells| cells.denied(selector));
+    }
+
+    /// A limit turned somebody away.
+    pub fn shed(&self, by: Limit) {
+        if let Some(count) = self.shared.shed.get(by as usize) {
+            count.add(1);
+        }
     }
 
     /// A stream has lasted long enough to count as one.

@@ -48,6 +48,27 @@ impl std::fmt::Debug for VerifiedToken {
     }
 }
 
+/// A token that was refused.
+#[derive(Debug)]
+pub struct Refused {
+    pub fault: TokenFault,
+    /// Whose it says it is, where that is one of ours: the name of a configured issuer, never what
+    /// a token made up. `None`: not that far, or several come into question.
+    pub issuer: Option<Arc<Issuer>>,
+}
+
+impl Refused {
+    fn of(issuer: &Arc<Issuer>) -> impl FnOnce(TokenFault) -> Self {
+        move |fault| Self { fault, issuer: Some(Arc::clone(issuer)) }
+    }
+}
+
+impl From<TokenFault> for Refused {
+    fn from(fault: TokenFault) -> Self {
+        Self { fault, issuer: None }
+    }
+}
+
 impl Verifier {
     /// Of several issuers with the same `iss` the first counts; the config refuses such a file.
     pub fn new(
@@ -83,14 +104,17 @@ impl Verifier {
         &self,
         credential: &Credential,
         now: UnixMs,
-    ) -> Option<Result<VerifiedToken, TokenFault>> {
+    ) -> Option<Result<VerifiedToken, Refused>> {
         check_length(credential.expose()).ok()?;
         let found = self.cache.find(self.cache.key(credential), credential);
         let signed = found.filter(|signed| self.vouches(signed))?;
-        Some(policy::check(&signed, now).map(|()| {
-            signed.seen(now);
-            VerifiedToken { signed, fresh: false }
-        }))
+        Some(match policy::check(&signed, now) {
+            Ok(()) => {
+                signed.seen(now);
+                Ok(VerifiedToken { signed, fresh: false })
+            }
+            Err(fault) => Err(Refused::of(signed.issuer())(fault)),
+        })
     }
 
     /// The signature from the cache or verified now; every rule at `now`, always.
@@ -99,6 +123,11 @@ impl Verifier {
         credential: &Credential,
         now: UnixMs,
     ) -> Result<VerifiedToken, TokenFault> {
+        self.judge(credential, now).map_err(|refused| refused.fault)
+    }
+
+    /// Like [`Self::verify`], for whoever counts by issuer.
+    pub fn judge(&self, credential: &Credential, now: UnixMs) -> Result<VerifiedToken, Refused> {
         // Before it is hashed: nobody buys work by length.
         check_length(credential.expose()).map_err(TokenFault::Form)?;
         let key = self.cache.key(credential);
@@ -111,7 +140,7 @@ impl Verifier {
                 (signed, true)
             }
         };
-        policy::check(&signed, now)?;
+        policy::check(&signed, now).map_err(Refused::of(signed.issuer()))?;
         signed.seen(now);
         Ok(VerifiedToken { signed, fresh })
     }
@@ -140,11 +169,16 @@ impl Verifier {
         explain::explain(self, credential, now)
     }
 
-    fn verify_signature(&self, credential: &Credential) -> Result<Signed, TokenFault> {
+    fn verify_signature(&self, credential: &Credential) -> Result<Signed, Refused> {
         let token = Compact::parse(credential.expose()).map_err(TokenFault::Form)?;
-        let published = Published::of(self.issuers_of(&token)?);
-        let signer = published.candidates(&token)?.verify(&token)?;
-        self.signed(token, &signer)
+        let issuers = self.issuers_of(&token)?;
+        let published = Published::of(issuers);
+        let signer = published.candidates(&token).and_then(|found| found.verify(&token));
+        let signer = signer.map_err(|fault| match issuers {
+            [only] => Refused::of(only)(fault),
+            _ => Refused::from(fault),
+        })?;
+        self.signed(token, &signer).map_err(Refused::of(signer.issuer))
     }
 
     /// Reads what must be remembered of a token that `signer` signed.

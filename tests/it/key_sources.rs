@@ -337,3 +337,30 @@ fn a_url_that_could_be_tampered_with_is_an_error_of_the_config() {
     let (passes, said) = check(&at("ftp://id.example.com/keys"));
     assert!(!passes && said.contains("C024"), "{said}");
 }
+
+#[test]
+fn the_command_line_shows_each_issuers_keys_and_fetches_them_anew() {
+    let Scene { issuer, server, setup, .. } = scene();
+    let gateway = setup.start();
+    // It waits for the first fetch.
+    assert_eq!(gateway.status(&issuer.mint("alice")), 200);
+    let keys = |arguments: &[&str]| {
+        let output = gateway.command(arguments, "");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, shown) = keys(&["keys"]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("main") && shown.contains("fresh") && shown.contains("one"), "{shown}");
+    assert_eq!(keys(&["keys", "refresh", "--issuer", "main"]).0, Some(0));
+    assert_eq!(server.asked(), 2);
+    server.set(Mood::Says("503 Service Unavailable", Vec::new()));
+    let (code, shown) = keys(&["keys", "refresh"]);
+    assert_eq!(code, Some(2), "{shown}");
+    assert!(shown.contains("failing") && shown.contains("503"), "{shown}");
+    let (code, shown) = keys(&["status"]);
+    assert_eq!(code, Some(2), "{shown}");
+    assert!(shown.contains("cannot be fetched") && shown.contains("NOT ok"), "{shown}");
+    assert_eq!(keys(&["keys", "--issuer", "mian"]).0, Some(64));
+    let document: Value = serde_json::from_str(&keys(&["--json", "keys"]).1).unwrap();
+    assert_eq!(document["items"][0]["state"], "failing");
+}

@@ -98,6 +98,8 @@ mod attacks;
 mod headers;
 // Messages whose end two parsers could see in two places.
 mod framing;
+// The seeds of the fuzz targets, and what they once found.
+mod fuzz;
 
 // The admin API: who may do what.
 mod admin;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::peers::{python, script};
-use crate::support::{Connection, Gateway, Issuer, Setup, Upstream};
+use crate::support::{Connection, Gateway, Issuer, KeyServer, Setup, Upstream, jwk};
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/prometheus/portcullis.rules.yml");
 
@@ -95,6 +95,48 @@ fn a_scrape_counts_each_request_once_with_route_verdict_and_reason() {
     let upstream = "portcullis_upstream_duration_seconds";
     assert_eq!(of(upstream, &format!("{upstream}_count"), json!({"upstream": "app"})), 3.0);
     assert!(of("process_resident_memory_bytes", "process_resident_memory_bytes", json!({})) > 1e6);
+}
+
+#[test]
+fn a_refused_token_counts_for_its_issuer_and_a_strangers_issuer_makes_no_label() {
+    let mut issuer = Issuer::new("ES256");
+    issuer.kid = Some("one".into());
+    let server = KeyServer::new(vec![jwk(&issuer, "one", &issuer.key)]);
+    let keys = format!("{{ jwks_url = \"{}/keys\", ca = \"ca.pem\" }}", server.base());
+    let setup = Setup::new()
+        .issuer_with_keys(&issuer, &keys, "")
+        .upstream("app", &Upstream::new(), "")
+        .server("limits.failed_credentials_per_minute = 3")
+        .tables("[metrics]\nlisten = \"127.0.0.1:0\"");
+    server.write_ca(setup.dir());
+    let gateway = setup.start();
+    assert_eq!(gateway.status(&issuer.mint("alice")), 200);
+    let expired = issuer.token("alice").times(-7200, -3600).mint();
+    // Genuine: refused, and no failed credential.
+    assert_eq!(gateway.status(&expired), 401);
+    let other = issuer.key.other();
+    let mut stranger = Issuer::new("ES256");
+    stranger.iss = "https://stranger.example/".into();
+    assert_eq!(gateway.status(&issuer.token("eve").signed_by(&other, "ES256").mint()), 401);
+    issuer.kid = Some("two".into());
+    assert_eq!(gateway.status(&issuer.mint("alice")), 401);
+    assert_eq!(gateway.status(&stranger.mint("eve")), 401);
+    assert_eq!(gateway.status(&stranger.mint("eve")), 429);
+    let found = Scraped::of(&gateway);
+    let of = |family: &str, labels: Value| found.value(family, &format!("{family}_total"), labels);
+    let name = &issuer.name;
+    let tokens = |result: &str| of("portcullis_tokens", json!({"issuer": name, "result": result}));
+    assert_eq!((tokens("accepted"), tokens("refused")), (Some(1.0), Some(3.0)));
+    assert_eq!(of("portcullis_unknown_key", json!({"issuer": name})), Some(1.0));
+    let shed = |limit: &str| of("portcullis_shed", json!({"limit": limit}));
+    assert_eq!((shed("failed_credentials"), shed("requests")), (Some(1.0), Some(0.0)));
+    let fetches =
+        |result: &str| of("portcullis_key_fetches", json!({"issuer": name, "result": result}));
+    assert_eq!((fetches("success"), fetches("failure")), (Some(2.0), Some(0.0)));
+    let read = "portcullis_keys_last_success_timestamp_seconds";
+    assert!(found.value(read, read, json!({"issuer": name})).is_some_and(|at| at > 1e9));
+    let text = Connection::open(gateway.metrics_address()).get("/metrics", &[]).text();
+    assert!(!text.contains("stranger"), "{text}");
 }
 
 #[test]

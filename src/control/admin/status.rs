@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::clock::UnixMs;
 use crate::config::Role;
+use crate::control::keys::SourceReport;
 use crate::control::people::{Person, Tally};
 use crate::denylist::Selector;
 use crate::upstreams::GroupReport;
@@ -88,6 +89,11 @@ struct IssuerJson {
     name: String,
     mode: &'static str,
     keys: usize,
+    /// When fetched keys were last confirmed, and whether the last fetch succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_fetch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ok: Option<bool>,
     sightings: u64,
     /// Absent while nothing was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,12 +112,15 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "see the status")?;
     let problems = problems(api, caller)?;
     let verifier = api.verifier();
+    let sources = api.keys.report();
     let issuers = verifier
         .issuers()
         .iter()
         .filter(|issuer| caller.may_act_on(&issuer.policy.name))
         .map(|issuer| {
             let tally = api.people.tally(&issuer.policy.id);
+            let named = |one: &&SourceReport| one.issuer == issuer.policy.name;
+            let fetched = sources.iter().find(named).filter(|one| one.url.is_some());
             IssuerJson {
                 name: issuer.policy.name.clone(),
                 mode: match issuer.policy.mode {
@@ -119,6 +128,8 @@ pub(super) fn status(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
                     Mode::Allowlist => "allowlist",
                 },
                 keys: issuer.keys.load().keys().len(),
+                last_fetch: fetched.and_then(|one| one.last_success).map(UnixMs::rfc3339),
+                ok: fetched.map(|one| one.failures == 0),
                 sightings: tally.sightings,
                 unrevocable: unrevocable(&tally),
             }
@@ -164,6 +175,14 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
     if is_near(count, limit) {
         let detail = format!("{count} denials are in force and the limit is {limit}.");
         problems.push(Problem { code: "near_limit", severity: "page", detail });
+    }
+    for one in api.keys.report() {
+        if let Some((_, why)) = one.last_failure.filter(|_| one.failures > 0)
+            && caller.may_act_on(&one.issuer)
+        {
+            let detail = format!("Keys of issuer {} cannot be fetched: {why}.", one.issuer);
+            problems.push(Problem { code: "keys_not_fetched", severity: "ticket", detail });
+        }
     }
     for issuer in api.verifier().issuers() {
         let policy = &issuer.policy;

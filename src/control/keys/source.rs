@@ -48,6 +48,8 @@ pub struct Source {
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
     pub fetches: u64,
+    /// Of these.
+    pub failed: u64,
     /// When the set in force was last confirmed.
     pub last_success: Option<UnixMs>,
     pub next: Option<UnixMs>,

@@ -117,6 +117,7 @@ impl Task<'_> {
                 let failures = {
                     let mut state = self.source.state.lock();
                     state.failures = state.failures.saturating_add(1);
+                    state.failed += 1;
                     state.failure = Some((UnixMs::now(), fault.to_string()));
                     state.failures
                 };

@@ -32,6 +32,15 @@ pub fn write(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
             Some(([("issuer", name)], seconds((sources.keys_read_at)(name)?)))
         }),
     )?;
+    let fetches = (sources.key_fetches)();
+    page.counters(
+        "portcullis_key_fetches",
+        "Fetches of an issuer's keys that have ended",
+        fetches.iter().flat_map(|(issuer, good, failed)| {
+            let labels = |result| [("issuer", issuer.as_str()), ("result", result)];
+            [(labels("success"), *good), (labels("failure"), *failed)]
+        }),
+    )?;
     config(sources, page)?;
     page.gauge(
         "portcullis_connections",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::telemetry::access::Verdict;
-use crate::telemetry::counters::{HistogramSum, RouteSum, STATUS_CLASSES, Sums};
+use crate::telemetry::counters::{HistogramSum, Limit, RouteSum, STATUS_CLASSES, Sums};
 use crate::telemetry::streams::{CutCause, StreamKind};
 
 use super::Sources;
@@ -22,6 +22,11 @@ pub fn write(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
     tokens(&sums, page)?;
     upstreams(&sums, page)?;
     streams(&sums, page)?;
+    page.counters(
+        "portcullis_shed",
+        "Requests and connections that a limit turned away",
+        Limit::ALL.iter().zip(sums.shed).map(|(limit, n)| ([("limit", limit.as_str())], n)),
+    )?;
     page.counters(
         "portcullis_signature_cache",
         "Look-ups of verified signatures",

@@ -12,6 +12,7 @@ use crate::proxy::body::Body;
 use crate::proxy::grpc;
 use crate::proxy::h2::Guard;
 use crate::proxy::streams::{Cause, Stream};
+use crate::telemetry::counters::Limit;
 
 impl Exchange {
     pub fn is_over_http2(&self) -> bool {
@@ -80,8 +81,8 @@ impl Exchange {
         let cut = self.stream.as_ref().filter(|stream| stream.is_cut() && !self.ended);
         if let (Some(cause), "") = (cut.and_then(|stream| stream.cause()), self.code) {
             self.cut(cause);
-        } else if !self.ended {
-            self.connection.count_reset();
+        } else if !self.ended && self.connection.count_reset() {
+            self.core.counters.shed(Limit::Http2Resets);
         }
     }
 }

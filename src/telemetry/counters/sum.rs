@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::HistogramSum;
-use super::{Counters, IssuerSum, RouteSum, STATUS_CLASSES, StreamSum};
+use super::{Counters, IssuerSum, Limit, RouteSum, STATUS_CLASSES, StreamSum};
 
 /// See the module.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub struct Sums {
     pub cut_took: HistogramSum,
     pub cache_hits: u64,
     pub cache_misses: u64,
+    /// In the order of [`Limit::ALL`].
+    pub shed: [u64; Limit::ALL.len()],
 }
 
 /// An upstream over all cores.
@@ -48,6 +50,9 @@ impl Counters {
             sums.cut_took.add(&core.cut_took.0);
             sums.cache_hits += core.cache.hits.value();
             sums.cache_misses += core.cache.misses.value();
+            for (sum, count) in sums.shed.iter_mut().zip(&core.shed) {
+                *sum += count.value();
+            }
         }
         sums
     }

@@ -1,0 +1,10 @@
+//! What must hold of every input, whoever sends it: one function for each fuzz target. The seeds,
+//! and what was once found, are held to the same by `tests/it/fuzz.rs`.
+
+mod form;
+mod paths;
+mod wire;
+
+pub use form::{claims, jwks, token};
+pub use paths::path;
+pub use wire::{credential, frames, proxy_protocol, traceparent};

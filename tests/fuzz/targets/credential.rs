@@ -1,0 +1,5 @@
+//! See `checks::credential`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| portcullis_fuzz::credential(bytes));

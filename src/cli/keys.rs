@@ -193,7 +193,7 @@ main    discovery  failing  4 min ago     in 4 s  3         2026-09 2026-10
 batch   secret     fixed    -             -       0         (no kid)
 new     jwks_url   none     -             -       0         -
 main: 2 s ago: 503 for\\nthe key set
-  the last good keys count no longer in 23 h
+  the last good keys count no longer in 23 h 56 min
 new: no key, its tokens get 503
 new: a key is not used: key 1: kty X is unknown
 "

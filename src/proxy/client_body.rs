@@ -46,14 +46,20 @@ pub enum ClientBodyError {
     Excess(Excess),
     /// Nobody waits for its answer any more; an HTTP/2 server is told this reason.
     Unwanted(h2::Error),
-    /// By us: its token no longer counts.
-    Cut,
+    /// By us: its token no longer counts; an HTTP/2 server is told that it is cancelled.
+    Cut(h2::Error),
+}
+
+impl ClientBodyError {
+    pub fn cut() -> Self {
+        Self::Cut(h2::Reason::CANCEL.into())
+    }
 }
 
 impl std::fmt::Display for ClientBodyError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
-            Self::Cut => "cut",
+            Self::Cut(_) => "cut",
             Self::Client(_) => "the client broke off",
             Self::Excess(Excess::Bytes) => "the body is too large",
             Self::Excess(Excess::Time) => "the body took too long",
@@ -66,8 +72,8 @@ impl std::error::Error for ClientBodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Client(cause) => Some(cause),
-            Self::Excess(_) | Self::Cut => None,
-            Self::Unwanted(reason) => Some(reason),
+            Self::Excess(_) => None,
+            Self::Unwanted(reason) | Self::Cut(reason) => Some(reason),
         }
     }
 }
@@ -183,7 +189,7 @@ impl HttpBody for ClientBody {
         let this = &mut *self;
         if let Some(stream) = &this.stream {
             if stream.cause().is_some() {
-                return Poll::Ready(Some(Err(ClientBodyError::Cut)));
+                return Poll::Ready(Some(Err(ClientBodyError::cut())));
             }
             stream.watch_upload(context);
         }

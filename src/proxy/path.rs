@@ -94,11 +94,19 @@ pub fn readings(path: &str) -> Vec<Cow<'_, str>> {
     bases.dedup();
     for base in bases {
         let cut = without_parameters(&base);
+        let decoded = decoded_text(&cut);
+        // The same backend may end the path only after it has cut the parameters away.
+        for text in [&cut, &decoded] {
+            if let Some((ended, _)) = text.split_once(['?', '#']) {
+                all.push(Cow::Owned(merge_slashes(ended)));
+                all.push(Cow::Owned(ended.to_owned()));
+            }
+        }
         all.push(Cow::Owned(merge_slashes(&base)));
         all.push(Cow::Owned(merge_slashes(&cut)));
         // A parameter may hold an escaped slash or another escape: decode after cutting, too.
-        all.push(Cow::Owned(decoded_text(&cut)));
-        all.push(Cow::Owned(merge_slashes(&decoded_text(&cut))));
+        all.push(Cow::Owned(merge_slashes(&decoded)));
+        all.push(Cow::Owned(decoded));
         all.push(Cow::Owned(cut));
         all.push(Cow::Owned(base));
     }

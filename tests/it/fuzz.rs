@@ -6,9 +6,12 @@ use std::path::Path;
 #[path = "../fuzz/checks/lib.rs"]
 mod checks;
 
+/// What is asked of an input.
+type Check = fn(&[u8]);
+
 #[test]
 fn every_seed_keeps_what_its_fuzz_target_asks() {
-    let targets: [(&str, fn(&[u8])); 8] = [
+    let targets: [(&str, Check); 8] = [
         ("claims", checks::claims),
         ("credential", checks::credential),
         ("frames", checks::frames),

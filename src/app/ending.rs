@@ -88,6 +88,8 @@ impl Gateway {
             thread.join().ok();
         }
         self.control.stop();
+        // Nothing is left to hand over: the admin's and the metrics' sockets close, too.
+        *self.held.lock() = Held { closed: true, ..Held::default() };
         self.store.close();
         if let Some((log, thread)) = self.log.take() {
             drop(log);

@@ -58,6 +58,7 @@ mod upstream_fault;
 mod upstream_h2;
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -200,7 +201,7 @@ async fn pass(
         None => answer_to(core, connection, exchange, permit, &published).await,
         Some(stream) => {
             permit.request_mut().body.ends_with(&stream);
-            let sending = answer_to(core, connection, exchange, permit, &published);
+            let sending = pin!(answer_to(core, connection, exchange, permit, &published));
             stream.unless_cut(sending).await.unwrap_or_else(|cause| Err(Rejection::Cut(cause)))
         }
     }?;
@@ -222,10 +223,12 @@ async fn answer_to(
         Target::Upstream(upstream) => {
             let limits = &permit.route().limits;
             let watch = permit.request_mut().body.limit(limits)?;
-            let sending = forward::send(core, connection, exchange, permit, upstream, published);
+            let timeout = limits.timeout;
+            let sending =
+                pin!(forward::send(core, connection, exchange, permit, upstream, published));
             match watch {
-                None => within(limits.timeout, sending).await,
-                Some(watch) => watch.unless_exceeded(within(limits.timeout, sending)).await,
+                None => within(timeout, sending).await,
+                Some(watch) => watch.unless_exceeded(pin!(within(timeout, sending))).await,
             }
         }
         Target::Answer(answer) => {
@@ -242,7 +245,7 @@ async fn answer_to(
 /// Not longer than the route gives it.
 async fn within(
     timeout: Option<Duration>,
-    sending: impl Future<Output = Result<Answer, Rejection>>,
+    sending: Pin<&mut impl Future<Output = Result<Answer, Rejection>>>,
 ) -> Result<Answer, Rejection> {
     match timeout {
         None => sending.await,

@@ -99,9 +99,8 @@ impl BodyWatch {
     /// sending is dropped then, and its connection with it: the upstream is not blamed.
     pub async fn unless_exceeded<T>(
         &self,
-        sending: impl Future<Output = Result<T, Rejection>>,
+        mut sending: Pin<&mut impl Future<Output = Result<T, Rejection>>>,
     ) -> Result<T, Rejection> {
-        let mut sending = std::pin::pin!(sending);
         let result = std::future::poll_fn(|context: &mut Context<'_>| {
             if let Some(excess) = self.excess.get() {
                 return Poll::Ready(Err(excess.into()));

@@ -82,6 +82,8 @@ struct StreamTasks(Rc<Connection>);
 impl<F: Future<Output = ()> + 'static> Executor<F> for StreamTasks {
     fn execute(&self, stream: F) {
         let guard = Guard::new(&self.0);
-        tokio::task::spawn_local(guard.over(stream));
+        tokio::task::spawn_local(async move {
+            guard.over(std::pin::pin!(stream)).await;
+        });
     }
 }

@@ -218,15 +218,18 @@ impl Stream {
     }
 
     /// The future's result, unless the stream is cut first.
-    pub async fn unless_cut<T>(&self, future: impl Future<Output = T>) -> Result<T, Cause> {
-        let mut future = std::pin::pin!(future);
+    /// It is lent: what is passed by value is kept twice, before and after it is pinned.
+    pub async fn unless_cut<T>(
+        &self,
+        mut future: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, Cause> {
         std::future::poll_fn(|context| {
             if let Some(cause) = self.cause() {
                 self.seen_cut();
                 return Poll::Ready(Err(cause));
             }
             self.watch(context);
-            Pin::new(&mut future).as_mut().poll(context).map(Ok)
+            future.as_mut().poll(context).map(Ok)
         })
         .await
     }

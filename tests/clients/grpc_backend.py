@@ -22,11 +22,16 @@ def collect(messages, context):
 
 
 def stream(_, context):
+    # grpcio drops a generator that it cannot send from any more, so the callback says it.
     over = threading.Event()
-    context.add_callback(over.set)
+
+    def ended():
+        print("cancelled", flush=True)
+        over.set()
+
+    context.add_callback(ended)
     while not over.wait(0.02):
         yield b"tick"
-    print("cancelled", flush=True)
 
 
 handlers = {

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -61,8 +62,7 @@ impl Guard {
     }
 
     /// The stream's task under this guard.
-    pub async fn over(self: Rc<Self>, stream: impl Future<Output = ()>) {
-        let mut stream = std::pin::pin!(stream);
+    pub async fn over(self: Rc<Self>, mut stream: Pin<&mut impl Future<Output = ()>>) {
         std::future::poll_fn(|context| {
             let before = CURRENT.replace(Some(Rc::clone(&self)));
             let polled = stream.as_mut().poll(context);

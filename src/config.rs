@@ -59,7 +59,7 @@ pub use flags::{Flags, from_flags};
 pub use header_name::{is_hop_by_hop, normal as normal_header_name, speaks_of_client};
 pub use init::{InitFault, Initial, init};
 pub use keys::{KeyLocation, RemoteKeys, is_loopback};
-pub use listen::{IpNet, Listen};
+pub use listen::{IpNet, Listen, TrustedProxies};
 pub use load::{load, parse};
 pub use log::{AccessFormat, AccessLog, Log, LogFormat};
 pub use metrics::Metrics;
@@ -150,7 +150,7 @@ pub struct Server {
     /// The port in that redirect; `None`: that of the first address of `listen`.
     pub redirect_port: Option<u16>,
     /// Peers whose X-Forwarded-* and Forwarded are believed. Empty by default.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// Origins of our own pages, besides the one that a request was sent to.
     pub external_origins: Vec<String>,
     /// Data-plane threads; 0: one per core.

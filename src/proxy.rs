@@ -14,6 +14,7 @@ mod balance;
 mod body;
 mod canonical;
 mod claim_header;
+mod client_address;
 mod client_body;
 mod connection;
 mod cookie;
@@ -187,7 +188,7 @@ async fn pass(
     let credential = credential::present(&request, route, &published)?;
     exchange.presented(credential.as_ref());
     let token = credential::verify(
-        (core, connection, &request.parts.headers),
+        (core, exchange.client(), &request.parts.headers),
         credential,
         route,
         &published,
@@ -195,7 +196,7 @@ async fn pass(
     )
     .await?;
     exchange.verified(token.as_ref());
-    let login = Login::of(&request, route, &published, connection, now);
+    let login = Login::of(&request, route, &published, exchange.client(), now);
     let mut permit = permit::decide(request, route, token, connection, &published, now)?;
     let answer = match exchange.open_stream(&permit) {
         None => answer_to(core, connection, exchange, permit, &published).await,

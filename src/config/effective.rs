@@ -14,12 +14,11 @@ pub fn effective(loaded: &Loaded) -> Value {
     let Some(members) = whole.as_object_mut() else { return whole };
     members.remove("valid");
     members.remove("notes");
-    let nets = server.trusted_proxies.iter().map(|net| format!("{}/{}", net.address, net.prefix));
     members.insert(
         "server".to_owned(),
         json!({
             "listen": server.listen.iter().map(Listen::shown).collect::<Vec<_>>(),
-            "trusted_proxies": nets.collect::<Vec<_>>(),
+            "trusted_proxies": server.trusted_proxies.shown(),
             "threads": server.threads,
             "watch": server.watch,
             "drain_delay": show_duration(server.drain_delay),

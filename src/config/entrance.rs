@@ -4,6 +4,7 @@
 
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
+use super::item::Text;
 use super::tls::{self, Tls};
 use super::{IpNet, value};
 
@@ -37,25 +38,27 @@ pub fn entrance(table: &Table<'_>, kind: &str) -> Entrance {
 }
 
 fn proxy_protocol(table: &Table<'_>) -> Vec<IpNet> {
-    let mut networks = Vec::new();
-    for text in table.strings("proxy_protocol").unwrap_or_default() {
-        match value::network(&text.value) {
-            Ok(network) => {
-                if network.prefix == 0 {
-                    let message = "every peer may say whose connection it passes on: anyone can \
-                                   claim any address";
-                    let diagnostic = Diagnostic::warning(Code::TrustsEveryone, message)
-                        .help("list the proxies in front of the gateway");
-                    table.reader.report(&text.span, diagnostic);
-                }
-                networks.push(network);
-            }
-            Err(expected) => {
-                let message = format!("\"{}\" is not a network", show(&text.raw));
-                let diagnostic = Diagnostic::error(Code::BadNetwork, message).help(expected);
+    let texts = table.strings("proxy_protocol").unwrap_or_default();
+    let everyone = "every peer may say whose connection it passes on: anyone can claim any address";
+    texts.iter().filter_map(|text| network(table, text, everyone)).collect()
+}
+
+/// A block of peers in front; what a block of all means is said as a warning.
+pub fn network(table: &Table<'_>, text: &Text, everyone: &str) -> Option<IpNet> {
+    match value::network(&text.value) {
+        Ok(network) => {
+            if network.prefix == 0 {
+                let diagnostic = Diagnostic::warning(Code::TrustsEveryone, everyone)
+                    .help("list the proxies in front of the gateway");
                 table.reader.report(&text.span, diagnostic);
             }
+            Some(network)
+        }
+        Err(expected) => {
+            let message = format!("\"{}\" is not a network", show(&text.raw));
+            let diagnostic = Diagnostic::error(Code::BadNetwork, message).help(expected);
+            table.reader.report(&text.span, diagnostic);
+            None
         }
     }
-    networks
 }

@@ -32,6 +32,30 @@ impl Listen {
     }
 }
 
+/// Proxies in front, whose word on their clients is taken. Nobody by default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TrustedProxies {
+    pub networks: Vec<IpNet>,
+    /// Whoever may connect to a unix socket of ours.
+    pub unix: bool,
+}
+
+impl TrustedProxies {
+    pub fn list(&self, address: std::net::IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(address))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && !self.unix
+    }
+
+    /// As they are written in the file.
+    pub fn shown(&self) -> Vec<String> {
+        let networks = self.networks.iter().map(|net| format!("{}/{}", net.address, net.prefix));
+        networks.chain(self.unix.then(|| "unix".to_owned())).collect()
+    }
+}
+
 /// An address block: `10.0.0.0/8`, `::1`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IpNet {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::cursor::{Reader, Table, show};
 use super::diagnostic::{Code, Diagnostic};
-use super::entrance::{Entrance, entrance};
+use super::entrance::{Entrance, entrance, network};
 use super::item::{Item, Text};
-use super::{Forwarded, Limits, Listen, Server, Store, value};
+use super::{Forwarded, Limits, Listen, Server, Store, TrustedProxies, value};
 use crate::token::TOKEN_BYTES_MAX;
 
 /// A path of a unix socket must fit `sockaddr_un` with its closing NUL.
@@ -151,29 +151,17 @@ pub fn listen_address(reader: &Reader<'_>, text: &Text) -> Option<Listen> {
     None
 }
 
-fn trusted_proxies(table: &Table<'_>) -> Vec<super::IpNet> {
-    let mut networks = Vec::new();
+fn trusted_proxies(table: &Table<'_>) -> TrustedProxies {
+    let mut proxies = TrustedProxies::default();
     for text in table.strings("trusted_proxies").unwrap_or_default() {
-        match value::network(&text.value) {
-            Ok(network) => {
-                if network.prefix == 0 {
-                    let message = "every peer is a trusted proxy: anyone can claim any address";
-                    let help = "list the proxies in front of the gateway";
-                    table.reader.report(
-                        &text.span,
-                        Diagnostic::warning(Code::TrustsEveryone, message).help(help),
-                    );
-                }
-                networks.push(network);
-            }
-            Err(expected) => {
-                let message = format!("\"{}\" is not a network", show(&text.raw));
-                let diagnostic = Diagnostic::error(Code::BadNetwork, message).help(expected);
-                table.reader.report(&text.span, diagnostic);
-            }
+        if text.value == "unix" {
+            proxies.unix = true;
+            continue;
         }
+        let everyone = "every peer is a trusted proxy: anyone can claim any address";
+        proxies.networks.extend(network(table, &text, everyone));
     }
-    networks
+    proxies
 }
 
 pub fn store(table: &Table<'_>) -> Store {

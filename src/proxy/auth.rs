@@ -190,8 +190,8 @@ impl Visit<'_> {
         let verdict = match verifier.recall(credential, now) {
             Some(remembered) => remembered.map_err(|refused| refused.fault),
             None => {
-                let client = (&**self.core, self.connection, self.headers());
-                credential::counted(client, self.published, || verifier.verify(credential, now))?
+                let asker = (&**self.core, self.exchange.client(), self.headers());
+                credential::counted(asker, self.published, || verifier.verify(credential, now))?
             }
         };
         match verdict {

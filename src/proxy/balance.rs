@@ -1,20 +1,17 @@
 //! What a request brings to the choice of a server: the key that it is placed by, and chance.
 
 use std::cell::Cell;
-use std::net::IpAddr;
-
-use http::HeaderName;
 
 use crate::config::HashKey;
 use crate::upstreams::key_hash;
 
-use super::connection::Connection;
+use super::client_address::Client;
 use super::permit::Permit;
 use super::upstream::Upstream;
 
 /// The hash of what the upstream places requests by; `None` where this one does not have it, or
 /// nothing is asked.
-pub fn key(upstream: &Upstream, permit: &mut Permit<'_>, connection: &Connection) -> Option<u64> {
+pub fn key(upstream: &Upstream, permit: &mut Permit<'_>, client: Client) -> Option<u64> {
     match upstream.group.hash_key()? {
         HashKey::Header(name) => {
             let headers = &permit.request_mut().parts.headers;
@@ -24,21 +21,8 @@ pub fn key(upstream: &Upstream, permit: &mut Permit<'_>, connection: &Connection
             let claim = path.find(permit.signed()?.claims())?;
             Some(key_hash(claim.to_string().as_bytes()))
         }
-        HashKey::Address => {
-            let address = client(permit, connection)?;
-            Some(key_hash(address.to_string().as_bytes()))
-        }
+        HashKey::Address => Some(key_hash(client.address()?.to_string().as_bytes())),
     }
-}
-
-/// The address of the client: what a listed proxy in front says of it, else the peer.
-fn client(permit: &mut Permit<'_>, connection: &Connection) -> Option<IpAddr> {
-    const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-    let headers = &permit.request_mut().parts.headers;
-    let told =
-        headers.get_all(X_FORWARDED_FOR).iter().next_back().filter(|_| connection.is_trusted());
-    let told = told.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-    told.or(connection.peer)
 }
 
 /// A random number, fast and predictable: for spreading load only.

@@ -11,14 +11,33 @@ use std::time::Instant;
 use base64::Engine as _;
 use http::HeaderValue;
 
-use crate::config::{IpNet, Limits};
+use crate::config::{Limits, TrustedProxies};
 
 use super::h2::Guard;
 use super::io::Activity;
 
+/// Who is at the other end, or whom a PROXY protocol header names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    Address(IpAddr),
+    /// Over a unix socket, whose file says who may connect.
+    Unix,
+    /// A header says that it has no address: nobody whose word counts.
+    Unknown,
+}
+
+impl Peer {
+    pub fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Unix | Self::Unknown => None,
+        }
+    }
+}
+
 /// See the module.
 pub struct Connection {
-    pub peer: Option<IpAddr>,
+    pub peer: Peer,
     pub peer_text: HeaderValue,
     trusted: Cell<bool>,
     /// `https` where the connection has TLS, else `http`.
@@ -55,7 +74,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: Option<IpAddr>, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(peer: Peer, activity: Arc<Activity>) -> Self {
         Self {
             peer,
             peer_text: peer_text(peer),
@@ -88,9 +107,12 @@ impl Connection {
         self.trusted.get()
     }
 
-    pub(super) fn trust(&self, proxies: &[IpNet]) {
-        let listed = |peer| proxies.iter().any(|net| net.contains(peer));
-        self.trusted.set(self.peer.is_some_and(listed));
+    pub(super) fn trust(&self, proxies: &TrustedProxies) {
+        self.trusted.set(match self.peer {
+            Peer::Address(address) => proxies.list(address),
+            Peer::Unix => proxies.unix,
+            Peer::Unknown => false,
+        });
     }
 
     /// The connection has TLS; `client` is the certificate that the client showed, in DER.
@@ -244,7 +266,7 @@ impl Connection {
     }
 }
 
-fn peer_text(peer: Option<IpAddr>) -> HeaderValue {
-    let text = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+fn peer_text(peer: Peer) -> HeaderValue {
+    let text = peer.address().map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }

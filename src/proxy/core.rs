@@ -24,7 +24,7 @@ use crate::telemetry::{CoreObserver, Observer};
 use crate::upstreams::Key;
 
 use super::accept::Target;
-use super::connection::Connection;
+use super::connection::{Connection, Peer};
 use super::entrance::Entrance;
 use super::nudge::Places;
 use super::pool::Pool;
@@ -268,11 +268,11 @@ impl Core {
 
     /// A connection ends before its first request. The first of them is told, and then few: a
     /// stranger chooses how many there are.
-    pub(super) fn refuse_beginning(&self, why: &str, peer: Option<IpAddr>) {
+    pub(super) fn refuse_beginning(&self, why: &str, peer: Peer) {
         let count = self.beginnings_refused.get() + 1;
         self.beginnings_refused.set(count);
         if count.is_power_of_two() {
-            let peer = peer.map(tracing::field::display);
+            let peer = peer.address().map(tracing::field::display);
             tracing::warn!(peer, count, "a connection was refused: {why}");
         }
     }

@@ -10,10 +10,9 @@ use crate::verify::{Refused, Signed, TokenFault, VerifiedToken};
 
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;
-use super::connection::Connection;
+use super::client_address::Client;
 use super::cookie;
 use super::core::Core;
-use super::failures;
 use super::published::Published;
 use super::route::Route;
 use super::session::Session;
@@ -92,7 +91,7 @@ pub(super) fn present_in<'r>(
 /// Verifies what was presented, once more where fresher keys may tell another tale. On optional
 /// and public routes a bad cookie is as good as none; a bad bearer token is refused everywhere.
 pub async fn verify<'r>(
-    (core, connection, headers): Client<'_>,
+    (core, client, headers): Asker<'_>,
     presented: Option<Presented<'r>>,
     route: &Route,
     published: &Published,
@@ -106,7 +105,7 @@ pub async fn verify<'r>(
     };
     let verdict = match published.verifier.recall(&credential, now) {
         Some(remembered) => remembered.map_err(|refused| refusal(core, refused)),
-        None => verify_anew(core, connection, headers, &credential, published, now).await,
+        None => verify_anew((core, client, headers), &credential, published, now).await,
     };
     let verdict = verdict.and_then(|token| {
         issuer_taken(route, token.signed())?;
@@ -121,15 +120,14 @@ pub async fn verify<'r>(
 
 /// A token that is seen for the first time, or whose signature did not hold the last time.
 async fn verify_anew(
-    core: &Core,
-    connection: &Connection,
-    headers: &HeaderMap,
+    asker: Asker<'_>,
     credential: &Credential,
     published: &Published,
     now: UnixMs,
 ) -> Result<VerifiedToken, Rejection> {
     let failures = &published.failures;
-    let address = admitted((core, connection, headers), published)?;
+    let core = asker.0;
+    let address = admitted(asker, published)?;
     let mut verdict = published.verifier.judge(credential, now);
     if let Err(refused) = &verdict
         && published.nudges.may_help(&refused.fault, &core.waiting).await
@@ -152,19 +150,19 @@ fn refusal(core: &Core, refused: Refused) -> Rejection {
     Rejection::Token(fault)
 }
 
-/// Who asks: the core that serves them, their connection, and what they sent.
-type Client<'c> = (&'c Core, &'c Connection, &'c HeaderMap);
+/// Who asks: the core that serves them, their address, and what they sent.
+type Asker<'c> = (&'c Core, Client, &'c HeaderMap);
 
 /// Whose failure it would be, if that address may fail once more.
 fn admitted(
-    (core, connection, headers): Client<'_>,
+    (core, client, headers): Asker<'_>,
     published: &Published,
 ) -> Result<Option<std::net::IpAddr>, Rejection> {
     let failures = &published.failures;
-    let address = failures::client_address(connection, headers, &published.trusted_proxies);
+    let address = client.accountable();
     if let Err(wait) = failures.admit(address) {
         core.counters.shed(Limit::FailedCredentials);
-        failures.tell(address, connection, headers);
+        failures.tell(client, headers);
         let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
         return Err(Rejection::TooManyFailures { retry_after_s: seconds });
     }
@@ -173,11 +171,11 @@ fn admitted(
 
 /// A verification at once, counted like any other: no way in buys more signature checks.
 pub(super) fn counted<T>(
-    client: Client<'_>,
+    asker: Asker<'_>,
     published: &Published,
     verify: impl FnOnce() -> Result<T, TokenFault>,
 ) -> Result<Result<T, TokenFault>, Rejection> {
-    let address = admitted(client, published)?;
+    let address = admitted(asker, published)?;
     let verdict = verify();
     if verdict.as_ref().is_err_and(TokenFault::is_unproven) {
         published.failures.note(address);

@@ -1,12 +1,12 @@
 //! How a connection begins: what its listener asks for is done before there is a request, on the
 //! core that will serve it. A plain listener asks for nothing and pays for nothing here.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::{self, Config, IpNet};
 
+use super::connection::Peer;
 use super::core::Core;
 use super::io::{ClientStream, Rewound, Stream};
 use super::proxy_protocol::{self, Source};
@@ -26,7 +26,7 @@ pub struct Entrance {
 pub struct Begun {
     pub stream: ClientStream,
     pub activity: Arc<super::io::Activity>,
-    pub peer: Option<IpAddr>,
+    pub peer: Peer,
     pub secure: Option<Secure>,
 }
 
@@ -98,7 +98,7 @@ impl Entrance {
         &self,
         core: &Rc<Core>,
         stream: Stream,
-        peer: Option<IpAddr>,
+        peer: Peer,
     ) -> Result<Begun, NotBegun> {
         let (stream, peer) = match self.proxy_protocol.is_empty() {
             true => (Rewound::new(stream), peer),
@@ -128,10 +128,10 @@ impl Entrance {
         &self,
         core: &Rc<Core>,
         mut stream: Stream,
-        peer: Option<IpAddr>,
-    ) -> Result<(Rewound, Option<IpAddr>), NotBegun> {
+        peer: Peer,
+    ) -> Result<(Rewound, Peer), NotBegun> {
         let listed = |peer| self.proxy_protocol.iter().any(|network| network.contains(peer));
-        if !peer.is_none_or(listed) {
+        if !peer.address().is_none_or(listed) {
             core.refuse_beginning("its peer is not listed in `proxy_protocol`", peer);
             return Err(NotBegun);
         }
@@ -144,8 +144,8 @@ impl Entrance {
         let mut stream = Rewound::new(stream);
         stream.unread(ahead);
         let peer = match source {
-            Source::Address(address) => Some(address),
-            Source::Nameless => None,
+            Source::Address(address) => Peer::Address(address),
+            Source::Nameless => Peer::Unknown,
             Source::Peer => peer,
         };
         Ok((stream, peer))

@@ -25,6 +25,7 @@ use crate::verify::Signed;
 
 use super::answer::{Rejection, UpstreamFault};
 use super::body::Body;
+use super::client_address::Client;
 use super::connection::Connection;
 use super::core::{Core, Place};
 use super::cors::Reader;
@@ -44,6 +45,7 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub struct Exchange {
     core: Rc<Core>,
     connection: Rc<Connection>,
+    client: Client,
     at: UnixMs,
     started: Instant,
     request_id: HeaderValue,
@@ -95,6 +97,7 @@ impl Exchange {
         Box::new(Self {
             core: Rc::clone(core),
             connection: Rc::clone(connection),
+            client: client(core, connection, headers),
             at: UnixMs::now(),
             started: Instant::now(),
             request_id: offered.unwrap_or_else(|| core.next_request_id()),
@@ -132,6 +135,10 @@ impl Exchange {
 
     pub fn now(&self) -> UnixMs {
         self.at
+    }
+
+    pub fn client(&self) -> Client {
+        self.client
     }
 
     pub fn request_id(&self) -> &HeaderValue {
@@ -211,7 +218,7 @@ impl Exchange {
             let sighting = || Sighting {
                 at: self.at,
                 token: Arc::clone(signed),
-                address: self.connection.peer,
+                address: self.client.address(),
             };
             self.core.observer.tell(|| Observation::Sighting(sighting()));
         }
@@ -318,6 +325,14 @@ impl Drop for Exchange {
             self.end_span(*trace, duration);
         }
         self.write_line(&self.core.published(), duration);
+    }
+}
+
+/// Looks at the headers only where the peer may speak for others.
+fn client(core: &Core, connection: &Connection, headers: &HeaderMap) -> Client {
+    match connection.is_trusted() {
+        false => Client::peer(connection.peer),
+        true => Client::behind(connection.peer, headers, &core.published().trusted_proxies),
     }
 }
 

@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use siphasher::sip::SipHasher13;
 
-use crate::config::IpNet;
-
-use super::connection::Connection;
+use super::client_address::Client;
 
 const SETS: usize = 4096;
 const WAYS: usize = 4;
@@ -106,7 +104,7 @@ impl Failures {
 
     /// Says in the log, once a minute, that somebody is refused; and what may be wrong where that
     /// somebody looks like a proxy.
-    pub fn tell(&self, address: Option<IpAddr>, connection: &Connection, headers: &HeaderMap) {
+    pub fn tell(&self, client: Client, headers: &HeaderMap) {
         let now = self.now_ms() + 1;
         let told = self.told_ms.load(Ordering::Relaxed);
         let due = told == 0 || now.saturating_sub(told) >= WINDOW_MS;
@@ -114,9 +112,9 @@ impl Failures {
         if !due || self.told_ms.compare_exchange(told, now, ours, ours).is_err() {
             return;
         }
-        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        let address = client.address().map(|address| address.to_string()).unwrap_or_default();
         let relays = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
-        let hint = match relays && !connection.is_trusted() {
+        let hint = match relays && client.is_peer() {
             true => "it sends X-Forwarded-For: if it is a proxy, list it in `trusted_proxies`",
             false => "tokens of it that are known already still pass",
         };
@@ -130,34 +128,6 @@ fn network(address: IpAddr) -> u128 {
         IpAddr::V4(address) => u128::from(address.to_bits()),
         IpAddr::V6(address) => address.to_bits() >> 64 | 1 << 127,
     }
-}
-
-/// Whose failure it is: the peer, or whom trusted proxies name. `None`: not known, not counted.
-pub fn client_address(
-    connection: &Connection,
-    headers: &HeaderMap,
-    proxies: &[IpNet],
-) -> Option<IpAddr> {
-    if !connection.is_trusted() {
-        return connection.peer;
-    }
-    // As bytes: what a client wrote in front must not hide what its proxy wrote behind it.
-    let values: Vec<&[u8]> =
-        headers.get_all("x-forwarded-for").iter().map(http::HeaderValue::as_bytes).collect();
-    let mut named = values.iter().rev().flat_map(|value| value.rsplit(|&byte| byte == b','));
-    named.find_map(|text| {
-        let address = std::str::from_utf8(text.trim_ascii()).ok().and_then(address);
-        let is_proxy = address.is_some_and(|one| proxies.iter().any(|net| net.contains(one)));
-        // What cannot be read ends the chain: nothing beyond it is known.
-        (!is_proxy).then_some(address)
-    })?
-}
-
-/// `192.0.2.1`, `2001:db8::1`, either with a port.
-fn address(text: &str) -> Option<IpAddr> {
-    let parsed = text.parse::<IpAddr>().ok();
-    let socket = || text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
-    parsed.or_else(socket).map(|address| address.to_canonical())
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub async fn send(
 ) -> Result<Answer, Rejection> {
     let websocket = permit.request_mut().websocket;
     let route = permit.route();
-    let key = balance::key(upstream, &mut permit, connection);
+    let key = balance::key(upstream, &mut permit, exchange.client());
     rewrite(&mut permit, connection, published, exchange, websocket)?;
     let switch = websocket.then(|| take_upgrade(&mut permit.request_mut().parts));
     let started = Instant::now();

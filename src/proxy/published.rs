@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Carrier, Config, Forwarded, IpNet, Limits};
+use crate::config::{self, Carrier, Config, Forwarded, Limits, TrustedProxies};
 use crate::denylist::Denylist;
 use crate::upstreams::{Group, Key, Registry};
 use crate::verify::Verifier;
@@ -41,7 +41,7 @@ pub struct Published {
     /// The gateway's own session cookies, where a route uses them.
     pub(super) session: Option<Session>,
     pub guarded: Arc<GuardedNames>,
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// Origins of our own pages, besides the one that a request was sent to.
     pub external_origins: Vec<String>,
     pub forwarded: Forwarded,

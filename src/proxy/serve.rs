@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use super::connection::Connection;
+use super::connection::{Connection, Peer};
 use super::core::{Accepted, Core, Place, Snapshot, Socket};
 use super::entrance::{Begun, Entrance, Protocol};
 use super::h2;
@@ -26,9 +25,12 @@ pub fn serve(core: &Rc<Core>, accepted: Accepted) {
     let place = core.placed();
     let (stream, peer) = match accepted.socket {
         Socket::Tcp(stream, peer) => {
-            (tokio::net::TcpStream::from_std(stream).map(Stream::Tcp), Some(peer.to_canonical()))
+            let peer = Peer::Address(peer.to_canonical());
+            (tokio::net::TcpStream::from_std(stream).map(Stream::Tcp), peer)
         }
-        Socket::Unix(stream) => (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), None),
+        Socket::Unix(stream) => {
+            (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), Peer::Unix)
+        }
     };
     let Ok(stream) = stream else { return };
     let entrance = accepted.entrance;
@@ -47,7 +49,7 @@ pub fn serve(core: &Rc<Core>, accepted: Accepted) {
 async fn begin(
     core: Rc<Core>,
     stream: Stream,
-    peer: Option<IpAddr>,
+    peer: Peer,
     published: Rc<Snapshot>,
     entrance: Arc<Entrance>,
     place: Place,

@@ -19,6 +19,7 @@ mod turns;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::telemetry::counters::CoreCounters;
 use crate::telemetry::streams::{CutCause, StreamId, StreamKind};
 use crate::verify::Signed;
 
+use super::client_address::Client;
 use super::connection::Connection;
 pub use farewell::{Farewell, Parting};
 use held::Held;
@@ -109,6 +111,7 @@ pub struct Stream {
     held: Held,
     policy: RefCell<Arc<StreamPolicy>>,
     connection: Rc<Connection>,
+    client: Option<IpAddr>,
     origin: OnceCell<Origin>,
     opened_at: UnixMs,
     kind: Cell<StreamKind>,
@@ -287,7 +290,7 @@ impl Streams {
         &self,
         token: Option<Arc<Signed>>,
         policy: &Arc<StreamPolicy>,
-        connection: &Rc<Connection>,
+        (connection, client): (&Rc<Connection>, Client),
         now: UnixMs,
     ) -> Rc<Stream> {
         let count = self.next_count.replace(self.next_count.get() + 1);
@@ -296,6 +299,7 @@ impl Streams {
             held: Held::new(token),
             policy: RefCell::new(Arc::clone(policy)),
             connection: Rc::clone(connection),
+            client: client.address(),
             origin: OnceCell::new(),
             opened_at: now,
             kind: Cell::new(StreamKind::Request),

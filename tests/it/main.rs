@@ -51,6 +51,8 @@ mod proxying;
 mod tls;
 // Whose connection a proxy in front passes on.
 mod proxy_protocol;
+// The client that proxies in front name, the same everywhere.
+mod client_address;
 // HTTP/2 towards clients.
 mod http2;
 // WebSockets as streams of it.

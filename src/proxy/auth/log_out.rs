@@ -45,7 +45,7 @@ pub async fn this(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     if let Some(signed) = &signed {
         visit.exchange.known(signed);
     }
-    let asked = session::asked(ends, visit.connection.peer, "logged out");
+    let asked = session::asked(ends, visit.exchange.client().address(), "logged out");
     visit.core.desk.end(asked).await.map_err(Rejection::Desk)?;
     done(visit, ended)
 }
@@ -80,7 +80,7 @@ pub async fn all(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
 fn end(visit: &Visit<'_>, signed: &Signed, what: Ending, reason: &'static str) -> End {
     let issuer = signed.policy().id.clone();
     let subject = signed.subject().map(str::to_owned);
-    let (issued_at, address) = (signed.issued_at(), visit.connection.peer);
+    let (issued_at, address) = (signed.issued_at(), visit.exchange.client().address());
     End { issuer, what, subject, issued_at, address, reason }
 }
 

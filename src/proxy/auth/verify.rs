@@ -84,7 +84,7 @@ async fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Re
     visit.exchange.routed(route);
     let presented = credential::present_by(headers, &route.credentials, published)?;
     let token = credential::verify(
-        (visit.core, visit.connection, headers),
+        (visit.core, visit.exchange.client(), headers),
         presented,
         route,
         published,

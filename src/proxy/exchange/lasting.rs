@@ -25,7 +25,8 @@ impl Exchange {
     pub fn open_stream(&mut self, permit: &Permit<'_>) -> Option<Rc<Stream>> {
         let token = Some(Arc::clone(permit.signed()?));
         let policy = &permit.route().streams;
-        let stream = self.core.streams.open(token, policy, &self.connection, self.at);
+        let stream =
+            self.core.streams.open(token, policy, (&self.connection, self.client), self.at);
         self.selected_by = policy
             .selecting
             .iter()
@@ -72,8 +73,9 @@ impl Exchange {
                 published.routes.routes().iter().find(|route| route.name == *name)
             };
             let policy = self.route.as_ref().and_then(named).map(|route| &route.streams);
-            self.stream = policy
-                .map(|policy| self.core.streams.open(None, policy, &self.connection, self.at));
+            self.stream = policy.map(|policy| {
+                self.core.streams.open(None, policy, (&self.connection, self.client), self.at)
+            });
         }
         let stream = self.stream.as_ref()?;
         self.core.streams.became(stream, StreamKind::WebSocket, &self.core.counters);

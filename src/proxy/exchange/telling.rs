@@ -33,7 +33,7 @@ impl Exchange {
             status: self.status,
             code: self.code,
             detail: self.reason.clone().unwrap_or_default(),
-            address: self.connection.peer,
+            address: self.client.address(),
             token: self.token.clone(),
             hit: self.hit,
         };
@@ -65,7 +65,7 @@ impl Exchange {
             status: self.status,
             verdict: self.verdict.as_str(),
             code: self.code,
-            client: self.connection.peer,
+            client: self.client.address(),
             request_id: self.request_id.to_str().unwrap_or("").to_owned(),
         });
     }
@@ -88,7 +88,7 @@ impl Exchange {
         let entry = Entry {
             at: self.at,
             request_id: self.request_id.to_str().unwrap_or(""),
-            client: self.connection.peer,
+            client: self.client.address(),
             method: self.method.as_str(),
             version: self.version,
             host: self.host_text(),

@@ -20,7 +20,7 @@ use crate::desk::Desk;
 use crate::proxy::answer::Rejection;
 use crate::proxy::body::Body;
 use crate::proxy::canonical::Canonical;
-use crate::proxy::connection::Connection;
+use crate::proxy::client_address::Client;
 use crate::proxy::published::Published;
 use crate::proxy::route::Route;
 use crate::proxy::tunnel::Answer;
@@ -89,7 +89,7 @@ impl<'r> Login<'r> {
         request: &Canonical,
         route: &'r Route,
         published: &'r Published,
-        connection: &Connection,
+        client: Client,
         now: UnixMs,
     ) -> Option<Self> {
         let (capture, session) = (route.capture.as_ref()?, published.session.as_ref()?);
@@ -97,7 +97,7 @@ impl<'r> Login<'r> {
         let before = Before {
             brought: session.brought(headers),
             session: session.endings(headers, &published.verifier, now),
-            address: connection.peer,
+            address: client.address(),
             now,
         };
         Some(Self { route, capture, session, before })

@@ -87,7 +87,7 @@ impl Streams {
             ends_at: self.expires_at(stream),
             bytes_in: stream.bytes_in.get(),
             bytes_out: stream.bytes_out.get(),
-            address: stream.connection.peer,
+            address: stream.client,
         }
     }
 

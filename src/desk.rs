@@ -28,6 +28,9 @@ pub type Asks = mpsc::Receiver<Ask>;
 pub enum Ask {
     /// Deny; answered when the denials are on disk and in force.
     End(Vec<End>, Reply<()>),
+    /// A login was captured: its session is remembered, and registered where its issuer asks for it;
+    /// answered with its generation when that is on disk and in force.
+    Begin(Box<Begin>, Reply<u64>),
     /// The open streams of this token's session stand on it; answered with how many, on all cores.
     Rebase(Arc<Signed>, Reply<u64>),
 }
@@ -46,6 +49,18 @@ pub struct End {
     /// For the audit.
     pub address: Option<IpAddr>,
     pub reason: &'static str,
+}
+
+/// A login whose tokens the gateway took.
+pub struct Begin {
+    pub signed: Arc<Signed>,
+    /// The token's own, or one that was made for it.
+    pub session: String,
+    pub named_here: bool,
+    /// It can be renewed: it lives as long as sessions of its issuer may.
+    pub renewed: bool,
+    pub address: Option<IpAddr>,
+    pub user_agent: Option<String>,
 }
 
 /// What is ended. Cutoffs end what exists now; a new login passes.
@@ -84,6 +99,11 @@ impl Desk {
     /// Ends all of these; nothing is denied in part only because one of them stood already.
     pub async fn end(&self, ends: Vec<End>) -> Result<(), DeskFault> {
         self.ask(|reply| Ask::End(ends, reply)).await
+    }
+
+    /// Remembers the session of a login before the browser gets its cookies; its generation.
+    pub async fn begin(&self, begin: Begin) -> Result<u64, DeskFault> {
+        self.ask(|reply| Ask::Begin(Box::new(begin), reply)).await
     }
 
     /// Hands in a new token for the open streams of its session.

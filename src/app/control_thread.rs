@@ -19,7 +19,7 @@ use crate::control::keys::KeyRing;
 use crate::control::metrics::{self, Metrics};
 use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
-use crate::control::sessions::Sessions;
+use crate::control::sessions::{self, Records, Sessions};
 use crate::control::store::Store;
 use crate::control::streams::OpenStreams;
 use crate::control::traces::{self, Exported};
@@ -102,7 +102,14 @@ impl ControlThread {
             let published = Arc::clone(&published);
             Arc::new(move || Arc::clone(&published.load().verifier))
         };
-        let sessions = Sessions::new(parts.store.clone(), verifier, Arc::clone(&parts.streams.0));
+        let records = Arc::new(Records::new(parts.store.clone(), Arc::clone(&parts.denylist)));
+        let sessions = Sessions::new(sessions::Parts {
+            store: parts.store.clone(),
+            verifier,
+            streams: Arc::clone(&parts.streams.0),
+            records: Arc::clone(&records),
+            people: Arc::clone(&people),
+        });
         let api = Arc::new(Api::new(admin::Parts {
             upstreams: Arc::clone(&upstreams),
             store: parts.store,
@@ -140,7 +147,8 @@ impl ControlThread {
                 }
                 runtime.spawn(certificates);
                 runtime.spawn(sessions.serve(asks));
-                runtime.spawn(people::watch(observations, people, refusals));
+                runtime.spawn(Arc::clone(&records).keep());
+                runtime.spawn(people::watch(observations, people, records, refusals));
                 let metrics = Arc::new(parts.metrics);
                 for listener in scraped {
                     let metrics = Arc::clone(&metrics);

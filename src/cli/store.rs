@@ -96,6 +96,7 @@ fn say_checked(checked: &Checked, console: &Console) -> Result<Exit, Failure> {
             "records": checked.records,
             "in_force": checked.in_force,
             "tombstones": checked.tombstones,
+            "sessions": checked.sessions,
             "faults": checked.faults,
             "faults_beyond": checked.faults_beyond,
         });
@@ -136,6 +137,7 @@ fn say_repaired(repaired: &Repaired, console: &Console) -> Result<Exit, Failure>
             "records": repaired.records,
             "in_force": repaired.in_force,
             "tombstones": repaired.tombstones,
+            "sessions": repaired.sessions,
             "salvaged": repaired.salvaged,
             "unreadable": unreadable,
             "bytes_before": repaired.bytes_before,

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::UnixMs;
 use crate::control::admin::distance;
+use crate::control::sessions::Records;
 use crate::denylist::{Condition, Except, Fingerprint, Fingerprinter, IssuerId, Selector};
 use crate::telemetry::{Observation, Observations, Sighting};
 
@@ -308,16 +309,20 @@ fn shorten(found: &mut Vec<(usize, String)>) {
     found.truncate(CLOSE_MAX);
 }
 
-/// Feeds people and refusals until the data plane is gone.
+/// Feeds people, sessions and refusals until the data plane is gone.
 pub async fn watch(
     mut reports: mpsc::Receiver<Observations>,
     people: Arc<People>,
+    sessions: Arc<Records>,
     refusals: Arc<Refusals>,
 ) {
     while let Some(report) = reports.recv().await {
         for observation in report {
             match observation {
-                Observation::Sighting(sighting) => people.sight(&sighting),
+                Observation::Sighting(sighting) => {
+                    sessions.sight(&sighting);
+                    people.sight(&sighting);
+                }
                 Observation::Refusal(refusal) => refusals.add(refusal),
             }
         }

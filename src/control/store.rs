@@ -13,6 +13,7 @@ mod open;
 mod read;
 mod rows;
 mod schema;
+mod sessions;
 mod tally;
 mod types;
 mod worker;
@@ -42,6 +43,7 @@ pub use self::types::{
 };
 pub use figures::Figures;
 pub use journal::Act;
+pub use sessions::{Advance, Advanced, SessionId, SessionRecord};
 pub use tally::Tally;
 
 /// Handle of the store's thread; cheap to clone. When the last one goes, the thread writes what is

@@ -45,6 +45,9 @@ pub struct Kept {
     pub session: String,
     /// The tokens do not name the session: it was named here.
     pub named_here: bool,
+    /// Of the session's record, at the login or renewal that this token came with.
+    #[serde(default)]
+    pub generation: u64,
     /// By the issuer's clock, as cutoffs are compared.
     pub login_time_ms: i64,
     pub token: String,

@@ -2,12 +2,12 @@
 //! the person, so that the audit tells them from an operator's, and bounded for each person.
 
 use crate::clock::UnixMs;
-use crate::control::store::{NewDenial, OwnDenial, StoreError};
+use crate::control::store::{NewDenial, OwnDenial};
 use crate::denylist::{Actor, Condition, Selector, kept_until};
 use crate::desk::{DeskFault, End, Ending};
 use crate::verify::Policy;
 
-use super::Sessions;
+use super::{Sessions, told};
 
 impl Sessions {
     /// Returns when all of them are on disk and in force.
@@ -27,6 +27,10 @@ impl Sessions {
         let accepted = self.store.deny_own(denials).await.map_err(|fault| told(&fault))?;
         for outcome in accepted {
             outcome.map_err(|fault| told(&fault))?;
+        }
+        // In force already: that it stays in a list would be no reason to fail.
+        if let Err(fault) = self.records.ended(ends).await {
+            tracing::warn!(target: "portcullis::session", %fault, "an ended session stays listed");
         }
         for end in ends {
             tracing::info!(
@@ -90,16 +94,5 @@ fn kind(what: &Ending) -> &'static str {
         Ending::Token { .. } => "token",
         Ending::Session(_) | Ending::NamedHere(_) => "session",
         Ending::Subject(..) => "subject",
-    }
-}
-
-fn told(fault: &StoreError) -> DeskFault {
-    match fault {
-        StoreError::Full { .. } => DeskFault::Full,
-        StoreError::Closed => DeskFault::Closed,
-        StoreError::Disk(why) | StoreError::Open(why) => {
-            tracing::error!(target: "portcullis::session", why, "the store failed");
-            DeskFault::Store
-        }
     }
 }

@@ -3,6 +3,7 @@
 //! may come before its record, and of two tombstones the same one stays in any order.
 
 mod folding;
+mod sessions;
 
 #[cfg(test)]
 pub(super) use folding::OWN_MAX;
@@ -36,6 +37,7 @@ pub(super) const LIFTED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// The tables of one write transaction.
 pub(super) struct Batch<'t> {
+    transaction: &'t WriteTransaction,
     log: Table<'t, u64, &'static [u8; 11]>,
     records: Table<'t, &'static [u8; 10], &'static [u8]>,
     lifts: Table<'t, &'static [u8; 10], &'static [u8]>,
@@ -92,6 +94,7 @@ impl<'t> Batch<'t> {
         progress: Progress,
     ) -> Result<Self, Fault> {
         Ok(Self {
+            transaction,
             log: transaction.open_table(schema::LOG)?,
             records: transaction.open_table(schema::RECORDS)?,
             lifts: transaction.open_table(schema::LIFTS)?,

@@ -2,15 +2,20 @@
 //! row that was written by a later format or damaged is an error that says so, never a guess.
 
 mod bytes;
+mod session;
 
 use crate::denylist::{Condition, Denial, DenialId, Except, IssuerId, Lift, Selector, canonical};
 
 use self::bytes::{Reader, Row};
 
+pub(super) use self::session::{decode_session, encode_session};
+
 const VERSION: u8 = 1;
 /// A record that lets pass rather than denies: a program that does not know of such must not take it
 /// for a denial, nor drop it.
 const VERSION_REGISTRATION: u8 = 2;
+/// A browser session, which is in tables of its own.
+const VERSION_SESSION: u8 = 3;
 const CHECK_BYTES: usize = 4;
 
 /// Why a row cannot be read.

@@ -7,6 +7,7 @@ use crate::denylist::{Actor, DenialId, IdSource, Lift, Step};
 
 use super::batch::Batch;
 use super::rows::Fault;
+use super::sessions::SessionJob;
 use super::{Accepted, Applied, Change, NewDenial, OwnDenial, Record, StoreError};
 
 /// What callers ask of the thread.
@@ -19,6 +20,8 @@ pub(super) enum Command {
         by: Actor,
     },
     Apply(Task<Change, Applied>),
+    /// A change of browser sessions.
+    Session(Box<dyn SessionJob>),
     /// Forget all that is due now; how many.
     Housekeep(oneshot::Sender<Result<u64, StoreError>>),
     /// Write what is pending and let go of the file: another process opens it now.
@@ -57,7 +60,8 @@ impl Command {
             Self::DenyOwn(task) => task.input.len(),
             Self::Lift { ids, .. } => ids.input.len(),
             Self::Apply(task) => task.input.len(),
-            Self::Housekeep(_)
+            Self::Session(_)
+            | Self::Housekeep(_)
             | Self::Release(_)
             | Self::Resume(_)
             | Self::Follow(..)
@@ -73,6 +77,7 @@ impl Command {
             | Self::DenyOwn(_)
             | Self::Lift { .. }
             | Self::Apply(_)
+            | Self::Session(_)
             | Self::Housekeep(_)
             | Self::Close => false,
         }
@@ -108,6 +113,7 @@ impl Command {
                     task.output.push(batch.apply(change, clock)?);
                 }
             }
+            Self::Session(job) => batch.session(job.as_mut(), clock)?,
             Self::Housekeep(_)
             | Self::Release(_)
             | Self::Resume(_)

@@ -10,7 +10,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _};
 use super::StoreError;
 use super::open::Meta;
 use super::rows::Fault;
-use super::{open, schema};
+use super::{open, schema, sessions};
 
 /// Smaller files are left alone.
 pub(super) const FILE_BYTES_MIN: u64 = 64 << 20;
@@ -21,6 +21,7 @@ const FREE_FACTOR: u64 = 4;
 /// What a record and a tombstone take with their rows in log and indexes, pages half full.
 const RECORD_BYTES: u64 = 700;
 const LIFT_BYTES: u64 = 400;
+const SESSION_BYTES: u64 = 700;
 
 /// Compacts the file of a directory where that is worth it; how many bytes it had and has.
 /// Nothing here keeps a store from starting: what is wrong with the file, opening it will say.
@@ -63,5 +64,9 @@ fn live_bytes(database: &Database) -> Result<u64, Fault> {
     let transaction = database.begin_read()?;
     let records = transaction.open_table(schema::RECORDS)?.len()?;
     let lifts = transaction.open_table(schema::LIFTS)?.len()?;
-    Ok(records.saturating_mul(RECORD_BYTES).saturating_add(lifts.saturating_mul(LIFT_BYTES)))
+    let sessions = sessions::count(&transaction)?;
+    Ok(records
+        .saturating_mul(RECORD_BYTES)
+        .saturating_add(lifts.saturating_mul(LIFT_BYTES))
+        .saturating_add(sessions.saturating_mul(SESSION_BYTES)))
 }

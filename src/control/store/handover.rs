@@ -72,6 +72,7 @@ impl Worker {
             | Command::DenyOwn(_)
             | Command::Lift { .. }
             | Command::Apply(_)
+            | Command::Session(_)
             | Command::Housekeep(_)
             | Command::Close => {}
         }

@@ -8,6 +8,7 @@ mod export;
 mod overlay;
 mod repair;
 mod salvage;
+mod sessions;
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};

@@ -26,6 +26,16 @@ pub(super) const BY_SELECTOR: TableDefinition<'_, &[u8; 19], ()> =
 /// When a record or a tombstone is due to be forgotten (milliseconds, big endian) and its id.
 pub(super) const DUE: TableDefinition<'_, &[u8; 18], ()> = TableDefinition::new("due");
 
+/// Browser sessions by id. Not in the log: they are this store's alone. The three tables are absent
+/// from a file in which no session ever began.
+pub(super) const SESSIONS: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("sessions");
+/// Eight bytes of a keyed hash of the subject's canonical form, and the session's id.
+pub(super) const SESSIONS_BY_SUBJECT: TableDefinition<'_, &[u8; 28], ()> =
+    TableDefinition::new("sessions_by_subject");
+/// When a session can be used no more (milliseconds, big endian) and its id.
+pub(super) const SESSIONS_DUE: TableDefinition<'_, &[u8; 28], ()> =
+    TableDefinition::new("sessions_due");
+
 pub(super) const META_FORMAT: &str = "format";
 /// Sixteen random bytes that say "this store and its history" to replicas.
 pub(super) const META_EPOCH: &str = "epoch";

@@ -6,6 +6,7 @@ mod folding;
 mod offline;
 mod oracle;
 mod retention;
+mod sessions;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -137,6 +137,7 @@ impl Worker {
                 Command::DenyOwn(task) => task.end(outcome.clone()),
                 Command::Lift { ids, .. } => ids.end(outcome.clone()),
                 Command::Apply(task) => task.end(outcome.clone()),
+                Command::Session(job) => job.end(outcome.clone()),
                 Command::Housekeep(reply) => {
                     let _ = reply.send(self.housekeep_all().map_err(StoreError::from));
                 }

@@ -3,20 +3,21 @@
 //! apart for certain does not reach the browser: the body is dropped and the answer is 502.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, LAST_MODIFIED,
+    HeaderValue, LAST_MODIFIED, USER_AGENT,
 };
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
 use crate::clock::UnixMs;
 use crate::config::{Capture, TokenPlace};
-use crate::desk::Desk;
+use crate::desk::{Begin, Desk};
 use crate::proxy::answer::Rejection;
 use crate::proxy::body::Body;
 use crate::proxy::canonical::Canonical;
@@ -46,8 +47,10 @@ pub enum CaptureFault {
     Absent,
     /// The token there does not pass; its code.
     Token(&'static str),
-    /// The cookies could not be made: too long, or the system gives no random bytes.
+    /// The cookies could not be made: too long, or they cannot be sealed.
     Cookies,
+    /// The system gives no random bytes.
+    Random,
 }
 
 impl CaptureFault {
@@ -60,6 +63,7 @@ impl CaptureFault {
             Self::Absent => "the login's answer has no token where `capture` says",
             Self::Token(code) => return format!("the token of the login's answer: {code}"),
             Self::Cookies => "the tokens of the login's answer do not fit into cookies",
+            Self::Random => "the system gives no random bytes to name the session with",
         };
         text.to_owned()
     }
@@ -80,6 +84,8 @@ struct Before {
     /// The session that it had: it ends when another begins.
     session: Vec<Ended>,
     address: Option<IpAddr>,
+    /// What it calls itself, for the list of the person's sessions.
+    user_agent: Option<String>,
     now: UnixMs,
 }
 
@@ -98,6 +104,7 @@ impl<'r> Login<'r> {
             brought: session.brought(headers),
             session: session.endings(headers, &published.verifier, now),
             address: client.address(),
+            user_agent: user_agent(headers),
             now,
         };
         Some(Self { route, capture, session, before })
@@ -162,9 +169,11 @@ async fn take(
     match access {
         Some(access) => {
             let signed = verified(&access, route, published, before.now)?;
-            let kept = refresh.filter(|_| signed.policy().renewed);
-            let kept = kept.and_then(|token| Kept::new(&signed, token, before.now));
+            let refresh = refresh.filter(|_| signed.policy().renewed);
+            let name = Named::of(&signed).map_err(Rejection::Capture)?;
             end_the_old(&before, &signed, desk).await?;
+            let generation = begin(&before, &signed, &name, refresh.is_some(), desk).await?;
+            let kept = refresh.map(|token| Kept::new(&signed, name, generation, token, before.now));
             let cookies = cookies.set(&before.brought, &access, &signed, kept.as_ref(), before.now);
             set = cookies.ok_or(Rejection::Capture(CaptureFault::Cookies))?;
         }
@@ -277,7 +286,7 @@ fn verified(
     route: &Route,
     published: &Published,
     now: UnixMs,
-) -> Result<std::sync::Arc<Signed>, Rejection> {
+) -> Result<Arc<Signed>, Rejection> {
     let credential = Credential::new(access);
     let token = published
         .verifier
@@ -287,29 +296,65 @@ fn verified(
     credential::issuer_taken(route, signed)?;
     match published.denylist.check(signed.marks()) {
         Some(hit) => Err(Rejection::Denied(hit)),
-        None => Ok(std::sync::Arc::clone(signed)),
+        None => Ok(Arc::clone(signed)),
     }
 }
 
+/// The session's name.
+struct Named {
+    session: String,
+    /// The token has none: it was made here.
+    here: bool,
+}
+
+impl Named {
+    fn of(signed: &Signed) -> Result<Self, CaptureFault> {
+        if let Some(session) = signed.session() {
+            return Ok(Self { session: session.to_owned(), here: false });
+        }
+        let mut name = [0; 16];
+        aws_lc_rs::rand::fill(&mut name).map_err(|_| CaptureFault::Random)?;
+        Ok(Self { session: format!("portcullis.{}", base64url::encode(&name)), here: true })
+    }
+}
+
+/// On disk before the browser gets its cookies; its generation.
+async fn begin(
+    before: &Before,
+    signed: &Arc<Signed>,
+    name: &Named,
+    renewed: bool,
+    desk: &Desk,
+) -> Result<u64, Rejection> {
+    let begin = Begin {
+        signed: Arc::clone(signed),
+        session: name.session.clone(),
+        named_here: name.here,
+        renewed,
+        address: before.address,
+        user_agent: before.user_agent.clone(),
+    };
+    desk.begin(begin).await.map_err(Rejection::Desk)
+}
+
+/// The beginning of it: what is kept of it is shorter.
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(512).collect())
+}
+
 impl Kept {
-    /// Of a login that has just happened. `None`: the system gives no random bytes.
-    fn new(signed: &Signed, token: String, now: UnixMs) -> Option<Self> {
-        let (session, named_here) = match signed.session() {
-            Some(session) => (session.to_owned(), false),
-            None => {
-                let mut name = [0; 16];
-                aws_lc_rs::rand::fill(&mut name).ok()?;
-                (format!("portcullis.{}", base64url::encode(&name)), true)
-            }
-        };
-        Some(Self {
+    /// Of a login that has just happened.
+    fn new(signed: &Signed, name: Named, generation: u64, token: String, now: UnixMs) -> Self {
+        Self {
             issuer: signed.policy().id.as_str().to_owned(),
             subject: signed.subject().map(str::to_owned),
             client: signed.client().map(str::to_owned),
-            session,
-            named_here,
+            session: name.session,
+            named_here: name.here,
+            generation,
             login_time_ms: signed.issued_at().unwrap_or(now).0,
             token,
-        })
+        }
     }
 }

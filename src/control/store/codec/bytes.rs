@@ -6,7 +6,7 @@ use siphasher::sip::SipHasher24;
 use crate::clock::UnixMs;
 use crate::denylist::{Actor, Condition, DenialId, Via};
 
-use super::{CHECK_BYTES, CodecError, VERSION, VERSION_REGISTRATION};
+use super::{CHECK_BYTES, CodecError, VERSION, VERSION_REGISTRATION, VERSION_SESSION};
 
 /// Damage is found, a row under the id of another too. An attacker is not kept out: who can write
 /// the file owns it.
@@ -91,15 +91,26 @@ pub(super) struct Reader<'r> {
 impl<'r> Reader<'r> {
     /// Checks version and check sum.
     pub(super) fn open(id: DenialId, row: &'r [u8]) -> Result<Self, CodecError> {
+        match Self::checked(id, row)? {
+            (VERSION | VERSION_REGISTRATION, rest) => Ok(Self { rest }),
+            (version, _) => Err(CodecError::Version(version)),
+        }
+    }
+
+    /// Of a row that is neither a record nor a tombstone.
+    pub(super) fn open_session(id: DenialId, row: &'r [u8]) -> Result<Self, CodecError> {
+        match Self::checked(id, row)? {
+            (VERSION_SESSION, rest) => Ok(Self { rest }),
+            (version, _) => Err(CodecError::Version(version)),
+        }
+    }
+
+    fn checked(id: DenialId, row: &'r [u8]) -> Result<(u8, &'r [u8]), CodecError> {
         let (body, sum) = row.split_last_chunk::<CHECK_BYTES>().ok_or(CodecError::Damaged)?;
         if check(id, body) != *sum {
             return Err(CodecError::Damaged);
         }
-        match body.split_first() {
-            Some((&(VERSION | VERSION_REGISTRATION), rest)) => Ok(Self { rest }),
-            Some((&version, _)) => Err(CodecError::Version(version)),
-            None => Err(CodecError::Damaged),
-        }
+        body.split_first().map(|(version, rest)| (*version, rest)).ok_or(CodecError::Damaged)
     }
 
     pub(super) fn byte(&mut self) -> Option<u8> {

@@ -26,6 +26,8 @@ pub struct Checked {
     /// Of those in force.
     pub registered: u64,
     pub tombstones: u64,
+    /// Browser sessions.
+    pub sessions: u64,
     /// What is wrong, the first of it in words.
     pub faults: Vec<String>,
     /// How much more is wrong.
@@ -37,7 +39,7 @@ impl Checked {
         self.faults.is_empty()
     }
 
-    fn wrong(&mut self, fault: String) {
+    pub(super) fn wrong(&mut self, fault: String) {
         if self.faults.len() < TOLD {
             self.faults.push(fault);
         } else {
@@ -45,7 +47,7 @@ impl Checked {
         }
     }
 
-    fn expect(&mut self, holds: bool, fault: impl FnOnce() -> String) {
+    pub(super) fn expect(&mut self, holds: bool, fault: impl FnOnce() -> String) {
         if !holds {
             self.wrong(fault());
         }
@@ -175,5 +177,5 @@ fn rows(database: &Database, opened: &Opened, checked: &mut Checked) -> Result<(
     });
     checked
         .expect(last <= most, || format!("the last sequence should be {most} and there is {last}"));
-    Ok(())
+    super::sessions::check(&transaction, &opened.index_key, checked)
 }

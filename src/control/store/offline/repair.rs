@@ -18,7 +18,7 @@ use crate::denylist::DenialId;
 
 use super::super::batch;
 use super::super::codec::{self, CodecError};
-use super::super::open::{self, Opened};
+use super::super::open::{self, Meta, Opened};
 use super::super::rows::Fault;
 use super::super::schema::{self, Logged};
 use super::derive::derive;
@@ -30,6 +30,8 @@ pub struct Repaired {
     pub records: u64,
     pub in_force: u64,
     pub tombstones: u64,
+    /// Browser sessions.
+    pub sessions: u64,
     /// Rows found outside the old file's structure.
     pub salvaged: u64,
     /// Rows whose content could not be read anywhere, by the id they have.
@@ -100,12 +102,14 @@ fn rebuild(
     let broken = described.is_none() || trees.contains(&false);
     let lost = broken || !copied.unreadable.is_empty();
     let counts = derive(&fresh, described, lost, now).map_err(|fault| failed(&fault))?;
+    let sessions = source.as_ref().map_or(0, |source| copy_sessions(source, &fresh));
     drop((fresh, source));
     let kept = swap(directory, path, fresh_path, &before, now)?;
     Ok(Repaired {
         records: counts.records,
         in_force: counts.in_force,
         tombstones: counts.tombstones,
+        sessions,
         salvaged: copied.salvaged,
         unreadable: copied.unreadable,
         broken,
@@ -113,6 +117,15 @@ fn rebuild(
         bytes_before: before.0,
         bytes_after: stamp(path)?.0,
     })
+}
+
+/// As far as they lead: nothing depends on them but their own lists.
+fn copy_sessions(source: &Database, fresh: &Database) -> u64 {
+    let copied = super::guarded(|| match open::read_meta(fresh)? {
+        Meta::Ours(opened) => super::sessions::copy(source, fresh, &opened.index_key),
+        Meta::Empty | Meta::Incomplete | Meta::Foreign(_) => Ok(0),
+    });
+    copied.unwrap_or(0)
 }
 
 /// Length, inode and last change: the same as long as nobody writes.

@@ -81,7 +81,11 @@ struct StreamTasks(Rc<Connection>);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for StreamTasks {
     fn execute(&self, stream: F) {
-        let guard = Guard::new(&self.0);
+        // Out of a stream's own task: what carries the bytes of its WebSocket from here on.
+        let guard = match Guard::current() {
+            None => Guard::new(&self.0),
+            Some(of_stream) => of_stream.switch(),
+        };
         tokio::task::spawn_local(async move {
             guard.over(std::pin::pin!(stream)).await;
         });

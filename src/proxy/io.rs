@@ -85,6 +85,11 @@ impl ClientStream {
         (Self { transport, activity: Arc::clone(&activity) }, activity)
     }
 
+    /// When it is dropped it ends with a reset.
+    pub fn abort(&self) {
+        self.activity.abort.store(true, Ordering::Relaxed);
+    }
+
     /// The socket below; `None`: a unix one.
     pub fn tcp(&self) -> Option<&TcpStream> {
         let lowest = match &self.transport {

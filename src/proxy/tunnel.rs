@@ -2,9 +2,12 @@
 //! ways until either side ends, or the token that opened it no longer counts.
 
 mod frames;
+mod half;
 mod http2;
 mod keepalive;
 mod relay;
+
+use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -18,11 +21,14 @@ use crate::sockets::dial::ServerStream;
 use super::answer::{Rejection, UpstreamFault};
 use super::body::Body;
 use super::exchange::{self, Exchange};
+use super::h2::Guard;
 use super::headers;
 use super::io::ClientStream;
+use super::streams::Cause;
 pub use frames::Frames;
 use http2::ClientSide;
-use relay::Relay;
+pub use relay::Closing;
+use relay::{Ahead, Relay};
 
 /// What forwarding came to.
 pub enum Answer {
@@ -73,34 +79,48 @@ impl Tunnel {
             let Ok((client, server)) = tokio::try_join!(self.client, self.server) else {
                 return exchange.broken();
             };
-            let Some(mut relay) = join(client, server) else { return exchange.broken() };
+            let carrier = exchange.guard().and_then(|guard| guard.switched());
+            let Some(mut relay) = join(client, server, carrier) else { return exchange.broken() };
             let ended = relay.run(stream.as_deref()).await;
-            let (inward, outward) = relay.bytes();
-            exchange.relayed(inward, outward);
+            exchange.relayed(relay.bytes());
             match ended {
                 Ok(None) => {}
-                Ok(Some(cause)) => {
-                    exchange.cut(cause);
-                    let (code, reason) = exchange.closing(cause);
-                    relay.cut(code, &reason, || exchange.told()).await;
+                // In a box: what only a cut needs is no part of a tunnel that idles.
+                Ok(Some(cause)) => Box::pin(cut(relay, exchange, cause)).await,
+                Err(_) => {
+                    relay.break_off();
+                    exchange.broken();
                 }
-                Err(_) => exchange.broken(),
             }
         });
     }
 }
 
+/// Ends both sides. The exchange ends when they were told; the sockets stay until that was taken.
+async fn cut(relay: Joined, mut exchange: Box<Exchange>, cause: Cause) {
+    exchange.cut(cause);
+    let lingering = relay.cut(exchange.closing(cause), || exchange.told()).await;
+    exchange.relayed(lingering.bytes());
+    let place = exchange.place();
+    drop(exchange);
+    lingering.end().await;
+    drop(place);
+}
+
+type Joined = Relay<ClientSide, ServerStream>;
+
 /// The raw connections out of hyper's wrapping, with what hyper has read beyond the handshake. A
 /// client's half of HTTP/2 stays wrapped: it is one stream of its connection.
-fn join(client: Upgraded, server: Upgraded) -> Option<Relay<ClientSide, ServerStream>> {
+fn join(client: Upgraded, server: Upgraded, carrier: Option<Rc<Guard>>) -> Option<Joined> {
     let server = server.downcast::<TokioIo<ServerStream>>().ok()?;
     let (client, ahead) = match client.downcast::<TokioIo<ClientStream>>() {
         Ok(raw) => (ClientSide::Connection(raw.io.into_inner()), raw.read_buf),
-        Err(stream) => (ClientSide::Http2(TokioIo::new(stream)), Bytes::new()),
+        Err(stream) => (ClientSide::Http2(TokioIo::new(stream), carrier), Bytes::new()),
     };
     let server_side = server.io.into_inner();
     for socket in [client.tcp(), server_side.tcp()].into_iter().flatten() {
         keepalive::keep_alive(socket);
     }
-    Some(Relay::new(client, server_side, &ahead, &server.read_buf))
+    let ahead = Ahead { from_client: &ahead, from_server: &server.read_buf };
+    Some(Relay::new(client, server_side, ahead, true))
 }

@@ -22,7 +22,11 @@ fn lines() -> Upstream {
         }
         let key = if target == "/wrong" { "dGhlIHNhbXBsZSBub25jZQ==".into() } else { key };
         let accept = accepted(&key);
-        let frame = if target == "/frames" { "\u{1}\u{8}" } else { "" };
+        let frame = match target.as_str() {
+            "/frames" => "\u{1}\u{8}",
+            "/half" => "\u{1}\u{9}",
+            _ => "",
+        };
         exchange.send(format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: chat\r\nSec-WebSocket-Accept: {accept}\r\n\r\n{frame}welcome\n",
         ));
@@ -152,5 +156,63 @@ fn a_revocation_closes_its_socket_with_a_reason_and_nothing_else_of_the_connecti
     assert_eq!((frame, reason), ([&[0x88, 0x09, 0x03, 0xf0][..], b"revoked"].concat(), None));
     bob_up.send_data(Bytes::from_static(b"still here\n"), false).unwrap();
     assert_eq!(client.wait(next(&mut bob)).unwrap().unwrap(), "you said still here\n");
+    assert!(client.is_open());
+}
+
+#[test]
+fn a_cut_in_the_middle_of_a_frame_resets_the_stream_and_nothing_else_of_the_connection() {
+    let upstream = lines();
+    let scene = scene(&upstream);
+    let mut client = Http2::open(&scene.gateway.address);
+    let open = |client: &mut Http2, user: &str| {
+        let bearer = format!("Bearer {}", scene.issuer.mint(user));
+        let (answer, up) = client.send(handshake("/half", &bearer), false);
+        let mut down = client.wait(answer).unwrap().into_body();
+        assert_eq!(client.wait(next(&mut down)).unwrap().unwrap(), "\u{1}\u{9}welcome\n");
+        (up, down)
+    };
+    let (_alice_up, mut alice) = open(&mut client, "alice");
+    let (mut bob_up, mut bob) = open(&mut client, "bob");
+    scene.gateway.admin().revoke(json!({"user": "alice"}));
+    assert_eq!(rest(&client, &mut alice), (Vec::new(), Some(h2::Reason::CANCEL)));
+    bob_up.send_data(Bytes::from_static(b"still here\n"), false).unwrap();
+    assert_eq!(client.wait(next(&mut bob)).unwrap().unwrap(), "you said still here\n");
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_socket_gets_a_reset() {
+    let upstream = Upstream::answering(|exchange| {
+        let key = exchange.received.header("sec-websocket-key").unwrap_or("").to_owned();
+        exchange.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+            accepted(&key)
+        ));
+        // Empty pings: a boundary is never far.
+        while exchange.connection.try_send([0x89, 0].repeat(8 << 10)).is_ok() {}
+    });
+    let scene = scene(&upstream);
+    let mut client = Http2::open(&scene.gateway.address);
+    let bearer = format!("Bearer {}", scene.issuer.mint("alice"));
+    let (answer, _up) = client.send(handshake("/ws", &bearer), false);
+    let mut down = client.wait(answer).unwrap().into_body();
+    let admin = scene.gateway.admin();
+    let mut before = 0;
+    crate::support::eventually("nothing moves any more", || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let now = admin.get("/v1/streams")["items"][0]["bytes_out"].as_u64()?;
+        (std::mem::replace(&mut before, now) == now && now > 0).then_some(())
+    });
+    admin.revoke(json!({"user": "alice"}));
+    // Nothing of the window is given back meanwhile.
+    let reason = client.wait(async {
+        loop {
+            match down.data().await {
+                Some(Ok(bytes)) => assert!(!bytes.contains(&0x88), "a close frame behind a gap"),
+                Some(Err(error)) => return error.reason(),
+                None => panic!("it looks whole"),
+            }
+        }
+    });
+    assert_eq!(reason, Some(h2::Reason::CANCEL));
     assert!(client.is_open());
 }

@@ -61,6 +61,8 @@ mod http2_websocket;
 mod grpc;
 // WebSocket handshakes.
 mod upgrades;
+// The relay of their bytes, and how each of its sides ends.
+mod tunnels;
 // What is open when a token stops to count.
 mod streams;
 // New tokens for it.

@@ -13,8 +13,10 @@ use crate::telemetry::streams::StreamKind;
 
 use super::super::answer::Rejection;
 use super::super::body::Body;
+use super::super::core::Place;
 use super::super::permit::Permit;
 use super::super::streams::{Cause, Origin, Parting, Stream};
+use super::super::tunnel::Closing;
 use super::Exchange;
 
 /// An answer of known size is a lasting stream from here on.
@@ -150,22 +152,27 @@ impl Exchange {
     }
 
     /// What a close frame says.
-    pub fn closing(&self, cause: Cause) -> (u16, String) {
+    pub fn closing(&self, cause: Cause) -> Closing {
         let reveal = self.core.published().answers.reveal_reason;
         match &self.stream {
-            None => (1001, String::new()),
+            None => Closing { code: 1001, reason: String::new() },
             Some(stream) => {
                 let policy = stream.policy();
                 let (code, reason) = policy.closing(cause, reveal);
-                (code, reason.to_owned())
+                Closing { code, reason: reason.to_owned() }
             }
         }
     }
 
-    /// A tunnel has ended.
-    pub fn relayed(&mut self, inward: u64, outward: u64) {
+    /// What a tunnel has moved, to the server and to the client.
+    pub fn relayed(&mut self, (inward, outward): (u64, u64)) {
         self.bytes_in = inward;
         self.bytes_out = outward;
+    }
+
+    /// Its place among the connections, for a socket that outlives it.
+    pub fn place(&mut self) -> Option<Place> {
+        self.place.take()
     }
 }
 

@@ -34,6 +34,10 @@ pub struct Guard {
     listed: Cell<bool>,
     over: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// It guards the bytes of a WebSocket, and ends when it is told to.
+    carries: bool,
+    /// The guard of the WebSocket that this stream became.
+    switched: RefCell<Option<Rc<Self>>>,
     /// The key of a WebSocket handshake (RFC 8441) in the words of HTTP/1.1.
     pub websocket_key: RefCell<Option<String>>,
     /// The messages of a gRPC call's answer.
@@ -42,7 +46,11 @@ pub struct Guard {
 
 impl Guard {
     pub fn new(connection: &Rc<Connection>) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new(Self::of(connection, false))
+    }
+
+    fn of(connection: &Rc<Connection>, carries: bool) -> Self {
+        Self {
             connection: Rc::clone(connection),
             stream: RefCell::new(None),
             gave: Cell::new(false),
@@ -51,9 +59,23 @@ impl Guard {
             listed: Cell::new(false),
             over: Cell::new(false),
             waker: RefCell::new(None),
+            carries,
+            switched: RefCell::new(None),
             websocket_key: RefCell::new(None),
             grpc: RefCell::new(None),
-        })
+        }
+    }
+
+    /// The stream became a WebSocket: the guard of the task that carries its bytes.
+    pub fn switch(&self) -> Rc<Self> {
+        let carrier = Rc::new(Self::of(&self.connection, true));
+        self.switched.replace(Some(Rc::clone(&carrier)));
+        carrier
+    }
+
+    /// See [`Self::switch`].
+    pub fn switched(&self) -> Option<Rc<Self>> {
+        self.switched.borrow().clone()
     }
 
     /// Of the stream whose task is being polled; `None` on HTTP/1.1.
@@ -64,6 +86,12 @@ impl Guard {
     /// The stream's task under this guard.
     pub async fn over(self: Rc<Self>, mut stream: Pin<&mut impl Future<Output = ()>>) {
         std::future::poll_fn(|context| {
+            if self.over.get() {
+                return Poll::Ready(());
+            }
+            if self.carries {
+                self.watch(context);
+            }
             let before = CURRENT.replace(Some(Rc::clone(&self)));
             let polled = stream.as_mut().poll(context);
             CURRENT.set(before);
@@ -100,10 +128,7 @@ impl Guard {
         if self.stall.get().is_none_or(|(count, _)| count != self.count.get()) {
             self.stall.set(Some((self.count.get(), Instant::now())));
         }
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            *waker = Some(context.waker().clone());
-        }
+        self.watch(context);
         if !self.listed.replace(true) {
             self.connection.list_stalled(self);
         }
@@ -120,10 +145,23 @@ impl Guard {
         if now.duration_since(since) < patience {
             return true;
         }
+        self.give_up();
+        false
+    }
+
+    /// Ends the task before it is polled again. Where it had not ended by itself its client gets
+    /// RST_STREAM CANCEL.
+    pub fn give_up(&self) {
         self.over.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-        false
+    }
+
+    fn watch(&self, context: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
     }
 }

@@ -8,12 +8,22 @@ pub struct Frames {
     have: usize,
     /// Payload bytes of the current frame that are still to come.
     payload: u64,
+    /// A close frame has begun; nothing may follow it (section 5.5.1).
+    closing: bool,
 }
+
+/// Of a close frame, without the flags (section 11.8).
+const CLOSE: u8 = 0x8;
 
 impl Frames {
     /// Nothing of a frame has passed that has not passed whole.
     pub fn at_boundary(&self) -> bool {
         self.have == 0 && self.payload == 0
+    }
+
+    /// A close frame has passed.
+    pub fn has_closed(&self) -> bool {
+        self.closing && self.at_boundary()
     }
 
     /// These bytes have passed.
@@ -52,6 +62,8 @@ impl Frames {
         if self.have >= 2 && self.have == self.header_bytes() {
             self.payload = self.payload_bytes();
             self.have = 0;
+            let [first, ..] = self.header;
+            self.closing |= first & 0xf == CLOSE;
         }
         taken
     }
@@ -150,6 +162,12 @@ mod tests {
     #[test]
     fn a_close_frame_reads_back() {
         assert_eq!(close(1008, "revoked", None), b"\x88\x09\x03\xf0revoked");
+        let mut frames = Frames::default();
+        frames.pass(&frame(5, true));
+        frames.pass(&close(1000, "", None)[..3]);
+        assert!(!frames.has_closed());
+        frames.pass(b"\xe8");
+        assert!(frames.has_closed());
         let masked = close(1001, "", Some([1, 2, 3, 4]));
         assert_eq!(masked, [0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xe9 ^ 2]);
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use aws_lc_rs::digest;
@@ -14,7 +15,9 @@ use tokio::net::TcpStream;
 
 use crate::proxy::answer::UpstreamFault;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::h2::Guard;
 use crate::proxy::io::ClientStream;
+use crate::proxy::tunnel::half::Half;
 
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -22,7 +25,8 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The client's half of a tunnel.
 pub enum ClientSide {
     Connection(ClientStream),
-    Http2(TokioIo<Upgraded>),
+    /// The guard of the task that carries its bytes.
+    Http2(TokioIo<Upgraded>, Option<Rc<Guard>>),
 }
 
 impl ClientSide {
@@ -30,7 +34,17 @@ impl ClientSide {
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Connection(stream) => stream.tcp(),
-            Self::Http2(_) => None,
+            Self::Http2(..) => None,
+        }
+    }
+}
+
+impl Half for ClientSide {
+    fn abort(&self) {
+        match self {
+            Self::Connection(stream) => stream.abort(),
+            Self::Http2(_, Some(carrier)) => carrier.give_up(),
+            Self::Http2(_, None) => {}
         }
     }
 }
@@ -59,7 +73,7 @@ macro_rules! carry {
     ($side:expr, $stream:ident => $call:expr) => {
         match $side.get_mut() {
             ClientSide::Connection($stream) => $call,
-            ClientSide::Http2($stream) => $call,
+            ClientSide::Http2($stream, _) => $call,
         }
     };
 }

@@ -2,41 +2,28 @@
 //! followed. An idle connection holds no buffer: reads go through the thread's scratch, and only
 //! what the other side would not take is kept.
 
-use std::cell::RefCell;
+mod pipe;
+
+use std::future::Future as _;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::super::streams::{Cause, Stream};
-use super::frames::{Frames, close};
+use super::frames::close;
+use super::half::Half;
+use pipe::{Pipe, poll_drain};
 
-const SCRATCH_BYTES: usize = 64 * 1024;
-/// How long a cut may wait for the end of a frame that is half sent.
-const BOUNDARY_PATIENCE: Duration = Duration::from_millis(20);
-/// How long a peer that was told may take to take it and to close.
+/// How long a cut may take to complete a frame that is half sent and to say why, on either side.
+const PARTING_PATIENCE: Duration = Duration::from_millis(20);
+/// How long a peer that was told may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(1000);
 /// How long one direction may live on after the other has ended.
 const HALF_OPEN: Duration = Duration::from_secs(60);
-
-thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice());
-}
-
-/// One direction.
-#[derive(Default)]
-struct Pipe {
-    /// Read and not yet written.
-    pending: Vec<u8>,
-    written: usize,
-    frames: Frames,
-    ended: bool,
-    closed: bool,
-    bytes: u64,
-}
+/// RFC 6455 section 7.4.1: towards the server we are the endpoint that goes away.
+const GOING_AWAY: u16 = 1001;
 
 /// Both directions of one connection.
 pub struct Relay<C, S> {
@@ -46,21 +33,30 @@ pub struct Relay<C, S> {
     outward: Pipe,
 }
 
-impl<C, S> Relay<C, S>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    /// `from_client` and `from_server` were read already, beyond the handshake.
-    pub fn new(client: C, server: S, from_client: &[u8], from_server: &[u8]) -> Self {
-        let inward = Pipe { pending: from_client.to_vec(), ..Pipe::default() };
-        let outward = Pipe { pending: from_server.to_vec(), ..Pipe::default() };
+/// What was read ahead of the relay, beyond the handshake.
+#[derive(Clone, Copy, Default)]
+pub struct Ahead<'b> {
+    pub from_client: &'b [u8],
+    pub from_server: &'b [u8],
+}
+
+/// What a cut says in its close frames.
+pub struct Closing {
+    pub code: u16,
+    pub reason: String,
+}
+
+impl<C: Half, S: Half> Relay<C, S> {
+    /// `framed`: they speak WebSocket.
+    pub fn new(client: C, server: S, ahead: Ahead<'_>, framed: bool) -> Self {
+        let inward = Pipe::new(ahead.from_client, framed);
+        let outward = Pipe::new(ahead.from_server, framed);
         Self { client, server, inward, outward }
     }
 
     /// Bytes to the server and to the client so far.
     pub fn bytes(&self) -> (u64, u64) {
-        (self.inward.bytes, self.outward.bytes)
+        (self.inward.bytes(), self.outward.bytes())
     }
 
     /// Relays until both directions have ended, or the stream is cut: then its cause.
@@ -85,178 +81,116 @@ where
                 return Poll::Ready(Ok(None));
             }
             if inward.is_ready() || outward.is_ready() {
-                let timer =
-                    half_open.get_or_insert_with(|| Box::pin(tokio::time::sleep(HALF_OPEN)));
-                return timer.as_mut().poll_elapsed(context);
+                let timer = half_open.get_or_insert_with(|| Box::pin(sleep(HALF_OPEN)));
+                return timer.as_mut().poll(context).map(|()| Ok(None));
             }
             Poll::Pending
         })
         .await
     }
 
-    /// Ends both sides with close frames at frame boundaries. Nothing more is read from the client
-    /// for the server. `true`: the client was told in good form.
-    pub async fn cut(mut self, code: u16, reason: &str, on_told: impl FnOnce()) -> bool {
-        let told = async {
-            let reached =
-                timeout(BOUNDARY_PATIENCE, self.outward.finish(&mut self.server, &mut self.client));
-            let reached = matches!(reached.await, Ok(Ok(())));
-            if reached {
-                let frame = close(code, reason, None);
-                self.client.write_all(&frame).await?;
-                self.client.shutdown().await?;
-            }
-            io::Result::Ok(reached)
-        };
-        let told = matches!(timeout(CLOSE_PATIENCE, told).await, Ok(Ok(true)));
-        on_told();
-        let server = async {
-            if self.inward.finish_pending(&mut self.server).await? {
-                let mask = random_mask();
-                self.server.write_all(&close(1001, reason, Some(mask))).await?;
-                self.server.shutdown().await?;
-            }
-            io::Result::Ok(())
-        };
-        // The server is told as well as can be; it loses the connection either way.
-        timeout(BOUNDARY_PATIENCE, server).await.ok();
-        if told {
-            // A socket closed with unread bytes resets the connection and the close frame with it.
-            timeout(CLOSE_PATIENCE, drain(&mut self.client)).await.ok();
+    /// One side broke off: what the other has of it must not look whole.
+    pub fn break_off(&self) {
+        if !self.outward.is_whole() {
+            self.client.abort();
         }
-        told
-    }
-}
-
-trait PollElapsed {
-    fn poll_elapsed(self, context: &mut Context<'_>) -> Poll<io::Result<Option<Cause>>>;
-}
-
-impl PollElapsed for Pin<&mut tokio::time::Sleep> {
-    fn poll_elapsed(self, context: &mut Context<'_>) -> Poll<io::Result<Option<Cause>>> {
-        self.poll(context).map(|()| Ok(None))
-    }
-}
-
-impl Pipe {
-    /// Ready when this direction has ended and the other side was told.
-    fn poll(
-        &mut self,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
-        context: &mut Context<'_>,
-    ) -> io::Result<Poll<()>> {
-        // A bounded number of turns, so that one busy connection leaves room for the others.
-        for _ in 0..16 {
-            match self.poll_once(from, to, context) {
-                Poll::Ready(Ok(true)) => return Ok(Poll::Ready(())),
-                Poll::Ready(Ok(false)) => {}
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(Poll::Pending),
-            }
+        if !self.inward.is_whole() {
+            self.server.abort();
         }
-        context.waker().wake_by_ref();
-        Ok(Poll::Pending)
     }
 
-    fn poll_once(
-        &mut self,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<bool>> {
-        ready!(self.poll_flush_pending(to, context))?;
-        if self.ended {
-            if !self.closed {
-                ready!(Pin::new(&mut *to).poll_shutdown(context))?;
-                self.closed = true;
+    /// Ends both sides at once, each with a close frame behind a whole frame, else with a reset.
+    /// Nothing more is read from the client for the server. `told` is called when the client was
+    /// told, in whichever form.
+    pub async fn cut(mut self, closing: Closing, told: impl FnOnce()) -> Lingering<C, S> {
+        let Closing { code, reason } = closing;
+        let mut to_client = Some(close(code, &reason, None));
+        let mut to_server = Some(close(GOING_AWAY, &reason, Some(random_mask())));
+        let mut told = Some(told);
+        let mut deadline = std::pin::pin!(sleep(PARTING_PATIENCE));
+        let (mut client, mut server) = (None, None);
+        std::future::poll_fn(|context| {
+            let Self { client: client_half, server: server_half, inward, outward } = &mut self;
+            if client.is_none() {
+                let from = Some(&mut *server_half);
+                let polled = outward.poll_last(from, client_half, &mut to_client, context);
+                client = said(polled);
+                if client == Some(true)
+                    && let Some(told) = told.take()
+                {
+                    told();
+                }
             }
-            return Poll::Ready(Ok(true));
-        }
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut *from).poll_read(context, &mut buffer))?;
-            let read = buffer.filled();
-            if read.is_empty() {
-                self.ended = true;
-                return Poll::Ready(Ok(false));
+            if server.is_none() {
+                let from = None::<&mut C>;
+                server = said(inward.poll_last(from, server_half, &mut to_server, context));
             }
-            let taken = match Pin::new(&mut *to).poll_write(context, read) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(taken)) => taken,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => 0,
-            };
-            let (gone, left) = read.split_at(taken.min(read.len()));
-            self.passed(gone);
-            self.pending.extend_from_slice(left);
-            Poll::Ready(Ok(false))
+            match client.is_some() && server.is_some() {
+                true => Poll::Ready(()),
+                false => deadline.as_mut().poll(context),
+            }
         })
-    }
-
-    fn poll_flush_pending(
-        &mut self,
-        to: &mut (impl AsyncWrite + Unpin),
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.pending.get(self.written..).filter(|rest| !rest.is_empty()) {
-            let taken = ready!(Pin::new(&mut *to).poll_write(context, rest))?;
-            if taken == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            let gone = rest.get(..taken).unwrap_or_default();
-            self.frames.pass(gone);
-            self.bytes += taken as u64;
-            self.written += taken;
+        .await;
+        let bytes = self.bytes();
+        let client = lingering(self.client, client);
+        let server = lingering(self.server, server);
+        if let Some(told) = told {
+            told();
         }
-        if !self.pending.is_empty() {
-            // Given back rather than kept: an idle connection holds no buffer.
-            self.pending = Vec::new();
-            self.written = 0;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn passed(&mut self, bytes: &[u8]) {
-        self.frames.pass(bytes);
-        self.bytes += bytes.len() as u64;
-    }
-
-    /// Writes what completes the current frame, and nothing of the next.
-    async fn finish(
-        &mut self,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
-    ) -> io::Result<()> {
-        while !self.finish_pending(to).await? {
-            self.pending = vec![0; 4096];
-            self.written = 0;
-            let read = tokio::io::AsyncReadExt::read(from, &mut self.pending).await?;
-            self.pending.truncate(read);
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Out of what was read already; `true` when the boundary is reached.
-    async fn finish_pending(&mut self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
-        let rest = self.pending.get(self.written..).unwrap_or_default();
-        let wanted = self.frames.to_boundary(rest);
-        let part = rest.get(..wanted.unwrap_or(rest.len())).unwrap_or_default().to_vec();
-        to.write_all(&part).await?;
-        self.passed(&part);
-        self.pending = Vec::new();
-        self.written = 0;
-        Ok(wanted.is_some())
+        Lingering { client, server, bytes }
     }
 }
 
-async fn drain(from: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
-    let mut sink = [0; 1024];
-    while tokio::io::AsyncReadExt::read(from, &mut sink).await? > 0 {}
-    Ok(())
+/// `Some(false)`: it cannot be said in good form.
+fn said(polled: Poll<io::Result<bool>>) -> Option<bool> {
+    match polled {
+        Poll::Pending => None,
+        Poll::Ready(result) => Some(result.unwrap_or(false)),
+    }
+}
+
+/// What was not told in time is reset here and now.
+fn lingering<H: Half>(half: H, said: Option<bool>) -> Option<H> {
+    if said == Some(true) {
+        return Some(half);
+    }
+    half.abort();
+    None
+}
+
+/// Connections whose ends were said and not yet taken. One that is closed with bytes that nobody
+/// read is reset, and the close frame is lost with it.
+pub struct Lingering<C, S> {
+    client: Option<C>,
+    server: Option<S>,
+    bytes: (u64, u64),
+}
+
+impl<C: Half, S: Half> Lingering<C, S> {
+    /// Bytes to the server and to the client in all.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.bytes
+    }
+
+    /// Until both have closed, or have had their time.
+    pub async fn end(mut self) {
+        let closing = std::future::poll_fn(|context| {
+            let drained = |half: &mut Option<C>, context: &mut _| {
+                half.as_mut().is_none_or(|half| poll_drain(half, context).is_ready())
+            };
+            if drained(&mut self.client, context) {
+                self.client = None;
+            }
+            if self.server.as_mut().is_none_or(|half| poll_drain(half, context).is_ready()) {
+                self.server = None;
+            }
+            match self.client.is_none() && self.server.is_none() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        timeout(CLOSE_PATIENCE, closing).await.ok();
+    }
 }
 
 /// Section 5.3: unpredictable. Without randomness the frame is still well-formed.

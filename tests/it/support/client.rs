@@ -250,6 +250,18 @@ impl Connection {
         }
     }
 
+    /// Everything until the peer is gone, and how it broke off; `None`: it ended. TLS ends with
+    /// close_notify.
+    pub fn until_gone(&mut self) -> (Vec<u8>, Option<io::ErrorKind>) {
+        let mut bytes = std::mem::take(&mut self.buffered);
+        let read = match &mut self.stream {
+            Stream::Tcp(stream) => stream.read_to_end(&mut bytes),
+            Stream::Unix(stream) => stream.read_to_end(&mut bytes),
+            Stream::Tls(stream) => stream.read_to_end(&mut bytes),
+        };
+        (bytes, read.err().map(|error| error.kind()))
+    }
+
     /// Exactly this many bytes.
     pub fn exactly(&mut self, count: usize) -> Result<Vec<u8>, ReadError> {
         while self.buffered.len() < count {

@@ -31,6 +31,7 @@ pub mod fuzzing;
 mod grpc;
 mod h2;
 mod headers;
+mod held;
 mod io;
 mod nudge;
 mod path;
@@ -196,8 +197,8 @@ async fn pass(
     )
     .await?;
     exchange.verified(token.as_ref());
-    let login = Login::of(&request, route, &published, exchange.client(), now);
     let mut permit = permit::decide(request, route, token, connection, &published, now)?;
+    let login = Login::of(&permit, (core, exchange.client()), &published, now)?;
     let answer = match exchange.open_stream(&permit) {
         None => answer_to(core, connection, exchange, permit, &published).await,
         Some(stream) => {

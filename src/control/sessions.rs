@@ -4,6 +4,7 @@
 mod beginning;
 mod ending;
 mod records;
+mod unregistering;
 
 use std::sync::Arc;
 

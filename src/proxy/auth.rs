@@ -17,16 +17,16 @@ use http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::config::{Carrier, Config};
 use crate::token::Credential;
-use crate::verify::Signed;
 
 use super::answer::{BadRequest, Rejection};
 use super::body::Body;
 use super::canonical::Canonical;
 use super::connection::Connection;
 use super::core::Core;
-use super::credential::{self, Presented};
+use super::credential::{self, Asker, Presented};
 use super::cross_site::Asked;
 use super::exchange::{self, Exchange};
+use super::held::{self, Held};
 use super::path;
 use super::published::{Carriers, Published};
 use super::session::Kept;
@@ -146,13 +146,6 @@ pub(super) async fn answer(
 
 const X_CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
 
-/// A token that the request brought, whose signature holds.
-pub(super) struct Held {
-    pub signed: Arc<Signed>,
-    /// It passes at this moment: every rule and the denylist.
-    pub fault: Option<Rejection>,
-}
-
 impl Visit<'_> {
     fn method(&self) -> &Method {
         &self.request.parts.method
@@ -174,9 +167,10 @@ impl Visit<'_> {
             .map_err(Rejection::CrossSite)
     }
 
-    /// What the request brought, whichever carrier has it.
+    /// What the request brought: `Authorization` counts first, then the session's cookie, then those
+    /// of the routes.
     fn presented(&self) -> Result<Option<Presented<'_>>, Rejection> {
-        credential::present_by(self.headers(), &self.auth.carriers, self.published)
+        credential::present_first(self.headers(), &self.auth.carriers, self.published)
     }
 
     /// What the refresh cookie holds.
@@ -186,27 +180,16 @@ impl Visit<'_> {
 
     /// Verified, whether or not it still passes. A token whose signature does not hold is nobody's.
     fn held(&self, credential: &Credential) -> Result<Held, Rejection> {
-        let (verifier, now) = (&self.published.verifier, self.exchange.now());
-        let verdict = match verifier.recall(credential, now) {
-            Some(remembered) => remembered.map_err(|refused| refused.fault),
-            None => {
-                let asker = (&**self.core, self.exchange.client(), self.headers());
-                credential::counted(asker, self.published, || verifier.verify(credential, now))?
-            }
-        };
-        match verdict {
-            Ok(token) => {
-                let hit = self.published.denylist.check(token.signed().marks());
-                let signed = Arc::clone(token.signed());
-                Ok(Held { signed, fault: hit.map(Rejection::Denied) })
-            }
-            // Nobody vouched for it: a second look would find nothing more.
-            Err(fault) if fault.is_unproven() => Err(Rejection::Token(fault)),
-            Err(fault) => match verifier.explain(credential, now).1 {
-                Some(signed) => Ok(Held { signed, fault: Some(Rejection::Token(fault)) }),
-                None => Err(Rejection::Token(fault)),
-            },
-        }
+        held::held(self.asker(), credential, self.published, self.exchange.now())
+    }
+
+    /// Every token that the request holds.
+    fn all_held(&self) -> held::All {
+        held::all(self.asker(), &self.auth.carriers, self.published, self.exchange.now())
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        (self.core, self.exchange.client(), self.headers())
     }
 }
 

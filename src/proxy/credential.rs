@@ -15,7 +15,7 @@ use super::cookie;
 use super::core::Core;
 use super::published::Published;
 use super::route::Route;
-use super::session::Session;
+use super::session::{self, Session};
 
 /// A credential and what carried it. Not verified.
 pub struct Presented<'r> {
@@ -69,7 +69,10 @@ pub(super) fn present_in<'r>(
     let mut found: Option<Presented<'r>> = None;
     for carrier in carriers {
         let token = match carrier {
-            Carrier::Bearer => bearer(headers)?.map(Credential::new),
+            Carrier::Bearer => match headers.get(AUTHORIZATION) {
+                Some(value) => bearer(value)?.map(Credential::new),
+                None => None,
+            },
             Carrier::Cookie(name) => cookie_token(headers, name)?.map(Credential::new),
             Carrier::Session => session.and_then(|session| session.credential(headers)),
         };
@@ -86,6 +89,44 @@ pub(super) fn present_in<'r>(
         return Err(BadRequest::AuthorizationForm.into());
     }
     Ok(found)
+}
+
+/// The first that any of these carriers brings, in their order: where the gateway answers itself,
+/// an `Authorization` header counts before the session's cookie, and that before the routes' own.
+pub(super) fn present_first<'r>(
+    headers: &HeaderMap,
+    carriers: &'r [Carrier],
+    published: &Published,
+) -> Result<Option<Presented<'r>>, Rejection> {
+    for carrier in carriers.chunks(1) {
+        let found = present_by(headers, carrier, published)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// All that a carrier brings, well-formed or not: for whoever looks at each of them.
+pub(super) fn all_of(
+    headers: &HeaderMap,
+    carrier: &Carrier,
+    session: Option<&Session>,
+) -> Vec<Credential> {
+    match carrier {
+        Carrier::Bearer => {
+            let values = headers.get_all(AUTHORIZATION).iter();
+            let tokens = values.filter_map(|value| bearer(value).ok().flatten());
+            tokens.map(Credential::new).collect()
+        }
+        Carrier::Cookie(name) => {
+            let lines = headers.get_all(COOKIE).iter();
+            let values = lines.flat_map(|line| cookie::values(line.as_bytes(), name));
+            let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
+            texts.filter(|text| !text.is_empty()).map(Credential::new).collect()
+        }
+        Carrier::Session => session.map(|session| session.credentials(headers)).unwrap_or_default(),
+    }
 }
 
 /// Verifies what was presented, once more where fresher keys may tell another tale. On optional
@@ -127,6 +168,10 @@ async fn verify_anew(
 ) -> Result<VerifiedToken, Rejection> {
     let failures = &published.failures;
     let core = asker.0;
+    if session::is_unreadable(credential) {
+        // The seal said it: there is no signature to check, and none is counted.
+        return published.verifier.judge(credential, now).map_err(|refused| refusal(core, refused));
+    }
     let address = admitted(asker, published)?;
     let mut verdict = published.verifier.judge(credential, now);
     if let Err(refused) = &verdict
@@ -151,7 +196,7 @@ fn refusal(core: &Core, refused: Refused) -> Rejection {
 }
 
 /// Who asks: the core that serves them, their address, and what they sent.
-type Asker<'c> = (&'c Core, Client, &'c HeaderMap);
+pub type Asker<'c> = (&'c Core, Client, &'c HeaderMap);
 
 /// Whose failure it would be, if that address may fail once more.
 fn admitted(
@@ -226,10 +271,10 @@ fn check_authorization(headers: &HeaderMap) -> Result<(), BadRequest> {
 }
 
 /// `Bearer` SP token68 (RFC 6750 section 2.1). Another scheme is not ours.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, BadRequest> {
-    let Some(value) = headers.get(AUTHORIZATION).filter(|value| is_bearer(value)) else {
+fn bearer(value: &HeaderValue) -> Result<Option<&str>, BadRequest> {
+    if !is_bearer(value) {
         return Ok(None);
-    };
+    }
     let text = value.to_str().map_err(|_| BadRequest::AuthorizationForm)?;
     let token = text.get(7..).unwrap_or("").trim_matches(' ');
     let good = !token.is_empty() && token.bytes().all(is_token68);

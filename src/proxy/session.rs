@@ -14,7 +14,7 @@ use crate::config::{Config, SessionCookies as CookieConfig};
 use crate::denylist::IssuerId;
 use crate::desk::{End, Ending};
 use crate::token::Credential;
-use crate::verify::{Signed, Verifier};
+use crate::verify::Signed;
 
 use super::cookie;
 use chunks::Brought;
@@ -88,13 +88,27 @@ impl Session {
         match chunks::join(headers, &self.access) {
             Brought::Nothing => None,
             Brought::Broken => Some(Credential::new(UNREADABLE)),
-            Brought::Value(value) if !self.seal => Some(Credential::new(&value)),
             Brought::Value(value) => {
-                let opened = self.sealer.open(&self.access, &value);
-                let text = opened.and_then(|bytes| String::from_utf8(bytes).ok());
-                Some(Credential::new(text.as_deref().unwrap_or(UNREADABLE)))
+                Some(Credential::new(self.opened(&value).as_deref().unwrap_or(UNREADABLE)))
             }
         }
+    }
+
+    /// What the request brings, also where two cookies have one name: a browser sends the one of
+    /// this host beside one that was set for its domain.
+    pub fn credentials(&self, headers: &HeaderMap) -> Vec<Credential> {
+        if chunks::join(headers, &self.access) != Brought::Broken {
+            return self.credential(headers).into_iter().collect();
+        }
+        let wholes = chunks::wholes(headers, &self.access).into_iter();
+        wholes.filter_map(|value| self.opened(value)).map(|text| Credential::new(&text)).collect()
+    }
+
+    fn opened(&self, value: &str) -> Option<String> {
+        if !self.seal {
+            return Some(value.to_owned());
+        }
+        String::from_utf8(self.sealer.open(&self.access, value)?).ok()
     }
 
     /// What the refresh cookie holds, where it is one that was sealed here.
@@ -186,15 +200,11 @@ impl Session {
         value.set_sensitive(true);
         Some(value)
     }
+}
 
-    /// What ends the session that a request belongs to: by what proves it, an access token whose
-    /// signature holds or a refresh cookie that was sealed here.
-    pub fn endings(&self, headers: &HeaderMap, verifier: &Verifier, now: UnixMs) -> Vec<Ended> {
-        let signed =
-            self.credential(headers).and_then(|credential| verifier.explain(&credential, now).1);
-        let kept = self.kept(headers);
-        endings(signed.as_deref(), kept.as_ref())
-    }
+/// It stands for a cookie that could not be read.
+pub fn is_unreadable(credential: &Credential) -> bool {
+    credential.expose() == UNREADABLE
 }
 
 /// One thing to end, without who asks.
@@ -214,10 +224,13 @@ impl Ended {
     }
 }
 
-/// The session of a token or refresh cookie, or the token alone where it belongs to none.
-pub fn endings(signed: Option<&Signed>, kept: Option<&Kept>) -> Vec<Ended> {
+/// The sessions of tokens and refresh cookie, or a token alone where it belongs to none.
+pub fn endings<'s>(
+    tokens: impl IntoIterator<Item = &'s Signed>,
+    kept: Option<&Kept>,
+) -> Vec<Ended> {
     let mut ends: Vec<Ended> = Vec::new();
-    if let Some(signed) = signed {
+    for signed in tokens {
         let issuer = signed.policy().id.clone();
         let what = match signed.session() {
             Some(session) => Ending::Session(session.to_owned()),
@@ -226,7 +239,10 @@ pub fn endings(signed: Option<&Signed>, kept: Option<&Kept>) -> Vec<Ended> {
             }
         };
         let subject = signed.subject().map(str::to_owned);
-        ends.push(Ended { issuer, what, subject, issued_at: signed.issued_at() });
+        let end = Ended { issuer, what, subject, issued_at: signed.issued_at() };
+        if !ends.iter().any(|other| other.is_same(&end)) {
+            ends.push(end);
+        }
     }
     if let Some(kept) = kept {
         let session = kept.session.clone();

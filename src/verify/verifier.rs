@@ -105,9 +105,7 @@ impl Verifier {
         credential: &Credential,
         now: UnixMs,
     ) -> Option<Result<VerifiedToken, Refused>> {
-        check_length(credential.expose()).ok()?;
-        let found = self.cache.find(self.cache.key(credential), credential);
-        let signed = found.filter(|signed| self.vouches(signed))?;
+        let signed = self.remembered(credential)?;
         Some(match policy::check(&signed, now) {
             Ok(()) => {
                 signed.seen(now);
@@ -115,6 +113,13 @@ impl Verifier {
             }
             Err(fault) => Err(Refused::of(signed.issuer())(fault)),
         })
+    }
+
+    /// The token whose signature is remembered, whether or not it passes.
+    pub fn remembered(&self, credential: &Credential) -> Option<Arc<Signed>> {
+        check_length(credential.expose()).ok()?;
+        let found = self.cache.find(self.cache.key(credential), credential);
+        found.filter(|signed| self.vouches(signed))
     }
 
     /// The signature from the cache or verified now; every rule at `now`, always.

@@ -32,6 +32,8 @@ mod differential;
 mod auth_endpoints;
 // A login whose tokens become cookies, and the session that they are.
 mod capture;
+// The record of such a session, and every way to end it.
+mod browser_sessions;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Issuers of which only registered sessions and tokens pass.

@@ -1,8 +1,11 @@
 //! A session begins: it is on disk before the browser gets its cookies.
 
 use crate::clock::UnixMs;
+use crate::control::registrations::{self, NewRegistration};
+use crate::denylist::{Actor, Via};
 use crate::desk::{Begin, DeskFault};
 use crate::telemetry::Sighting;
+use crate::verify::Mode;
 
 use super::{Record, Sessions, told};
 
@@ -11,12 +14,32 @@ impl Sessions {
     pub(super) async fn begin(&self, begin: Begin) -> Result<u64, DeskFault> {
         let now = UnixMs::now();
         let record = record(&begin, now);
+        self.register(&begin, now).await?;
         let begun =
             self.records.begin(record, &begin.signed).await.map_err(|fault| told(&fault))?;
         // The login verified the token, so that no request will be the first with it.
         let Begin { signed, address, .. } = begin;
         self.people.sight(&Sighting { at: now, token: signed, address });
         Ok(begun.generation)
+    }
+}
+
+impl Sessions {
+    /// Where its issuer asks for it, a login is what lets the session's tokens pass.
+    async fn register(&self, begin: &Begin, now: UnixMs) -> Result<(), DeskFault> {
+        let policy = begin.signed.policy();
+        if policy.mode != Mode::Allowlist {
+            return Ok(());
+        }
+        let by = Actor {
+            name: "login".to_owned(),
+            role: "gateway".to_owned(),
+            via: Via::Gateway,
+            address: begin.address.map(|address| address.to_string()),
+        };
+        let new = NewRegistration::of_login(&begin.signed, by);
+        let registered = registrations::register(&self.store, new, &policy.retention(), now).await;
+        registered.map(drop).map_err(|fault| told(&fault))
     }
 }
 

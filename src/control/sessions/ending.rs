@@ -12,6 +12,7 @@ use super::{Sessions, told};
 impl Sessions {
     /// Returns when all of them are on disk and in force.
     pub(super) async fn end(&self, ends: &[End]) -> Result<(), DeskFault> {
+        let ends = &self.records.whole(ends).map_err(|fault| told(&fault))?;
         let verifier = (self.verifier)();
         let now = UnixMs::now();
         let mut denials = Vec::new();
@@ -19,14 +20,16 @@ impl Sessions {
             let issuer = verifier.issuers().iter().find(|issuer| issuer.policy.id == end.issuer);
             // An issuer that left the config meanwhile: its tokens pass nowhere.
             let Some(issuer) = issuer else { continue };
+            if self.unregister(end, &issuer.policy, now).await.map_err(|fault| told(&fault))? {
+                continue;
+            }
             denials.push(denial(end, &issuer.policy, now));
         }
-        if denials.is_empty() {
-            return Ok(());
-        }
-        let accepted = self.store.deny_own(denials).await.map_err(|fault| told(&fault))?;
-        for outcome in accepted {
-            outcome.map_err(|fault| told(&fault))?;
+        if !denials.is_empty() {
+            let accepted = self.store.deny_own(denials).await.map_err(|fault| told(&fault))?;
+            for outcome in accepted {
+                outcome.map_err(|fault| told(&fault))?;
+            }
         }
         // In force already: that it stays in a list would be no reason to fail.
         if let Err(fault) = self.records.ended(ends).await {

@@ -86,6 +86,25 @@ impl Records {
         Ok(advanced)
     }
 
+    /// What must end as well: of a session whose tokens do not say its name, the name and the token
+    /// of this moment end together, whichever of them was proved.
+    pub fn whole(&self, ends: &[End]) -> Result<Vec<End>, StoreError> {
+        let mut all = ends.to_vec();
+        for end in ends {
+            let only_one = matches!(end.what, Ending::Token { .. } | Ending::NamedHere(_));
+            let reached = if only_one { self.reached(end)? } else { Vec::new() };
+            for record in reached.into_iter().filter(|record| record.named_here) {
+                let token = Ending::Token { id: record.token, expires_at: record.expires_at };
+                for what in [Ending::NamedHere(record.session), token] {
+                    if !all.iter().any(|end| end.issuer == record.issuer && end.what == what) {
+                        all.push(End { what, ..end.clone() });
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
     /// What was denied is forgotten: it does not come back.
     pub async fn ended(&self, ends: &[End]) -> Result<(), StoreError> {
         let mut ids = Vec::new();
@@ -195,7 +214,7 @@ impl Records {
     }
 
     /// The sessions that an end reaches.
-    fn reached(&self, end: &End) -> Result<Vec<Record>, StoreError> {
+    pub(super) fn reached(&self, end: &End) -> Result<Vec<Record>, StoreError> {
         match &end.what {
             Ending::Session(session) | Ending::NamedHere(session) => {
                 self.store.sessions_named(&end.issuer, session)

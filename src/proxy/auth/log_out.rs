@@ -10,7 +10,7 @@ use crate::denylist::Except;
 use crate::desk::{End, Ending};
 use crate::proxy::answer::{self, Rejection};
 use crate::proxy::body::Body;
-use crate::proxy::session;
+use crate::proxy::{held, session};
 use crate::verify::Signed;
 
 use super::{Visit, return_path};
@@ -20,34 +20,28 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 /// take those of every other application below the same domain.
 const CLEARED: HeaderValue = HeaderValue::from_static("\"cache\", \"storage\"");
 
-/// Ends the session of the token, or the token where it names none.
+/// Ends the session of the token, or the token where it names none: of every token that the request
+/// holds. A cookie that was left behind by another path or domain keeps nobody from logging out.
 pub async fn this(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
-    let signed = match visit.presented()? {
-        Some(presented) => match visit.held(presented.credential()) {
-            Ok(held) => Some(held.signed),
-            // It was not looked at: whoever holds it is not told that it has ended.
-            Err(refused @ Rejection::TooManyFailures { .. }) => return Err(refused),
-            Err(_) => None,
-        },
-        None => None,
-    };
+    let held::All { tokens, refused } = visit.all_held();
     let kept = visit.kept();
-    let ends = session::endings(signed.as_deref(), kept.as_ref());
+    let ends = session::endings(tokens.iter().map(AsRef::as_ref), kept.as_ref());
     let Some(first) = ends.first() else {
         // Nobody's token, or a forged one: there is nothing to deny, and the cookies go.
-        return done(visit, "nothing");
+        return refused.map_or_else(|| done(visit, "nothing"), Err);
     };
     let ended = match &first.what {
         Ending::Token { .. } => "token",
         Ending::Session(_) | Ending::NamedHere(_) | Ending::Subject(..) => "session",
     };
-    if let Some(signed) = &signed {
+    if let Some(signed) = tokens.first() {
         visit.exchange.known(signed);
     }
     let asked = session::asked(ends, visit.exchange.client().address(), "logged out");
     visit.core.desk.end(asked).await.map_err(Rejection::Desk)?;
-    done(visit, ended)
+    // One was not looked at: whoever holds it is not told that it has ended.
+    refused.map_or_else(|| done(visit, ended), Err)
 }
 
 /// Ends all of the person's sessions, or with `?others=true` all but this one. Only a token that

@@ -16,16 +16,17 @@ use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
 use crate::clock::UnixMs;
-use crate::config::{Capture, TokenPlace};
+use crate::config::{Capture, Carrier, TokenPlace};
 use crate::desk::{Begin, Desk};
 use crate::proxy::answer::Rejection;
 use crate::proxy::body::Body;
-use crate::proxy::canonical::Canonical;
 use crate::proxy::client_address::Client;
+use crate::proxy::core::Core;
+use crate::proxy::permit::Permit;
 use crate::proxy::published::Published;
 use crate::proxy::route::Route;
 use crate::proxy::tunnel::Answer;
-use crate::proxy::{credential, session};
+use crate::proxy::{credential, held, session};
 use crate::token::{ClaimPath, Credential, base64url, json};
 use crate::verify::Signed;
 
@@ -91,23 +92,33 @@ struct Before {
 
 impl<'r> Login<'r> {
     /// `None` for any other route.
+    /// Only of a request that may go to its route: no other has anything looked at.
     pub fn of(
-        request: &Canonical,
-        route: &'r Route,
+        permit: &Permit<'r>,
+        (core, client): (&Core, Client),
         published: &'r Published,
-        client: Client,
         now: UnixMs,
-    ) -> Option<Self> {
-        let (capture, session) = (route.capture.as_ref()?, published.session.as_ref()?);
-        let headers = &request.parts.headers;
+    ) -> Result<Option<Self>, Rejection> {
+        let route = permit.route();
+        let (Some(capture), Some(session)) = (&route.capture, &published.session) else {
+            return Ok(None);
+        };
+        let headers = permit.headers();
+        let held::All { tokens, refused } =
+            held::all((core, client, headers), &[Carrier::Session], published, now);
+        if let Some(refused) = refused {
+            // A session that cannot be ended is not left behind.
+            return Err(refused);
+        }
+        let kept = session.kept(headers);
         let before = Before {
             brought: session.brought(headers),
-            session: session.endings(headers, &published.verifier, now),
+            session: super::endings(tokens.iter().map(AsRef::as_ref), kept.as_ref()),
             address: client.address(),
             user_agent: user_agent(headers),
             now,
         };
-        Some(Self { route, capture, session, before })
+        Ok(Some(Self { route, capture, session, before }))
     }
 
     /// The answer without its tokens.
@@ -175,6 +186,10 @@ async fn take(
             let generation = begin(&before, &signed, &name, refresh.is_some(), desk).await?;
             let kept = refresh.map(|token| Kept::new(&signed, name, generation, token, before.now));
             let cookies = cookies.set(&before.brought, &access, &signed, kept.as_ref(), before.now);
+            // A session that was ended before, or meanwhile, is not begun.
+            if let Some(hit) = published.denylist.check(signed.marks()) {
+                return Err(Rejection::Denied(hit));
+            }
             set = cookies.ok_or(Rejection::Capture(CaptureFault::Cookies))?;
         }
         None if capture.optional && refresh.is_none() => {}
@@ -201,7 +216,7 @@ const DIGEST: HeaderName = HeaderName::from_static("digest");
 
 /// The session that the browser had may not outlive the new one in somebody else's hand.
 async fn end_the_old(before: &Before, signed: &Signed, desk: &Desk) -> Result<(), Rejection> {
-    let new = session::endings(Some(signed), None);
+    let new = session::endings([signed], None);
     let stays = |ended: &Ended| new.iter().any(|other| other.is_same(ended));
     let old: Vec<Ended> = before.session.iter().filter(|ended| !stays(ended)).cloned().collect();
     if old.is_empty() {
@@ -295,8 +310,9 @@ fn verified(
     let signed = token.signed();
     credential::issuer_taken(route, signed)?;
     match published.denylist.check(signed.marks()) {
-        Some(hit) => Err(Rejection::Denied(hit)),
-        None => Ok(Arc::clone(signed)),
+        // Where tokens must be registered, the login is what registers this one.
+        Some(hit) if !hit.is_absence() => Err(Rejection::Denied(hit)),
+        Some(_) | None => Ok(Arc::clone(signed)),
     }
 }
 

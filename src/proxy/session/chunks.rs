@@ -91,6 +91,15 @@ pub fn join<'h>(headers: &'h HeaderMap, name: &str) -> Brought<'h> {
     }
 }
 
+/// The values of all cookies of exactly this name.
+pub fn wholes<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
+    let lines = headers.get_all(COOKIE).iter();
+    let pairs = lines.flat_map(|line| cookie::pairs(line.as_bytes()));
+    let own = pairs.filter(|(found, _)| *found == name.as_bytes());
+    let texts = own.filter_map(|(_, value)| std::str::from_utf8(value).ok());
+    texts.filter(|text| !text.is_empty()).collect()
+}
+
 fn together(parts: &[Option<&[u8]>; PARTS_MAX]) -> Option<String> {
     let count = parts.iter().flatten().count();
     let mut value = String::new();

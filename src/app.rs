@@ -6,6 +6,7 @@ mod background;
 mod certificates;
 mod compile;
 mod control_thread;
+mod descriptors;
 mod ending;
 mod explain;
 mod inherited;
@@ -119,6 +120,7 @@ impl Gateway {
     pub fn start(mut loaded: Loaded, options: Options) -> Result<Self, StartError> {
         let program = std::env::current_exe();
         let watch = Watch::of(loaded.notes.named.clone());
+        descriptors::raise();
         session_key::complete(&mut loaded.config).map_err(StartError::SessionKey)?;
         let config = &loaded.config;
         let mut predecessor = match options.replace {
@@ -163,6 +165,7 @@ impl Gateway {
             counters: Counters::default(),
             tracer,
             log: log.clone(),
+            seats: Arc::default(),
             desk,
         };
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
@@ -196,8 +199,9 @@ impl Gateway {
         let entrances = published.load().entrances.clone();
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
-        let acceptor =
-            Acceptor::spawn(Vec::new(), targets, connections_max).map_err(StartError::Thread)?;
+        let counting = shared.counters.core_counters();
+        let acceptor = Acceptor::spawn(Vec::new(), targets, connections_max, counting)
+            .map_err(StartError::Thread)?;
         keys.run(control.runtime().clone());
         let mut tasks = Tasks::new(control.runtime().clone());
         tasks.settle(background::wanted(config, &published.load_full()));

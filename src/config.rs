@@ -26,6 +26,7 @@ mod mask;
 mod metrics;
 mod order;
 mod report;
+mod room;
 mod route;
 mod route_limits;
 mod route_match;
@@ -187,7 +188,10 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// An idle keep-alive connection is closed after this.
     pub idle_timeout: Duration,
+    /// No more than there are file descriptors for.
     pub connections_max: usize,
+    /// Of one client address; 0: any number.
+    pub connections_per_address: usize,
     /// Requests in flight, shared evenly between the threads.
     pub requests_max: usize,
     pub token_bytes_max: usize,

@@ -3,6 +3,7 @@
 //! replaces nothing but a socket that nobody serves, and leaves with the process that made it.
 
 pub mod dial;
+pub mod keepalive;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -7,6 +7,7 @@ use super::inherited::Inherited;
 use crate::config::{Listen, Listener};
 use crate::proxy::Entrance;
 use crate::proxy::accept::{self, Bound};
+use crate::sockets::keepalive::keep_alive;
 use crate::sockets::{self, BindError, Socket, SocketFile};
 
 /// See the module.
@@ -100,6 +101,10 @@ impl Open {
         address: Listen,
         file: Option<Arc<SocketFile>>,
     ) -> Self {
+        // Also where another process bound it.
+        if let Bound::Tcp(socket) = &bound {
+            keep_alive(socket);
+        }
         Self { config: listener.clone(), bound: Arc::new(bound), address, file }
     }
 

@@ -95,6 +95,7 @@ fn source(run: &Run, global: &Global) -> Source {
 /// What the start screen says of the config, which the gateway takes.
 struct Told {
     store: String,
+    connections_max: usize,
     issuers: Vec<String>,
     upstreams: Vec<String>,
 }
@@ -112,6 +113,7 @@ impl Told {
         });
         Self {
             store: config.store.path.display().to_string(),
+            connections_max: config.server.limits.connections_max,
             issuers: issuers.collect(),
             upstreams: upstreams.collect(),
         }
@@ -162,6 +164,7 @@ impl Told {
             listen = gateway.listen_urls().join(" "),
             admin = gateway.admin_urls().join(" "),
             store = self.store,
+            connections_max = self.connections_max,
             version = env!("CARGO_PKG_VERSION"),
             "started"
         );

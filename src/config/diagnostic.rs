@@ -98,6 +98,8 @@ codes! {
     TrustsEveryone = 67,
     /// Under Kubernetes each pod has a store of its own.
     OnePerPod = 68,
+    /// The system lets the process open fewer files than it may have connections.
+    FewDescriptors = 69,
     /// What requests are placed by is none of the things that they have.
     BadHashKey = 80,
     OnlyBackups = 81,

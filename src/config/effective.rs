@@ -31,6 +31,7 @@ pub fn effective(loaded: &Loaded) -> Value {
                 "header_timeout": show_duration(limits.header_timeout),
                 "idle_timeout": show_duration(limits.idle_timeout),
                 "connections_max": limits.connections_max,
+                "connections_per_address": limits.connections_per_address,
                 "token_bytes_max": limits.token_bytes_max,
             },
         }),

@@ -7,6 +7,7 @@ use super::cursor::{Reader, Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::entrance::{Entrance, entrance, network};
 use super::item::{Item, Text};
+use super::room;
 use super::{Forwarded, Limits, Listen, Server, Store, TrustedProxies, value};
 use crate::token::TOKEN_BYTES_MAX;
 
@@ -56,6 +57,7 @@ fn limits(table: &Table<'_>) -> Limits {
     let count =
         |key, default, range| usize::try_from(table.integer(key, default, range)).unwrap_or(0);
     let bytes = |key, default, range| usize::try_from(table.size(key, default, range)).unwrap_or(0);
+    let connections_max = connections_max(table, room::descriptors());
     let limits = Limits {
         header_count_max: count("header_count_max", 100, 8..=1000),
         header_bytes_max: bytes("header_bytes_max", 64 << 10, 8192..=1 << 20),
@@ -67,7 +69,13 @@ fn limits(table: &Table<'_>) -> Limits {
             0..=60_000,
         ),
         requests_max: count("requests_max", 65_536, 1..=16_777_216),
-        connections_max: count("connections_max", 65_536, 1..=16_777_216),
+        connections_max,
+        connections_per_address: count(
+            "connections_per_address",
+            // All of them cannot be one client's, many behind one address translation may.
+            (connections_max as u64).div_ceil(4).max(1024),
+            0..=16_777_216,
+        ),
         token_bytes_max: bytes(
             "token_bytes_max",
             TOKEN_BYTES_MAX as u64,
@@ -90,6 +98,22 @@ fn limits(table: &Table<'_>) -> Limits {
     }
     table.finish();
     limits
+}
+
+/// What is written, or as many as there are descriptors for.
+fn connections_max(table: &Table<'_>, descriptors: Option<u64>) -> usize {
+    let wanted = table.integer("connections_max", 65_536, 1..=16_777_216);
+    let wanted = usize::try_from(wanted).unwrap_or(0);
+    let room = room::connections(descriptors);
+    if let (true, Some(item)) = (wanted > room, table.get("connections_max")) {
+        let message = format!(
+            "there are file descriptors for {room} connections: that is how many are taken"
+        );
+        let help = "each may need two: raise the limit of open files (LimitNOFILE=, ulimit -Hn)";
+        let diagnostic = Diagnostic::warning(Code::FewDescriptors, message).help(help);
+        table.reader.report(&item.span, diagnostic);
+    }
+    wanted.min(room)
 }
 
 /// Where plain HTTP is answered with a redirect, and to which port when it is not 443.

@@ -2,13 +2,15 @@
 //! serves the fewest; one wake-up a connection buys an even load and no connection lost when the
 //! sockets change hands. Which sockets it serves may change while it runs.
 
+mod pressure;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,6 +18,11 @@ use tokio::sync::mpsc;
 
 use super::core::{Accepted, Command, Socket};
 use super::entrance::Entrance;
+use super::place;
+use crate::telemetry::counters::CoreCounters;
+
+use pressure::Pressure;
+pub use pressure::Room;
 
 /// How long to wait when there is no room or the system has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -51,6 +58,7 @@ struct Desk {
 pub struct Target {
     pub commands: mpsc::UnboundedSender<Command>,
     pub open: Arc<AtomicUsize>,
+    pub room: Arc<Room>,
 }
 
 /// The acceptor's thread; dropping or stopping it closes the sockets.
@@ -66,6 +74,7 @@ impl Acceptor {
         listeners: Vec<Listener>,
         targets: Vec<Target>,
         connections_max: usize,
+        counters: CoreCounters,
     ) -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
@@ -76,7 +85,7 @@ impl Acceptor {
         });
         let seen = Arc::clone(&desk);
         let thread = std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
-            if let Err(error) = run(&seen, &targets, &woken) {
+            if let Err(error) = run(&seen, &targets, &woken, Pressure::new(counters)) {
                 tracing::error!(%error, "the acceptor has ended");
             }
         })?;
@@ -108,7 +117,12 @@ impl Acceptor {
     }
 }
 
-fn run(desk: &Desk, targets: &[Target], woken: &UnixStream) -> io::Result<()> {
+fn run(
+    desk: &Desk,
+    targets: &[Target],
+    woken: &UnixStream,
+    mut pressure: Pressure,
+) -> io::Result<()> {
     let mut listeners: Vec<Listener> = Vec::new();
     let mut look = true;
     loop {
@@ -124,15 +138,18 @@ fn run(desk: &Desk, targets: &[Target], woken: &UnixStream) -> io::Result<()> {
                 };
                 gone.iter()
                     .filter(|one| !stays(one))
-                    .for_each(|one| desk.accept_last(one, targets));
+                    .for_each(|one| desk.accept_last(one, targets, &mut pressure));
             }
             if stop {
-                listeners.iter().for_each(|one| desk.accept_last(one, targets));
+                listeners.iter().for_each(|one| desk.accept_last(one, targets, &mut pressure));
                 return Ok(());
             }
         }
-        // At the limit new clients wait in the kernel's queue rather than take memory here.
+        // At the limit new clients wait in the kernel's queue for a moment, rather than take memory.
         let full = desk.is_full(targets);
+        if full && pressure.is_on(targets, Instant::now()) {
+            listeners.iter().for_each(|listener| pressure.turn_away(listener));
+        }
         let watched: &[Listener] = if full { &[] } else { &listeners };
         let mut waits: Vec<PollFd<'_>> = vec![PollFd::new(woken, PollFlags::IN)];
         waits.extend(
@@ -152,10 +169,14 @@ fn run(desk: &Desk, targets: &[Target], woken: &UnixStream) -> io::Result<()> {
                 desk.orders.lock().stop = true;
             }
         }
+        let mut waiting = full;
         for (listener, ready) in watched.iter().zip(ready) {
             if ready {
-                desk.accept_waiting(listener, targets);
+                waiting |= desk.accept_waiting(listener, targets, &mut pressure);
             }
+        }
+        if !waiting {
+            pressure.is_off();
         }
     }
 }
@@ -166,9 +187,9 @@ impl Desk {
     }
 
     /// Those whose connection stands already are not turned away with the socket.
-    fn accept_last(&self, listener: &Listener, targets: &[Target]) {
+    fn accept_last(&self, listener: &Listener, targets: &[Target], pressure: &mut Pressure) {
         for _ in 0..64 {
-            if !self.accept_waiting(listener, targets) {
+            if self.is_full(targets) || !self.accept_waiting(listener, targets, pressure) {
                 return;
             }
         }
@@ -176,10 +197,15 @@ impl Desk {
 
     /// Takes what waits on one socket, a bounded number at a time so that the others get their
     /// turn; `true`: more may wait.
-    fn accept_waiting(&self, listener: &Listener, targets: &[Target]) -> bool {
+    fn accept_waiting(
+        &self,
+        listener: &Listener,
+        targets: &[Target],
+        pressure: &mut Pressure,
+    ) -> bool {
         for _ in 0..64 {
             if self.is_full(targets) {
-                return false;
+                return true;
             }
             match listener.bound.accept() {
                 Ok(socket) => {
@@ -188,11 +214,12 @@ impl Desk {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if is_of_client(&error) => {}
-                Err(error) => {
-                    // Out of file descriptors or memory: waiting is all that helps.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    std::thread::sleep(PAUSE);
-                    return false;
+                Err(_) => {
+                    // Out of file descriptors or memory.
+                    if !pressure.out_of_descriptors(listener) {
+                        std::thread::sleep(PAUSE);
+                    }
+                    return true;
                 }
             }
         }
@@ -246,9 +273,10 @@ fn is_of_client(error: &io::Error) -> bool {
 fn hand_over(accepted: Accepted, targets: &[Target]) {
     let least = targets.iter().min_by_key(|target| target.open.load(Ordering::Relaxed));
     if let Some(target) = least {
-        target.open.fetch_add(1, Ordering::Relaxed);
+        let entrance = Arc::clone(&accepted.entrance);
+        place::take(&target.open, &entrance);
         if target.commands.send(Command::Serve(accepted)).is_err() {
-            target.open.fetch_sub(1, Ordering::Relaxed);
+            place::give_back(&target.open, &entrance);
         }
     }
 }

@@ -76,6 +76,14 @@ impl Client {
     }
 }
 
+/// IPv4 by address, IPv6 by /64: so much of it everybody has.
+pub fn network(address: IpAddr) -> u128 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits() >> 64 | 1 << 127,
+    }
+}
+
 /// `192.0.2.1`, `2001:db8::1`, either with a port.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
@@ -96,7 +104,7 @@ mod tests {
     }
 
     fn client(peer: Peer, lines: &[&str]) -> (Option<String>, Option<String>) {
-        let connection = Connection::new(peer, Default::default());
+        let connection = Connection::new(peer, Default::default(), None);
         connection.trust(&proxies());
         let mut headers = HeaderMap::new();
         for line in lines {

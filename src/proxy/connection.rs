@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use http::HeaderValue;
@@ -15,6 +15,10 @@ use crate::config::{Limits, TrustedProxies};
 
 use super::h2::Guard;
 use super::io::Activity;
+use super::place::Place;
+
+/// A request may be on its way to a connection that has just become idle.
+const IDLE_MIN: Duration = Duration::from_secs(1);
 
 /// Who is at the other end, or whom a PROXY protocol header names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +51,8 @@ pub struct Connection {
     /// `Client-Cert` for the backend (RFC 9440).
     pub client_cert: Option<HeaderValue>,
     activity: Arc<Activity>,
+    /// Until its serving task ends.
+    place: RefCell<Option<Rc<Place>>>,
     busy: Cell<u32>,
     /// When it last became idle, and how many reads there had been.
     idle_since: Cell<Instant>,
@@ -74,7 +80,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: Peer, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(peer: Peer, activity: Arc<Activity>, place: Option<Place>) -> Self {
         Self {
             peer,
             peer_text: peer_text(peer),
@@ -83,6 +89,7 @@ impl Connection {
             hsts: None,
             client_cert: None,
             activity,
+            place: RefCell::new(place.map(Rc::new)),
             busy: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             idle_reads: Cell::new(0),
@@ -173,6 +180,12 @@ impl Connection {
     /// Its serving task has ended.
     pub(super) fn set_ended(&self) {
         self.ended.set(true);
+        self.place.take();
+    }
+
+    /// For what outlives its serving task, as a tunnel does.
+    pub(super) fn place(&self) -> Option<Rc<Place>> {
+        self.place.borrow().clone()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -219,6 +232,21 @@ impl Connection {
         let first = !self.close.replace(true);
         self.wake();
         first
+    }
+
+    /// Since when it has no request, where that is long enough that none may be on its way.
+    pub(super) fn idles_since(&self, now: Instant) -> Option<Instant> {
+        let since = self.idle_since.get();
+        let idles = self.busy.get() == 0 && !self.ended.get() && !self.close.get();
+        (idles && now.duration_since(since) >= IDLE_MIN).then_some(since)
+    }
+
+    /// Somebody else needs its place. A client of HTTP/2 is told first, and closed when it is asked
+    /// again.
+    pub(super) fn give_way(&self) {
+        let told = !self.multiplexed.get() || self.leaving.replace(true);
+        self.close.set(told);
+        self.wake();
     }
 
     pub(super) fn examine(&self, now: Instant, limits: &Limits) {

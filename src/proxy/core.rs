@@ -17,18 +17,20 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
-use crate::telemetry::counters::{CoreCounters, Counters};
+use crate::telemetry::counters::{CoreCounters, Counters, Limit};
 use crate::telemetry::streams::Question;
 use crate::telemetry::trace::{CoreTracer, Tracer};
 use crate::telemetry::{CoreObserver, Observer};
 use crate::upstreams::Key;
 
-use super::accept::Target;
+use super::accept::{Room, Target};
 use super::connection::{Connection, Peer};
 use super::entrance::Entrance;
 use super::nudge::Places;
+use super::place::Place;
 use super::pool::Pool;
 use super::published::Published;
+use super::seats::Seats;
 use super::serve::serve;
 use super::streams::{self, Streams, Turn};
 use super::turnstile::Turnstile;
@@ -40,15 +42,6 @@ const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SWEEP: u32 = 10;
 /// An RSA signature takes about a millisecond.
 const HANDSHAKES_PER_TURN: usize = 4;
-
-/// A connection that counts against the limit, for as long as this lives.
-pub struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// State of one core; never leaves its thread.
 pub struct Core {
@@ -71,6 +64,8 @@ pub struct Core {
     pub(super) requests: Cell<usize>,
     connections: RefCell<Vec<Rc<Connection>>>,
     open: Arc<AtomicUsize>,
+    room: Arc<Room>,
+    seats: Arc<Seats>,
     /// TLS handshakes wait here for their turn.
     pub(super) handshakes: Rc<Turnstile>,
     pub(super) handshakes_failed: Cell<u64>,
@@ -102,6 +97,15 @@ pub enum Socket {
     Unix(std::os::unix::net::UnixStream),
 }
 
+impl Socket {
+    pub fn peer(&self) -> Peer {
+        match self {
+            Self::Tcp(_, peer) => Peer::Address(peer.to_canonical()),
+            Self::Unix(_) => Peer::Unix,
+        }
+    }
+}
+
 /// What a core is told.
 pub enum Command {
     Serve(Accepted),
@@ -109,6 +113,8 @@ pub enum Command {
     Changed(Arc<[Fingerprint]>, Instant),
     /// Other state is published, or other keys: open streams are asked whether they may go on.
     Republished,
+    /// There is no place left: who idles longest is to go.
+    MakeRoom,
     /// About its open streams.
     Ask(Question),
     /// Another process accepts from now on. What is open goes on: a connection of HTTP/1.1 ends
@@ -123,6 +129,7 @@ pub struct CoreHandle {
     pub commands: mpsc::UnboundedSender<Command>,
     /// Connections it serves; the acceptor's measure of load.
     pub open: Arc<AtomicUsize>,
+    pub room: Arc<Room>,
     /// Counts up while it turns.
     pub beat: Arc<AtomicU64>,
     pub thread: std::thread::JoinHandle<()>,
@@ -131,7 +138,11 @@ pub struct CoreHandle {
 impl CoreHandle {
     /// The core as the acceptor sees it.
     pub fn target(&self) -> Target {
-        Target { commands: self.commands.clone(), open: Arc::clone(&self.open) }
+        Target {
+            commands: self.commands.clone(),
+            open: Arc::clone(&self.open),
+            room: Arc::clone(&self.room),
+        }
     }
 }
 
@@ -143,6 +154,8 @@ pub struct Shared {
     pub counters: Counters,
     pub tracer: Tracer,
     pub log: crate::telemetry::access::AccessLogWriter,
+    /// Connections by address.
+    pub seats: Arc<Seats>,
     /// For what a request must ask of the control plane.
     pub desk: Desk,
 }
@@ -150,8 +163,9 @@ pub struct Shared {
 /// Starts a core on its own thread.
 pub fn spawn(index: usize, shared: Shared) -> std::io::Result<CoreHandle> {
     let (commands, inbox) = mpsc::unbounded_channel();
-    let open = Arc::new(AtomicUsize::new(0));
-    let (load, beat) = (Arc::clone(&open), Arc::new(AtomicU64::new(0)));
+    let (open, room) = (Arc::new(AtomicUsize::new(0)), Arc::<Room>::default());
+    let load = (Arc::clone(&open), Arc::clone(&room));
+    let beat = Arc::new(AtomicU64::new(0));
     let beating = Arc::clone(&beat);
     let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -162,13 +176,13 @@ pub fn spawn(index: usize, shared: Shared) -> std::io::Result<CoreHandle> {
             Err(error) => tracing::error!(%error, "a data-plane thread has no runtime"),
         }
     })?;
-    Ok(CoreHandle { commands, open, beat, thread })
+    Ok(CoreHandle { commands, open, room, beat, thread })
 }
 
 async fn run(
     index: usize,
     shared: Shared,
-    open: Arc<AtomicUsize>,
+    (open, room): (Arc<AtomicUsize>, Arc<Room>),
     beat: &AtomicU64,
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) {
@@ -191,6 +205,8 @@ async fn run(
         requests: Cell::new(0),
         connections: RefCell::default(),
         open,
+        room,
+        seats: shared.seats,
         handshakes: Turnstile::new(HANDSHAKES_PER_TURN),
         handshakes_failed: Cell::new(0),
         beginnings_refused: Cell::new(0),
@@ -256,8 +272,27 @@ impl Core {
     }
 
     /// The place of a connection that the acceptor has counted already.
-    pub(super) fn placed(&self) -> Place {
-        Place(Arc::clone(&self.open))
+    pub(super) fn placed(&self, entrance: &Arc<Entrance>) -> Place {
+        Place::taken(&self.open, entrance)
+    }
+
+    /// One more connection of this peer. `false`: it has as many as one address may have.
+    pub(super) fn seat(&self, place: &Place, peer: Peer) -> bool {
+        let published = self.published();
+        let max = published.limits.connections_per_address;
+        let Some(address) = peer.address() else { return true };
+        if max == 0 || published.trusted_proxies.list(address) {
+            return true;
+        }
+        match self.seats.take(address, max) {
+            Some(seat) => place.sit(seat),
+            None => {
+                self.counters.shed(Limit::AddressConnections);
+                self.refuse_beginning("its address has `limits.connections_per_address`", peer);
+                return false;
+            }
+        }
+        true
     }
 
     /// From here the sweeper looks after it.
@@ -285,17 +320,12 @@ impl Core {
         self.retiring.get()
     }
 
-    /// A place for a connection that outlives its serving task, as a tunnel does.
-    pub(super) fn place(&self) -> Place {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Place(Arc::clone(&self.open))
-    }
-
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
             Command::Serve(accepted) => serve(self, accepted),
             Command::Changed(marks, at) => self.streams.changed(&marks, at),
             Command::Republished => self.republished(),
+            Command::MakeRoom => self.make_room(),
             Command::Ask(question) => self.streams.answer(question),
             Command::Retire => self.retire(),
             Command::Drain => self.drain(),
@@ -331,6 +361,27 @@ impl Core {
         for connection in self.connections.borrow().iter() {
             connection.trust(&published.trusted_proxies);
         }
+    }
+
+    /// Closes some of the connections that idle longest, and says whether there were any.
+    fn make_room(&self) {
+        let now = Instant::now();
+        let connections = self.connections.borrow();
+        let mut idle: Vec<(Instant, &Rc<Connection>)> = connections
+            .iter()
+            .filter_map(|connection| Some((connection.idles_since(now)?, connection)))
+            .collect();
+        // So few that the others are not punished, so many that this is seldom done.
+        let some = (connections.len() / 64).max(1);
+        if idle.len() > some {
+            idle.select_nth_unstable_by_key(some, |(since, _)| *since);
+            idle.truncate(some);
+        }
+        for (_, connection) in &idle {
+            connection.give_way();
+        }
+        self.room.none.store(idle.is_empty(), Ordering::Release);
+        self.room.asked.store(false, Ordering::Release);
     }
 
     /// Closes connections that idle too long or send their header too slowly.

@@ -3,12 +3,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::config::{self, Config, IpNet};
 
 use super::connection::Peer;
 use super::core::Core;
 use super::io::{ClientStream, Rewound, Stream};
+use super::place::Place;
 use super::proxy_protocol::{self, Source};
 use super::tls::{H2, Tls};
 
@@ -20,6 +22,8 @@ pub struct Entrance {
     proxy_protocol: Vec<IpNet>,
     /// Every request is answered with its `https://` address, at this port.
     pub redirect: Option<u16>,
+    /// Connections through it.
+    pub open: AtomicUsize,
 }
 
 /// A connection that has begun.
@@ -68,6 +72,7 @@ impl Entrance {
             http2: entrance.http2,
             proxy_protocol: entrance.proxy_protocol.clone(),
             redirect: entrance.redirect.then_some(port),
+            open: AtomicUsize::new(0),
         });
         entrances.map(Arc::new).collect()
     }
@@ -99,11 +104,16 @@ impl Entrance {
         core: &Rc<Core>,
         stream: Stream,
         peer: Peer,
+        place: &Place,
     ) -> Result<Begun, NotBegun> {
         let (stream, peer) = match self.proxy_protocol.is_empty() {
             true => (Rewound::new(stream), peer),
             false => self.passed_on(core, stream, peer).await?,
         };
+        // Before the handshake, which costs.
+        if !core.seat(place, peer) {
+            return Err(NotBegun);
+        }
         let Some(tls) = &self.tls else {
             let (stream, activity) = ClientStream::plain(stream);
             return Ok(Begun { stream, activity, peer, secure: None });

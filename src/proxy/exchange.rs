@@ -27,11 +27,12 @@ use super::answer::{Rejection, UpstreamFault};
 use super::body::Body;
 use super::client_address::Client;
 use super::connection::Connection;
-use super::core::{Core, Place};
+use super::core::Core;
 use super::cors::Reader;
 use super::credential::{Presented, Verified};
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
+use super::place::Place;
 use super::published::Published;
 use super::retry::Occupied;
 use super::route::Route;
@@ -71,7 +72,7 @@ pub struct Exchange {
     stream: Option<Rc<Stream>>,
     /// Headers of the request by which routes select, for as long as it is a stream.
     selected_by: HeaderMap,
-    place: Option<Place>,
+    place: Option<Rc<Place>>,
     /// Where the route serves browsers.
     pub(super) browser: Option<Box<Browser>>,
     /// What it takes of its upstream's limits, until it ends.
@@ -278,6 +279,9 @@ impl Exchange {
         }
         if matches!(rejection, Rejection::Upstream(UpstreamFault::Overloaded)) {
             self.core.counters.shed(Limit::UpstreamRequests);
+        }
+        if matches!(rejection, Rejection::Upstream(UpstreamFault::NoDescriptors)) {
+            self.core.counters.shed(Limit::Connections);
         }
         self.observe_refusal();
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use siphasher::sip::SipHasher13;
 
-use super::client_address::Client;
+use super::client_address::{Client, network};
 
 const SETS: usize = 4096;
 const WAYS: usize = 4;
@@ -119,14 +119,6 @@ impl Failures {
             false => "tokens of it that are known already still pass",
         };
         tracing::warn!(address, hint, "too many failed credentials from one address: 429");
-    }
-}
-
-/// IPv4 by address, IPv6 by /64: so much of it everybody has.
-fn network(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits() >> 64 | 1 << 127,
     }
 }
 

@@ -296,7 +296,7 @@ impl Delivery<'_> {
         sent: bool,
     ) -> Missed {
         let group = &self.upstream.group;
-        if group.sole().is_none() {
+        if group.sole().is_none() && fault != UpstreamFault::NoDescriptors {
             group.failed(endpoint, group.moment(Instant::now()));
         }
         Missed::Fault { fault, again: again.map(Box::new), sent }

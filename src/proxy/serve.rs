@@ -13,33 +13,33 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::connection::{Connection, Peer};
-use super::core::{Accepted, Core, Place, Snapshot, Socket};
+use super::core::{Accepted, Core, Snapshot, Socket};
 use super::entrance::{Begun, Entrance, Protocol};
 use super::h2;
 use super::io::{ClientStream, Rewound, Stream};
+use super::place::Place;
 use super::sniff;
 
 /// Serves what the acceptor handed over, in a task of its own.
 pub fn serve(core: &Rc<Core>, accepted: Accepted) {
     let published = core.published();
-    let place = core.placed();
-    let (stream, peer) = match accepted.socket {
-        Socket::Tcp(stream, peer) => {
-            let peer = Peer::Address(peer.to_canonical());
-            (tokio::net::TcpStream::from_std(stream).map(Stream::Tcp), peer)
-        }
-        Socket::Unix(stream) => {
-            (tokio::net::UnixStream::from_std(stream).map(Stream::Unix), Peer::Unix)
-        }
+    let entrance = accepted.entrance;
+    let place = core.placed(&entrance);
+    let peer = accepted.socket.peer();
+    if entrance.is_plain() && !core.seat(&place, peer) {
+        return accepted.socket.turn_away();
+    }
+    let stream = match accepted.socket {
+        Socket::Tcp(stream, _) => tokio::net::TcpStream::from_std(stream).map(Stream::Tcp),
+        Socket::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
     };
     let Ok(stream) = stream else { return };
-    let entrance = accepted.entrance;
     let core = Rc::clone(core);
     if entrance.is_plain() {
         let (stream, activity) = ClientStream::plain(Rewound::new(stream));
-        let connection = Connection::new(peer, activity);
+        let connection = Connection::new(peer, activity, Some(place));
         let protocol = entrance.protocol(None);
-        tokio::task::spawn_local(drive(core, connection, stream, published, protocol, place));
+        tokio::task::spawn_local(drive(core, connection, stream, published, protocol));
     } else {
         tokio::task::spawn_local(begin(core, stream, peer, published, entrance, place));
     }
@@ -54,14 +54,14 @@ async fn begin(
     entrance: Arc<Entrance>,
     place: Place,
 ) {
-    let Ok(begun) = entrance.begin(&core, stream, peer).await else { return };
+    let Ok(begun) = entrance.begin(&core, stream, peer, &place).await else { return };
     let Begun { stream, activity, peer, secure } = begun;
-    let mut connection = Connection::new(peer, activity);
+    let mut connection = Connection::new(peer, activity, Some(place));
     let protocol = entrance.protocol(secure.as_ref());
     if let (Some(secure), Some(tls)) = (secure, &entrance.tls) {
         connection.secure(tls.hsts.clone(), secure.client.as_deref());
     }
-    drive(core, connection, stream, published, protocol, place).await;
+    drive(core, connection, stream, published, protocol).await;
 }
 
 async fn drive(
@@ -70,10 +70,10 @@ async fn drive(
     mut stream: ClientStream,
     published: Rc<Snapshot>,
     protocol: Protocol,
-    _place: Place,
 ) {
     let connection = Rc::new(connection);
     core.watch(&connection);
+    let _ending = Ending(Rc::clone(&connection));
     let protocol = match protocol {
         Protocol::Either => match sniff::is_http2(&core, &connection, &mut stream).await {
             Some(true) => Some(Protocol::Http2),
@@ -90,7 +90,15 @@ async fn drive(
         }
         Some(Protocol::Either) | None => {}
     }
-    connection.set_ended();
+}
+
+/// Whichever way its serving ends, its place is free.
+struct Ending(Rc<Connection>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.set_ended();
+    }
 }
 
 async fn http1(

@@ -4,7 +4,6 @@
 mod frames;
 mod half;
 mod http2;
-mod keepalive;
 mod relay;
 
 use std::rc::Rc;
@@ -117,10 +116,6 @@ fn join(client: Upgraded, server: Upgraded, carrier: Option<Rc<Guard>>) -> Optio
         Ok(raw) => (ClientSide::Connection(raw.io.into_inner()), raw.read_buf),
         Err(stream) => (ClientSide::Http2(TokioIo::new(stream), carrier), Bytes::new()),
     };
-    let server_side = server.io.into_inner();
-    for socket in [client.tcp(), server_side.tcp()].into_iter().flatten() {
-        keepalive::keep_alive(socket);
-    }
     let ahead = Ahead { from_client: &ahead, from_server: &server.read_buf };
-    Some(Relay::new(client, server_side, ahead, true))
+    Some(Relay::new(client, server.io.into_inner(), ahead, true))
 }

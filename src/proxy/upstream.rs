@@ -107,10 +107,17 @@ async fn reach(
 ) -> Result<ServerStream, UpstreamFault> {
     let secure = group.secure(endpoint, alpn);
     dial(&endpoint.address, secure.as_ref()).await.map_err(|fault| match fault {
+        DialFault::Connect(error) if is_ours(&error) => UpstreamFault::NoDescriptors,
         DialFault::Connect(_) => UpstreamFault::Unreachable,
         DialFault::Tls(error) => {
             tracing::debug!(upstream = group.config.name, %error, "TLS to a server failed");
             UpstreamFault::Handshake
         }
     })
+}
+
+/// No file can be opened here, which says nothing of the server.
+fn is_ours(error: &std::io::Error) -> bool {
+    let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
 }

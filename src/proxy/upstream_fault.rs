@@ -20,6 +20,8 @@ pub enum UpstreamFault {
     NoneUp,
     /// As many requests as it may have are under way, and as many as may wait for it.
     Overloaded,
+    /// By no fault of its own: this process may open no more files.
+    NoDescriptors,
 }
 
 impl UpstreamFault {
@@ -34,6 +36,7 @@ impl UpstreamFault {
             Self::Unresolved => "The backend has no address yet",
             Self::NoneUp => "No server of the backend is up",
             Self::Overloaded => "The backend has as many requests as it takes",
+            Self::NoDescriptors => "The gateway has as many connections as it may have",
         }
     }
 
@@ -44,7 +47,7 @@ impl UpstreamFault {
             Self::ConnectTimeout | Self::ResponseTimeout => "upstream_timeout",
             Self::Broken | Self::UnexpectedSwitch => "upstream_broken",
             Self::Unresolved | Self::NoneUp => "upstream_down",
-            Self::Overloaded => "overloaded",
+            Self::Overloaded | Self::NoDescriptors => "overloaded",
         }
     }
 
@@ -54,7 +57,9 @@ impl UpstreamFault {
                 StatusCode::BAD_GATEWAY
             }
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Unresolved | Self::NoneUp | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unresolved | Self::NoneUp | Self::Overloaded | Self::NoDescriptors => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -62,7 +67,7 @@ impl UpstreamFault {
     pub(super) fn retry_after_s(self) -> Option<u32> {
         match self {
             Self::Unresolved | Self::NoneUp => Some(5),
-            Self::Overloaded => Some(1),
+            Self::Overloaded | Self::NoDescriptors => Some(1),
             Self::Unreachable
             | Self::Handshake
             | Self::ConnectTimeout

@@ -15,6 +15,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::upstreams::Address;
 
+use super::keepalive::keep_alive;
+
 /// How TLS is spoken to a server.
 pub struct Secure {
     config: Arc<ClientConfig>,
@@ -103,6 +105,7 @@ pub async fn dial(address: &Address, secure: Option<&Secure>) -> Result<ServerSt
         Address::Tcp(address) => TcpStream::connect(address).await.map_err(DialFault::Connect)?,
     };
     stream.set_nodelay(true).map_err(DialFault::Connect)?;
+    keep_alive(&stream);
     let Some(secure) = secure else { return Ok(ServerStream::Tcp(stream)) };
     let connector = TlsConnector::from(Arc::clone(&secure.config));
     let stream = connector.connect(secure.name.clone(), stream).await.map_err(DialFault::Tls)?;

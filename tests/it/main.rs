@@ -53,6 +53,8 @@ mod proxying;
 mod tls;
 // Whose connection a proxy in front passes on.
 mod proxy_protocol;
+// More clients than there is room for.
+mod overload;
 // The client that proxies in front name, the same everywhere.
 mod client_address;
 // HTTP/2 towards clients.

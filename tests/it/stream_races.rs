@@ -162,15 +162,20 @@ fn a_client_that_takes_nothing_holds_up_no_other_cut() {
 }
 
 #[test]
-fn the_sockets_of_a_tunnel_probe_a_peer_that_is_silent() {
-    let upstream = Upstream::answering(|exchange| {
-        exchange.send(SWITCHED);
+fn both_sockets_of_a_stream_probe_a_peer_that_is_silent() {
+    probed(SWITCHED, 101);
+    probed("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n", 200);
+}
+
+fn probed(answer: &'static str, status: u16) {
+    let upstream = Upstream::answering(move |exchange| {
+        exchange.send(answer);
         let _ = exchange.connection.rest();
     });
     let issuer = Issuer::new("HS256");
     let gateway = Setup::simple(&issuer, &upstream).start();
     let mut socket = open(&gateway, "/ws", &issuer.mint("alice"));
-    assert_eq!(socket.head().unwrap().0, 101);
+    assert_eq!(socket.head().unwrap().0, status);
     let port = |url: &str| url.rsplit(':').next().unwrap().parse::<u16>().unwrap();
     let (ours, theirs) = (port(&gateway.url()), upstream.address().port());
     // Linux's table: an armed keep-alive timer is of kind 02.

@@ -429,10 +429,11 @@ fn each_notice_is_given_once_and_not_without_its_cause() {
 #[test]
 fn every_code_has_a_case() {
     let cases = [GENERAL, ISSUERS, ROUTES, NOTICES, UPSTREAMS].concat();
-    // The file itself, the pod, and what is in certificates: they are no matter of a text.
+    // The file itself, the pod, the system's limits, and what is in certificates: no matter of a text.
     let elsewhere = [
         Code::Unreadable,
         Code::OnePerPod,
+        Code::FewDescriptors,
         Code::BadCertificate,
         Code::CertificateDates,
         Code::OpenPrivateKey,

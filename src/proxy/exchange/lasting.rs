@@ -65,7 +65,7 @@ impl Exchange {
         self.ended = true;
         if self.guard.is_none() {
             self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-            self.place = Some(self.core.place());
+            self.place = self.connection.place();
         } else {
             self.status = StatusCode::OK.as_u16();
         }

@@ -11,7 +11,6 @@ use http::header::{HeaderMap, SEC_WEBSOCKET_ACCEPT};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::proxy::answer::UpstreamFault;
 use crate::proxy::exchange::Exchange;
@@ -27,16 +26,6 @@ pub enum ClientSide {
     Connection(ClientStream),
     /// The guard of the task that carries its bytes.
     Http2(TokioIo<Upgraded>, Option<Rc<Guard>>),
-}
-
-impl ClientSide {
-    /// The socket that is this tunnel's alone.
-    pub fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Connection(stream) => stream.tcp(),
-            Self::Http2(..) => None,
-        }
-    }
 }
 
 impl Half for ClientSide {

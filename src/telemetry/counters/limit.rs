@@ -1,5 +1,5 @@
-//! Limits that turn somebody away. Those at which one only waits (open connections, handshakes) have
-//! nothing to count here.
+//! Limits that turn somebody away. Those at which one only waits (handshakes, streams of a connection)
+//! have nothing to count here.
 
 /// In the order of [`Limit::ALL`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,15 +14,21 @@ pub enum Limit {
     UpstreamRequests,
     /// `http2_resets_max`: the connection ends.
     Http2Resets,
+    /// `connections_max`, or no open files: 503, or closed.
+    Connections,
+    /// `connections_per_address`: 503, or closed.
+    AddressConnections,
 }
 
 impl Limit {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::FailedCredentials,
         Self::Requests,
         Self::RouteRequests,
         Self::UpstreamRequests,
         Self::Http2Resets,
+        Self::Connections,
+        Self::AddressConnections,
     ];
 
     /// The label `limit`.
@@ -33,6 +39,8 @@ impl Limit {
             Self::RouteRequests => "route_requests",
             Self::UpstreamRequests => "upstream_requests",
             Self::Http2Resets => "http2_resets",
+            Self::Connections => "connections",
+            Self::AddressConnections => "connections_per_address",
         }
     }
 }

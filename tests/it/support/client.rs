@@ -99,6 +99,18 @@ impl Connection {
         Self { stream: Stream::Tcp(stream), buffered: Vec::new() }
     }
 
+    /// From another address of this machine.
+    #[track_caller]
+    pub fn open_from(source: &str, address: &str) -> Self {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let source: std::net::SocketAddr = format!("{source}:0").parse().unwrap();
+        socket.bind(&source.into()).unwrap();
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        socket.connect(&address.into()).unwrap_or_else(|error| panic!("{address}: {error}"));
+        Self::accepted(socket.into())
+    }
+
     /// The server's end of a connection.
     pub fn accepted(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
@@ -157,6 +169,15 @@ impl Connection {
     #[track_caller]
     pub fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Answer {
         self.request("GET", target, headers, b"")
+    }
+
+    /// For a server that may not answer.
+    pub fn try_get(&mut self, target: &str) -> Result<Answer, ReadError> {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: app.example.com\r\n\r\n");
+        if self.try_send(head).is_err() {
+            return Err(ReadError::Closed);
+        }
+        self.answer_to("GET")
     }
 
     /// Sends a request, with Content-Length when there is a body, and reads its answer.

@@ -49,7 +49,13 @@ impl Gateway {
         config: PathBuf,
         environment: Vec<(String, String)>,
     ) -> Self {
-        let mut child = program()
+        // A variable that the program does not know stands for the shell's own limit.
+        let files = environment.iter().find(|(name, _)| name == OPEN_FILES);
+        let mut command = match files {
+            None => program(),
+            Some((_, limits)) => in_a_shell(limits),
+        };
+        let mut child = command
             .args(arguments)
             .arg("-c")
             .arg(&config)
@@ -97,6 +103,18 @@ impl Gateway {
     #[track_caller]
     pub fn metrics_address(&self) -> &str {
         self.metrics_address.as_deref().expect("[metrics] listens")
+    }
+
+    /// The value of one series of the metrics, written as Prometheus has it; 0 where it is not there.
+    #[track_caller]
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = Connection::open(self.metrics_address()).get("/metrics", &[]).text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     pub fn admin_url(&self) -> String {
@@ -238,6 +256,20 @@ impl Drop for Gateway {
             eprintln!("--- the gateway's stdout\n{}", self.stdout.all().join("\n"));
         }
     }
+}
+
+/// See [`Setup::open_files`](super::Setup::open_files).
+pub const OPEN_FILES: &str = "TEST_OPEN_FILES";
+
+/// The program under a shell's limits of open files: soft, hard.
+fn in_a_shell(limits: &str) -> Command {
+    let (soft, hard) = limits.split_once(' ').unwrap();
+    let plain = program();
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+    command.arg("-c").arg(script).arg(plain.get_program());
+    command
 }
 
 /// The program under test with nothing in its environment that could change what it does.

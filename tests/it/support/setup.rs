@@ -85,6 +85,16 @@ impl Setup {
         self
     }
 
+    /// The limits of open files, soft and hard, that the process starts with.
+    pub fn open_files(self, soft: u32, hard: u32) -> Self {
+        self.environment(super::gateway::OPEN_FILES, &format!("{soft} {hard}"))
+    }
+
+    /// A listener for metrics.
+    pub fn metrics(self) -> Self {
+        self.tables("[metrics]\nlisten = \"127.0.0.1:0\"")
+    }
+
     /// Whole tables, as they are.
     pub fn tables(mut self, text: &str) -> Self {
         self.tables.push_str(text);

@@ -13,8 +13,8 @@ use crate::telemetry::streams::StreamKind;
 
 use super::super::answer::Rejection;
 use super::super::body::Body;
-use super::super::core::Place;
 use super::super::permit::Permit;
+use super::super::place::Place;
 use super::super::streams::{Cause, Origin, Parting, Stream};
 use super::super::tunnel::Closing;
 use super::Exchange;
@@ -171,7 +171,7 @@ impl Exchange {
     }
 
     /// Its place among the connections, for a socket that outlives it.
-    pub fn place(&mut self) -> Option<Place> {
+    pub fn place(&mut self) -> Option<Rc<Place>> {
         self.place.take()
     }
 }

@@ -200,7 +200,7 @@ async fn pass(
     .await?;
     exchange.verified(token.as_ref());
     let mut permit = permit::decide(request, route, token, connection, &published, now)?;
-    let login = Login::of(&permit, (core, exchange.client()), &published, now)?;
+    let login = Login::of(&permit, (core, exchange.client()), &published, now).await?;
     let answer = match exchange.open_stream(&permit) {
         None => answer_to(core, connection, exchange, permit, &published).await,
         Some(stream) => {

@@ -17,6 +17,10 @@ use crate::verify::{Issuer, SignatureCache, Verifier};
 /// How long a start, or a reload, waits for the names of servers.
 const RESOLVE_WAIT: Duration = Duration::from_secs(3);
 
+/// How long a reload waits for the keys of issuers that would begin without any. Those of a first
+/// start are waited for by the requests that need them.
+pub(super) const KEYS_WAIT: Duration = Duration::from_secs(5);
+
 /// What a configuration compiles to when nothing was in force before it.
 pub(crate) fn publish(
     config: &Config,

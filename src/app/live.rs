@@ -82,7 +82,8 @@ impl Live {
         remember_lifetimes(&self.store_path, &mut loaded.config).map_err(not_possible)?;
         let config = &loaded.config;
         let before = self.published.load_full();
-        let keys = self.keys.prepare(&config.issuers);
+        let mut keys = self.keys.prepare(&config.issuers);
+        self.keys.fetch_first(&mut keys, compile::KEYS_WAIT);
         let next = Arc::new(compile::publish_after(
             config,
             &self.config,

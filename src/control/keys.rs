@@ -18,10 +18,12 @@ pub(crate) mod tests;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::clock::UnixMs;
 use crate::config::{self, RemoteKeys};
@@ -36,6 +38,10 @@ pub use source::{Line, Source};
 /// Tells every core which selectors changed, so that the streams that they mark are asked about.
 pub type Announce = Box<dyn Fn(Vec<Fingerprint>) + Send + Sync>;
 
+/// Scheduled fetches that are under way at once, of all issuers. Those that a request or a person
+/// asks for do not wait for them.
+const FETCHES_MAX: usize = 32;
+
 /// All sources of one gateway. Outlives configurations: an issuer that stays keeps its cell.
 pub struct KeyRing {
     /// Where good sets are kept.
@@ -43,12 +49,15 @@ pub struct KeyRing {
     fingerprinter: Fingerprinter,
     announce: OnceLock<Announce>,
     runtime: OnceLock<Handle>,
+    /// Places of scheduled fetches.
+    fetches: Semaphore,
     sources: Mutex<HashMap<IssuerId, Running>>,
 }
 
+/// A source and its task. Dropping it ends both.
 struct Running {
     source: Arc<Source>,
-    task: Option<JoinHandle<()>>,
+    task: Option<AbortHandle>,
 }
 
 /// The keys of one issuer as a new configuration is to have them.
@@ -57,10 +66,14 @@ pub struct Prepared {
     /// How requests ask for fresher keys; `None` where nobody fetches any.
     pub line: Option<Line>,
     id: IssuerId,
-    /// What is in force when the configuration is.
-    set: Option<Arc<KeySet>>,
-    /// To be started then.
-    source: Option<Arc<Source>>,
+    way: Way,
+}
+
+enum Way {
+    /// The source of before goes on, with these keys where the config holds them.
+    Stays(Option<Arc<KeySet>>),
+    /// Another takes its place, or is the issuer's first.
+    Begins(Running),
 }
 
 impl KeyRing {
@@ -71,6 +84,7 @@ impl KeyRing {
             fingerprinter,
             announce: OnceLock::new(),
             runtime: OnceLock::new(),
+            fetches: Semaphore::new(FETCHES_MAX),
             sources: Mutex::default(),
         })
     }
@@ -93,20 +107,47 @@ impl KeyRing {
     ) -> Prepared {
         let id = issuer.policy.id.clone();
         let known = sources.get(&id).map(|running| &running.source);
-        if let Some(same) = known.filter(|source| source.is_of(issuer)) {
-            let set = issuer.remote.is_none().then(|| Arc::clone(&issuer.keys));
-            let source = Some(Arc::clone(same));
-            return Prepared { cell: Arc::clone(&same.cell), line: same.line(), id, set, source };
+        let (source, way) = match known.filter(|source| source.is_of(issuer)) {
+            Some(same) => {
+                let set = issuer.remote.is_none().then(|| Arc::clone(&issuer.keys));
+                (Arc::clone(same), Way::Stays(set))
+            }
+            None => {
+                let cell = known.map(|source| Arc::clone(&source.cell)).unwrap_or_default();
+                let source = Arc::new(Source::new(issuer, cell, &self.directory));
+                (Arc::clone(&source), Way::Begins(Running { source, task: None }))
+            }
+        };
+        Prepared { cell: Arc::clone(&source.cell), line: source.line(), id, way }
+    }
+
+    /// Fetches the keys of those that would begin without any, side by side, for no longer than
+    /// `bound`, so that another URL is no gap. Not from a task of a runtime: it blocks.
+    pub fn fetch_first(self: &Arc<Self>, prepared: &mut [Prepared], bound: Duration) {
+        let Some(runtime) = self.runtime.get() else { return };
+        let mut begun = Vec::new();
+        for Prepared { way, .. } in prepared {
+            let Way::Begins(running) = way else { continue };
+            if running.source.remote.is_some() && running.source.set().is_empty() {
+                running.task = self.start(runtime, &running.source);
+                begun.push(Arc::clone(&running.source));
+            }
         }
-        let cell = known.map(|source| Arc::clone(&source.cell)).unwrap_or_default();
-        let (source, set) = Source::new(issuer, cell, &self.directory);
-        let source = Arc::new(source);
-        Prepared {
-            cell: Arc::clone(&source.cell),
-            line: source.line(),
-            id,
-            set: Some(set),
-            source: Some(source),
+        if begun.is_empty() {
+            return;
+        }
+        let ended = async {
+            for source in &begun {
+                source.refresh.subscribe().wait_for(|refresh| refresh.round > 0).await.ok();
+            }
+        };
+        runtime.block_on(async { tokio::time::timeout(bound, ended).await }).ok();
+        for source in begun.iter().filter(|source| source.set().is_empty()) {
+            tracing::warn!(
+                issuer = source.name,
+                "its keys could not be fetched before the config was put in force: its tokens get \
+                 503 until they are"
+            );
         }
     }
 
@@ -115,39 +156,66 @@ impl KeyRing {
     pub fn commit(self: &Arc<Self>, prepared: Vec<Prepared>) {
         let mut sources = self.sources.lock();
         let mut before = std::mem::take(&mut *sources);
-        for Prepared { id, set, source, .. } in prepared {
-            let Some(source) = source else { continue };
-            if let Some(set) = set {
-                self.put(&source, set);
-            }
-            match before.remove(&id) {
-                Some(same) if Arc::ptr_eq(&same.source, &source) => drop(sources.insert(id, same)),
-                other => {
-                    end(other);
-                    let task = self.runtime.get().and_then(|runtime| self.start(runtime, &source));
-                    sources.insert(id, Running { source, task });
+        for Prepared { id, way, .. } in prepared {
+            let old = before.remove(&id);
+            let running = match (way, old) {
+                (Way::Stays(set), Some(same)) => {
+                    if let Some(set) = set {
+                        self.learn(&same.source, set);
+                    }
+                    same
                 }
-            }
+                // Prepared for what has gone since: there is nothing to go on with.
+                (Way::Stays(_), None) => continue,
+                (Way::Begins(mut running), old) => {
+                    // The old one first: what it may still be fetching must not come after.
+                    drop(old);
+                    running.source.begin(|source, set| self.put(source, set));
+                    if let (None, Some(runtime)) = (&running.task, self.runtime.get()) {
+                        running.task = self.start(runtime, &running.source);
+                    }
+                    running
+                }
+            };
+            sources.insert(id, running);
         }
         for (_, gone) in before {
-            self.put(&gone.source, Arc::default());
-            end(Some(gone));
+            let source = Arc::clone(&gone.source);
+            drop(gone);
+            self.put(&source, Arc::default());
         }
     }
 
     /// Starts the tasks, and those of later configurations, on this runtime.
     pub fn run(self: &Arc<Self>, runtime: Handle) {
         let mut sources = self.sources.lock();
+        let count = sources.len();
         for running in sources.values_mut() {
-            running.task = self.start(&runtime, &running.source);
+            running.task = self.start_among(&runtime, &running.source, count);
         }
         self.runtime.set(runtime).ok();
     }
 
-    fn start(self: &Arc<Self>, runtime: &Handle, source: &Arc<Source>) -> Option<JoinHandle<()>> {
+    fn start(self: &Arc<Self>, runtime: &Handle, source: &Arc<Source>) -> Option<AbortHandle> {
+        self.start_among(runtime, source, 1)
+    }
+
+    /// `count` tasks begin at the same time.
+    fn start_among(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        source: &Arc<Source>,
+        count: usize,
+    ) -> Option<AbortHandle> {
         let remote: RemoteKeys = source.remote.clone()?;
         let (ring, source) = (Arc::clone(self), Arc::clone(source));
-        Some(runtime.spawn(async move { task::keep_fresh(&ring, &source, &remote).await }))
+        let task = async move { task::keep_fresh(&ring, &source, &remote, count).await };
+        Some(runtime.spawn(task).abort_handle())
+    }
+
+    /// The source has another set. One that is retired changes nothing.
+    fn learn(&self, source: &Source, set: Arc<KeySet>) {
+        source.have(set, |source, set| self.put(source, set));
     }
 
     /// Another set for this issuer. First the cell, then the streams: whoever is entered in between
@@ -207,8 +275,11 @@ impl KeyRing {
     }
 }
 
-fn end(running: Option<Running>) {
-    if let Some(task) = running.and_then(|running| running.task) {
-        task.abort();
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.source.retire();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }

@@ -9,6 +9,8 @@ use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -42,22 +44,40 @@ pub fn connector(
 
 /// The system's certificates, or those given in their place.
 fn trust(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    let (added, _) = match ca {
-        Some(pem) => {
-            let found = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
-            roots.add_parsable_certificates(found)
-        }
-        None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
+    let roots = match ca {
+        Some(pem) => authorities(pem)?,
+        None => system(),
     };
-    if added == 0 && ca.is_some() {
-        return Err("no certificate of `ca` can be trusted".to_owned());
-    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|fault| fault.to_string())?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn authorities(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
+    let mut roots = RootCertStore::empty();
+    let found = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
+    match roots.add_parsable_certificates(found) {
+        (0, _) => Err("no certificate of `ca` can be trusted".to_owned()),
+        _ => Ok(Arc::new(roots)),
+    }
+}
+
+/// Read once for all, since it is hundreds of certificates; again where there was none.
+fn system() -> Arc<RootCertStore> {
+    static SYSTEM: Mutex<Option<Arc<RootCertStore>>> = Mutex::new(None);
+    let mut system = SYSTEM.lock();
+    if let Some(roots) = &*system {
+        return Arc::clone(roots);
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let roots = Arc::new(roots);
+    if !roots.is_empty() {
+        *system = Some(Arc::clone(&roots));
+    }
+    roots
 }
 
 /// An error and what caused it, each once.

@@ -26,7 +26,15 @@ pub struct KeySet {
     keys: Vec<Key>,
     by_kid: HashMap<String, Vec<usize>>,
     by_thumbprint: HashMap<Thumbprint, Vec<usize>>,
+    by_algorithm: HashMap<Algorithm, Vec<usize>>,
+    /// Those that have no name.
+    unnamed: HashMap<Algorithm, Vec<usize>>,
+    /// Names of keys that earlier sets had, the last ones first.
+    former: Vec<String>,
 }
+
+/// Names of former keys that are remembered.
+const FORMER_MAX: usize = 100;
 
 impl Key {
     pub fn thumbprint(&self) -> &Thumbprint {
@@ -69,13 +77,22 @@ impl KeySet {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let mut by_kid: HashMap<String, Vec<usize>> = HashMap::new();
         let mut by_thumbprint: HashMap<Thumbprint, Vec<usize>> = HashMap::new();
+        let mut by_algorithm: HashMap<Algorithm, Vec<usize>> = HashMap::new();
+        let mut unnamed: HashMap<Algorithm, Vec<usize>> = HashMap::new();
         for (index, key) in keys.iter().enumerate() {
+            by_thumbprint.entry(key.thumbprint).or_default().push(index);
+            for algorithm in &key.algorithms {
+                by_algorithm.entry(*algorithm).or_default().push(index);
+                if key.kid.is_none() {
+                    unnamed.entry(*algorithm).or_default().push(index);
+                }
+            }
             if let Some(kid) = &key.kid {
                 by_kid.entry(kid.clone()).or_default().push(index);
             }
-            by_thumbprint.entry(key.thumbprint).or_default().push(index);
         }
-        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), keys, by_kid, by_thumbprint }
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Self { id, keys, by_kid, by_thumbprint, by_algorithm, unnamed, former: Vec::new() }
     }
 
     /// One shared secret. Refused when shorter than the hash of its algorithm asks
@@ -115,6 +132,22 @@ impl KeySet {
         Self::new(sets.into_iter().flat_map(|set| set.keys).collect())
     }
 
+    /// The same keys, taking the place of `before`: what it named and this does not is gone for good,
+    /// and not on its way.
+    pub fn after(mut self, before: &Self) -> Self {
+        let names = before.keys.iter().filter_map(Key::kid);
+        let names = names.chain(before.former.iter().map(String::as_str));
+        let gone = names.filter(|kid| !self.by_kid.contains_key(*kid));
+        let former = gone.take(FORMER_MAX).map(str::to_owned).collect();
+        self.former = former;
+        self
+    }
+
+    /// An earlier set had a key of this name, and this one has not.
+    pub fn had(&self, kid: &str) -> bool {
+        self.former.iter().any(|former| former == kid)
+    }
+
     /// The same keys, for tokens of this client only.
     pub fn of_client(mut self, client: &str) -> Self {
         for key in &mut self.keys {
@@ -134,10 +167,19 @@ impl KeySet {
             })
     }
 
-    /// The keys of this set that `later` lacks, or has for fewer algorithms.
+    /// The keys of this set that `later` lacks, or has for less: fewer algorithms, one client only,
+    /// another name.
     pub fn lost_in(&self, later: &Self) -> Vec<Thumbprint> {
         let lost = self.keys.iter().filter(|key| {
-            !key.algorithms.iter().all(|algorithm| later.allows(&key.thumbprint, *algorithm))
+            let has = |algorithm: &Algorithm| {
+                let mut same = later.at(later.by_thumbprint.get(&key.thumbprint));
+                same.any(|now| {
+                    now.allows(*algorithm)
+                        && (now.client.is_none() || now.client == key.client)
+                        && (now.kid.is_none() || now.kid == key.kid)
+                })
+            };
+            !key.algorithms.iter().all(has)
         });
         lost.map(|key| key.thumbprint).collect()
     }
@@ -159,9 +201,20 @@ impl KeySet {
         self.by_thumbprint.contains_key(thumbprint)
     }
 
-    /// Is this key here, and still bound to this algorithm?
-    pub fn allows(&self, thumbprint: &Thumbprint, algorithm: Algorithm) -> bool {
-        self.at(self.by_thumbprint.get(thumbprint)).any(|key| key.allows(algorithm))
+    /// Is this key here, and would it be taken for a signature under this algorithm, of a token that
+    /// has this `kid` and is of this client? What was verified once counts only where it is.
+    pub fn vouches(
+        &self,
+        thumbprint: &Thumbprint,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+        client: Option<&str>,
+    ) -> bool {
+        self.at(self.by_thumbprint.get(thumbprint)).any(|key| {
+            key.allows(algorithm)
+                && (kid.is_none() || key.kid.is_none() || key.kid() == kid)
+                && (key.client.is_none() || key.client() == client)
+        })
     }
 
     /// The keys of this name.
@@ -169,9 +222,19 @@ impl KeySet {
         self.at(self.by_kid.get(kid))
     }
 
-    /// The keys that have no name, so that a token's `kid` says nothing about them.
-    pub fn unnamed(&self) -> impl Iterator<Item = &Key> {
-        self.keys.iter().filter(|key| key.kid.is_none())
+    /// The keys for this algorithm, whatever their names.
+    pub fn of_algorithm(&self, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
+        self.at(self.by_algorithm.get(&algorithm))
+    }
+
+    /// Those of them that have no name, so that a token's `kid` says nothing about them.
+    pub fn unnamed(&self, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
+        self.at(self.unnamed.get(&algorithm))
+    }
+
+    /// Some key has a name.
+    pub fn has_names(&self) -> bool {
+        !self.by_kid.is_empty()
     }
 
     fn at(&self, indices: Option<&Vec<usize>>) -> impl Iterator<Item = &Key> {

@@ -355,11 +355,34 @@ fn a_merged_set_finds_keys_by_name_and_thumbprint() {
     let both = KeySet::merge([one, two]);
     assert_ne!(both.id(), one_id);
     assert!(both.contains(&thumbprint));
-    assert!(both.allows(&thumbprint, Algorithm::HS256));
-    assert!(!both.allows(&thumbprint, Algorithm::HS512));
+    assert!(both.vouches(&thumbprint, Algorithm::HS256, None, None));
+    assert!(!both.vouches(&thumbprint, Algorithm::HS512, None, None));
     assert_eq!(both.named("one").map(|key| *key.thumbprint()).collect::<Vec<_>>(), [thumbprint]);
     assert_eq!(both.named("three").count(), 0);
-    assert_eq!(both.unnamed().count(), 0);
+    assert_eq!(both.unnamed(Algorithm::HS256).count(), 0);
+}
+
+#[test]
+fn a_key_is_lost_where_it_vouches_for_less_than_before() {
+    let set = |kid: Option<&str>, client: Option<&str>, algorithms: &[Algorithm]| {
+        let set = KeySet::from_secret(&Secret::new(vec![1; 64]), kid, algorithms).unwrap();
+        match client {
+            Some(client) => set.of_client(client),
+            None => set,
+        }
+    };
+    let both = [Algorithm::HS256, Algorithm::HS512];
+    let before = || set(Some("a"), None, &both);
+    let lost = |before: &KeySet, after: &KeySet| !before.lost_in(after).is_empty();
+    assert!(!lost(&before(), &before()));
+    assert!(!lost(&before(), &set(None, None, &both)), "one without a name takes every kid");
+    assert!(lost(&before(), &set(Some("b"), None, &both)));
+    assert!(lost(&before(), &set(Some("a"), Some("one"), &both)));
+    assert!(lost(&before(), &set(Some("a"), None, &both[..1])));
+    assert!(lost(&before(), &KeySet::default()));
+    let bound = set(Some("a"), Some("one"), &both);
+    assert!(!lost(&bound, &before()) && !lost(&bound, &bound));
+    assert!(lost(&bound, &set(Some("a"), Some("two"), &both)));
 }
 
 #[test]

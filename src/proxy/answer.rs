@@ -233,7 +233,7 @@ impl Rejection {
                 Shape::new(StatusCode::UNAUTHORIZED, "token_missing", "A token is needed")
                     .challenged(Some("Bearer".to_owned()))
             }
-            Self::Token(TokenFault::KeysAbsent { .. }) => {
+            Self::Token(TokenFault::KeysAbsent { .. } | TokenFault::KeyAwaited { .. }) => {
                 Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Keys are not loaded yet")
                     .retry(5)
             }

@@ -125,7 +125,7 @@ pub(super) async fn answer(
     let reads = matches!(*visit.method(), Method::GET | Method::HEAD);
     let posts = *visit.method() == Method::POST;
     let mut response = match place {
-        Place::Me if reads => me::me(&mut visit)?,
+        Place::Me if reads => me::me(&mut visit).await?,
         Place::Me => return Err(Rejection::Method("GET, HEAD")),
         Place::LogOut if reads => page::confirm(&visit)?,
         Place::LogOut if posts => log_out::this(&mut visit).await?,
@@ -179,13 +179,13 @@ impl Visit<'_> {
     }
 
     /// Verified, whether or not it still passes. A token whose signature does not hold is nobody's.
-    fn held(&self, credential: &Credential) -> Result<Held, Rejection> {
-        held::held(self.asker(), credential, self.published, self.exchange.now())
+    async fn held(&self, credential: &Credential) -> Result<Held, Rejection> {
+        held::held(self.asker(), credential, self.published, self.exchange.now()).await
     }
 
     /// Every token that the request holds.
-    fn all_held(&self) -> held::All {
-        held::all(self.asker(), &self.auth.carriers, self.published, self.exchange.now())
+    async fn all_held(&self) -> held::All {
+        held::all(self.asker(), &self.auth.carriers, self.published, self.exchange.now()).await
     }
 
     fn asker(&self) -> Asker<'_> {

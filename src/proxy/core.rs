@@ -42,6 +42,8 @@ const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SWEEP: u32 = 10;
 /// An RSA signature takes about a millisecond.
 const HANDSHAKES_PER_TURN: usize = 4;
+/// Checking a signature takes a tenth of a millisecond, a few tenths on larger curves.
+const VERIFICATIONS_PER_TURN: usize = 8;
 
 /// State of one core; never leaves its thread.
 pub struct Core {
@@ -68,6 +70,8 @@ pub struct Core {
     seats: Arc<Seats>,
     /// TLS handshakes wait here for their turn.
     pub(super) handshakes: Rc<Turnstile>,
+    /// Tokens whose signature is not remembered wait here for theirs.
+    pub(super) verifications: Rc<Turnstile>,
     pub(super) handshakes_failed: Cell<u64>,
     beginnings_refused: Cell<u64>,
 }
@@ -208,6 +212,7 @@ async fn run(
         room,
         seats: shared.seats,
         handshakes: Turnstile::new(HANDSHAKES_PER_TURN),
+        verifications: Turnstile::new(VERIFICATIONS_PER_TURN),
         handshakes_failed: Cell::new(0),
         beginnings_refused: Cell::new(0),
     });

@@ -13,6 +13,7 @@ use super::canonical::Canonical;
 use super::client_address::Client;
 use super::cookie;
 use super::core::Core;
+use super::failures::Cost;
 use super::published::Published;
 use super::route::Route;
 use super::session::{self, Session};
@@ -129,8 +130,7 @@ pub(super) fn all_of(
     }
 }
 
-/// Verifies what was presented, once more where fresher keys may tell another tale. On optional
-/// and public routes a bad cookie is as good as none; a bad bearer token is refused everywhere.
+/// Verifies what was presented. On optional and public routes a bad cookie is as good as none; a bad bearer token is refused everywhere.
 pub async fn verify<'r>(
     (core, client, headers): Asker<'_>,
     presented: Option<Presented<'r>>,
@@ -144,9 +144,9 @@ pub async fn verify<'r>(
             Access::Optional | Access::Public => Ok(None),
         };
     };
-    let verdict = match published.verifier.recall(&credential, now) {
-        Some(remembered) => remembered.map_err(|refused| refusal(core, refused)),
-        None => verify_anew((core, client, headers), &credential, published, now).await,
+    let verdict = match judge((core, client, headers), &credential, published, now).await {
+        Ok(verdict) => verdict.map_err(|refused| refusal(core, refused)),
+        Err(rejection) => Err(rejection),
     };
     let verdict = verdict.and_then(|token| {
         issuer_taken(route, token.signed())?;
@@ -159,37 +159,60 @@ pub async fn verify<'r>(
     }
 }
 
-/// A token that is seen for the first time, or whose signature did not hold the last time.
-async fn verify_anew(
+/// The verdict on a credential: by a signature that is remembered, or by one that is checked now.
+/// Every way in goes through here, so that none buys more checks than another.
+pub(super) async fn judge(
     asker: Asker<'_>,
     credential: &Credential,
     published: &Published,
     now: UnixMs,
-) -> Result<VerifiedToken, Rejection> {
-    let failures = &published.failures;
-    let core = asker.0;
-    if session::is_unreadable(credential) {
+) -> Result<Result<VerifiedToken, Refused>, Rejection> {
+    match published.verifier.recall(credential, now) {
+        Some(remembered) => Ok(remembered),
         // The seal said it: there is no signature to check, and none is counted.
-        return published.verifier.judge(credential, now).map_err(|refused| refusal(core, refused));
+        None if session::is_unreadable(credential) => Ok(published.verifier.judge(credential, now)),
+        // On the heap, since most requests do not come here and all would carry its size.
+        None => Box::pin(judge_anew(asker, credential, published, now)).await,
     }
+}
+
+/// A token that is seen for the first time, or whose signature did not hold the last time. Once more
+/// where fresher keys may tell another tale.
+async fn judge_anew(
+    asker: Asker<'_>,
+    credential: &Credential,
+    published: &Published,
+    now: UnixMs,
+) -> Result<Result<VerifiedToken, Refused>, Rejection> {
     let address = admitted(asker, published)?;
+    let core = asker.0;
+    core.verifications.pass().await;
     let mut verdict = published.verifier.judge(credential, now);
-    if let Err(refused) = &verdict
-        && published.nudges.may_help(&refused.fault, &core.waiting).await
-    {
-        verdict = published.verifier.judge(credential, UnixMs::now());
+    if let Err(refused) = &verdict {
+        let asked = published.nudges.ask(&refused.fault, &core.waiting).await;
+        if asked.look_again {
+            core.verifications.pass().await;
+            verdict = published.verifier.judge(credential, UnixMs::now());
+        }
+        if let Err(Refused { fault, .. }) = &mut verdict
+            && let TokenFault::UnknownKey { kid, former: false, .. } = fault
+            && !asked.settled
+        {
+            *fault = TokenFault::KeyAwaited { kid: std::mem::take(kid) };
+        }
     }
-    if verdict.as_ref().is_err_and(|refused| refused.fault.is_unproven()) {
-        failures.note(address);
+    if let Err(refused) = &verdict {
+        published.failures.note(address, Cost::of(refused));
     }
-    verdict.map_err(|refused| refusal(core, refused))
+    Ok(verdict)
 }
 
 /// A refusal, counted for its issuer. Without keys nothing was judged.
 fn refusal(core: &Core, refused: Refused) -> Rejection {
-    let Refused { fault, issuer } = refused;
+    let Refused { fault, issuer, .. } = refused;
     if let Some(issuer) = issuer.filter(|_| !matches!(fault, TokenFault::KeysAbsent { .. })) {
-        let unknown_key = matches!(fault, TokenFault::UnknownKey { .. });
+        let unknown_key =
+            matches!(fault, TokenFault::UnknownKey { .. } | TokenFault::KeyAwaited { .. });
         core.counters.refused(&issuer.policy.name, unknown_key);
     }
     Rejection::Token(fault)
@@ -212,20 +235,6 @@ fn admitted(
         return Err(Rejection::TooManyFailures { retry_after_s: seconds });
     }
     Ok(address)
-}
-
-/// A verification at once, counted like any other: no way in buys more signature checks.
-pub(super) fn counted<T>(
-    asker: Asker<'_>,
-    published: &Published,
-    verify: impl FnOnce() -> Result<T, TokenFault>,
-) -> Result<Result<T, TokenFault>, Rejection> {
-    let address = admitted(asker, published)?;
-    let verdict = verify();
-    if verdict.as_ref().is_err_and(TokenFault::is_unproven) {
-        published.failures.note(address);
-    }
-    Ok(verdict)
 }
 
 /// A bad credential here means anonymous rather than refused.

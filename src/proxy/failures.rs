@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use siphasher::sip::SipHasher13;
 
+use crate::verify::{Refused, TokenFault};
+
 use super::client_address::{Client, network};
 
 const SETS: usize = 4096;
@@ -22,6 +24,33 @@ const WINDOW_MS: u64 = 60_000;
 /// A place: 24 bits that name the address, 40 bits of milliseconds.
 const TIME_BITS: u32 = 40;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+
+/// Tokens whose key may be on its way, for one failure. They cost no signature check.
+const UNDECIDED_IN_ONE: u64 = 4;
+
+/// What a credential costs the address that sent it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cost {
+    /// Somebody vouched for it, or nothing could be judged.
+    Nothing,
+    /// It may be a good one of a key that is not here yet. At a rotation a whole office sends such;
+    /// whoever invents key ids sends many more.
+    Undecided,
+    /// So many failures: one for each signature that was checked in vain.
+    Failures(u64),
+}
+
+impl Cost {
+    pub fn of(refused: &Refused) -> Self {
+        if matches!(refused.fault, TokenFault::KeyAwaited { .. }) {
+            Self::Undecided
+        } else if refused.fault.is_unproven() {
+            Self::Failures(refused.tries.max(1) as u64)
+        } else {
+            Self::Nothing
+        }
+    }
+}
 
 /// See the module.
 pub struct Failures {
@@ -55,9 +84,9 @@ impl Failures {
         self.admit_at(address, self.now_ms())
     }
 
-    /// It has failed once more.
-    pub fn note(&self, address: Option<IpAddr>) {
-        self.note_at(address, self.now_ms());
+    /// It has failed once more, and it cost this much.
+    pub fn note(&self, address: Option<IpAddr>, cost: Cost) {
+        self.note_at(address, cost, self.now_ms());
     }
 
     fn admit_at(&self, address: Option<IpAddr>, now: u64) -> Result<(), Duration> {
@@ -75,8 +104,13 @@ impl Failures {
         }
     }
 
-    fn note_at(&self, address: Option<IpAddr>, now: u64) {
-        let (Some((set, name)), Some(cost)) = (self.place(address), self.cost_ms) else { return };
+    fn note_at(&self, address: Option<IpAddr>, cost: Cost, now: u64) {
+        let (Some((set, name)), Some(one)) = (self.place(address), self.cost_ms) else { return };
+        let cost = match cost {
+            Cost::Nothing => return,
+            Cost::Undecided => one.div_ceil(UNDECIDED_IN_ONE),
+            Cost::Failures(count) => one.saturating_mul(count),
+        };
         let ours = set.iter().find(|place| place.load(Ordering::Relaxed) >> TIME_BITS == name);
         let owes = |place: &&AtomicU64| place.load(Ordering::Relaxed) & TIME_MASK;
         let Some(place) = ours.or_else(|| set.iter().min_by_key(owes)) else { return };
@@ -126,6 +160,8 @@ impl Failures {
 mod tests {
     use super::*;
 
+    const ONE: Cost = Cost::Failures(1);
+
     fn ip(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
     }
@@ -136,7 +172,7 @@ mod tests {
         let stranger = ip("192.0.2.1");
         for _ in 0..60 {
             assert_eq!(failures.admit_at(stranger, 5), Ok(()));
-            failures.note_at(stranger, 5);
+            failures.note_at(stranger, ONE, 5);
         }
         let wait = failures.admit_at(stranger, 5).unwrap_err();
         assert!(wait <= Duration::from_secs(2), "{wait:?}");
@@ -144,7 +180,7 @@ mod tests {
         assert!(failures.admit_at(stranger, 900).is_err());
         assert_eq!(failures.admit_at(stranger, 1_100), Ok(()));
         // However many fail meanwhile, a minute later all is forgiven.
-        (0..10_000).for_each(|_| failures.note_at(stranger, 2_000));
+        (0..10_000).for_each(|_| failures.note_at(stranger, ONE, 2_000));
         assert!(failures.admit_at(stranger, 2_000).is_err());
         assert_eq!(failures.admit_at(stranger, 2_000 + 62_000), Ok(()));
     }
@@ -152,10 +188,10 @@ mod tests {
     #[test]
     fn an_ipv6_network_is_one_address_and_a_mapped_one_is_ipv4() {
         let failures = Failures::new(1);
-        failures.note_at(ip("2001:db8:1:2::1"), 0);
+        failures.note_at(ip("2001:db8:1:2::1"), ONE, 0);
         assert!(failures.admit_at(ip("2001:db8:1:2:ffff::9"), 0).is_err());
         assert_eq!(failures.admit_at(ip("2001:db8:1:3::1"), 0), Ok(()));
-        failures.note_at(ip("::ffff:192.0.2.7"), 0);
+        failures.note_at(ip("::ffff:192.0.2.7"), ONE, 0);
         assert!(failures.admit_at(ip("192.0.2.7"), 0).is_err());
     }
 
@@ -163,7 +199,7 @@ mod tests {
     fn many_addresses_take_no_more_room_and_hold_nobody_else_up() {
         let failures = Failures::new(10);
         for number in 0..200_000_u32 {
-            failures.note_at(Some(IpAddr::V4(number.into())), 0);
+            failures.note_at(Some(IpAddr::V4(number.into())), ONE, 0);
         }
         assert_eq!(failures.places.len(), SETS * WAYS);
         let held = (0..10_000_u32)
@@ -177,10 +213,24 @@ mod tests {
     #[test]
     fn nothing_is_counted_where_the_limit_is_off_or_the_address_unknown() {
         let off = Failures::new(0);
-        (0..1_000).for_each(|_| off.note_at(ip("192.0.2.1"), 0));
+        (0..1_000).for_each(|_| off.note_at(ip("192.0.2.1"), ONE, 0));
         assert_eq!(off.admit_at(ip("192.0.2.1"), 0), Ok(()));
         let on = Failures::new(1);
-        on.note_at(None, 0);
+        on.note_at(None, ONE, 0);
         assert_eq!(on.admit_at(None, 0), Ok(()));
+    }
+
+    #[test]
+    fn what_cost_more_counts_more_and_what_may_be_good_counts_less() {
+        // There must be room for a whole failure: the last quarters are not given away.
+        for (cost, taken) in [(Cost::Failures(4), 15), (ONE, 60), (Cost::Undecided, 237)] {
+            let failures = Failures::new(60);
+            let mut count = 0;
+            while failures.admit_at(ip("192.0.2.1"), 0).is_ok() {
+                failures.note_at(ip("192.0.2.1"), cost, 0);
+                count += 1;
+            }
+            assert_eq!(count, taken, "{cost:?}");
+        }
     }
 }

@@ -12,12 +12,11 @@ use http::HeaderMap;
 use crate::clock::UnixMs;
 use crate::config::Carrier;
 use crate::token::Credential;
-use crate::verify::Signed;
+use crate::verify::{Signed, TokenFault};
 
 use super::answer::Rejection;
 use super::credential::{self, Asker};
 use super::published::Published;
-use super::session;
 
 /// Credentials that one request may have looked at.
 const LOOKED_AT_MAX: usize = 8;
@@ -30,20 +29,15 @@ pub struct Held {
 }
 
 /// Looks at a credential. A token whose signature does not hold is nobody's.
-pub fn held(
+pub async fn held(
     asker: Asker<'_>,
     credential: &Credential,
     published: &Published,
     now: UnixMs,
 ) -> Result<Held, Rejection> {
     let verifier = &published.verifier;
-    let verdict = match verifier.recall(credential, now) {
-        Some(remembered) => remembered.map_err(|refused| refused.fault),
-        // The seal said it: there is no signature to check.
-        None if session::is_unreadable(credential) => verifier.verify(credential, now),
-        None => credential::counted(asker, published, || verifier.verify(credential, now))?,
-    };
-    match verdict {
+    let verdict = credential::judge(asker, credential, published, now).await?;
+    match verdict.map_err(|refused| refused.fault) {
         Ok(token) => {
             let hit = published.denylist.check(token.signed().marks());
             let signed = Arc::clone(token.signed());
@@ -66,19 +60,29 @@ pub fn held(
 #[derive(Default)]
 pub struct All {
     pub tokens: Vec<Arc<Signed>>,
-    /// A credential was not looked at: its address has failed too often.
+    /// A credential could not be judged: its address has failed too often, or its key is not here.
     pub refused: Option<Rejection>,
 }
 
 /// Looks at every credential that these carriers bring, also where there are two of a kind: which of
 /// them counts is no question for somebody who wants to end them.
-pub fn all(asker: Asker<'_>, carriers: &[Carrier], published: &Published, now: UnixMs) -> All {
+pub async fn all(
+    asker: Asker<'_>,
+    carriers: &[Carrier],
+    published: &Published,
+    now: UnixMs,
+) -> All {
     let mut found = All::default();
     let (_, _, headers) = asker;
     for credential in brought(headers, carriers, published).into_iter().take(LOOKED_AT_MAX) {
-        match held(asker, &credential, published, now) {
+        match held(asker, &credential, published, now).await {
             Ok(held) => found.tokens.push(held.signed),
-            Err(refused @ Rejection::TooManyFailures { .. }) => found.refused = Some(refused),
+            Err(
+                refused @ (Rejection::TooManyFailures { .. }
+                | Rejection::Token(
+                    TokenFault::KeysAbsent { .. } | TokenFault::KeyAwaited { .. },
+                )),
+            ) => found.refused = Some(refused),
             Err(_) => {}
         }
     }

@@ -151,7 +151,12 @@ impl Recheck {
             let kid = kid.unwrap_or_default().to_owned();
             return Err(Rejection::Token(match signed.issuer().keys.load().is_empty() {
                 true => TokenFault::KeysAbsent { issuers },
-                false => TokenFault::UnknownKey { kid, issuers },
+                false => TokenFault::UnknownKey {
+                    kid,
+                    issuers,
+                    issued_at: signed.issued_at(),
+                    former: true,
+                },
             }));
         }
         Ok(())

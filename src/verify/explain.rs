@@ -91,7 +91,9 @@ pub(super) fn explain(
     let published = Published::of(issuers);
     let candidates = published.candidates(&token);
     let (key, verified) = match candidates {
-        Ok(candidates) => (Ok(candidates.describe()), candidates.verify(&token).map_err(Some)),
+        Ok(candidates) => {
+            (Ok(candidates.describe()), candidates.verify(&token).map_err(|(fault, _)| Some(fault)))
+        }
         Err(fault) => (Err(fault), Err(None)),
     };
     // Without `iss` the key tells whose token it is.

@@ -36,6 +36,11 @@ impl Times {
     }
 }
 
+/// `iat` as a token says it whose signature has not been verified: a hint, for want of better.
+pub(super) fn said_to_be_issued_at(claims: &Claims) -> Option<UnixMs> {
+    numeric_date(claims, "iat").ok().flatten()
+}
+
 fn numeric_date(claims: &Claims, claim: &'static str) -> Result<Option<UnixMs>, TokenFault> {
     match claims.member(claim) {
         None => Ok(None),

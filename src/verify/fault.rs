@@ -27,8 +27,12 @@ pub enum TokenFault {
     /// The issuer has no keys now: not the token's fault, so 503 and not 401.
     KeysAbsent { issuers: Vec<IssuerId> },
     /// No key of these issuers has the token's `kid` (RFC 7515 section 4.1.4). Perhaps a new key:
-    /// refresh.
-    UnknownKey { kid: String, issuers: Vec<IssuerId> },
+    /// refresh. `issued_at` is what the token says, which nobody vouched for. `former`: there was such
+    /// a key, and it was taken away.
+    UnknownKey { kid: String, issuers: Vec<IssuerId>, issued_at: Option<UnixMs>, former: bool },
+    /// The same, and the keys could not be fetched since the token may have been made: it may be of
+    /// a key that is not here yet, so 503 and not 401.
+    KeyAwaited { kid: String },
     /// The named key is bound to other algorithms (RFC 8725 section 3.1).
     KeyAlgorithm { kid: String, algorithm: Algorithm },
     /// The token names no key, and no key is for its algorithm.
@@ -81,7 +85,7 @@ impl TokenFault {
         match self {
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } => "token_not_yet_valid",
-            Self::KeysAbsent { .. } => "not_ready",
+            Self::KeysAbsent { .. } | Self::KeyAwaited { .. } => "not_ready",
             Self::Form(_)
             | Self::IssuerMissing
             | Self::IssuerType
@@ -121,6 +125,7 @@ impl TokenFault {
                 | Self::AlgorithmUnknown { .. }
                 | Self::AlgorithmNotAllowed { .. }
                 | Self::UnknownKey { .. }
+                | Self::KeyAwaited { .. }
                 | Self::KeyAlgorithm { .. }
                 | Self::NoKeyForAlgorithm { .. }
                 | Self::BadSignature
@@ -138,6 +143,7 @@ impl TokenFault {
             Self::AlgorithmNotAllowed { .. } => "algorithm_not_allowed",
             Self::KeysAbsent { .. } => "keys_absent",
             Self::UnknownKey { .. } => "unknown_key",
+            Self::KeyAwaited { .. } => "key_awaited",
             Self::KeyAlgorithm { .. } => "key_algorithm",
             Self::NoKeyForAlgorithm { .. } => "no_key_for_algorithm",
             Self::BadSignature => "bad_signature",
@@ -205,6 +211,11 @@ impl fmt::Display for TokenFault {
             }
             Self::KeysAbsent { .. } => out.write_str("the issuer has no keys to verify with"),
             Self::UnknownKey { kid, .. } => write!(out, "no key has the kid {}", quoted(kid)),
+            Self::KeyAwaited { kid } => write!(
+                out,
+                "no key has the kid {} yet, and the keys could not be fetched again so soon",
+                quoted(kid)
+            ),
             Self::KeyAlgorithm { kid, algorithm } => {
                 write!(out, "the key {} is not for alg {}", quoted(kid), algorithm.as_str())
             }

@@ -89,14 +89,14 @@ impl Signed {
         })
     }
 
-    /// Is its key still among the issuer's, for its algorithm? The answer is remembered per set,
-    /// which never changes.
+    /// Is its key still among the issuer's, for its algorithm, its `kid` and its client? The answer
+    /// is remembered per set, which never changes.
     pub fn key_is_published(&self) -> bool {
         let keys = self.issuer.keys.load();
         if self.keys.load(Ordering::Relaxed) == keys.id() {
             return true;
         }
-        let there = keys.allows(&self.key, self.algorithm);
+        let there = keys.vouches(&self.key, self.algorithm, self.kid(), self.client());
         if there {
             self.keys.store(keys.id(), Ordering::Relaxed);
         }

@@ -8,7 +8,7 @@ use crate::keys::{Algorithm, Key, KeySet};
 use crate::token::Compact;
 
 use super::explain::cut;
-use super::{Issuer, TokenFault};
+use super::{Issuer, TokenFault, facts};
 
 /// Signatures tried for one token that names no key.
 const TRIES_MAX: usize = 4;
@@ -52,59 +52,64 @@ impl<'i> Published<'i> {
         if allowing().all(|(_, keys)| keys.is_empty()) {
             return Err(TokenFault::KeysAbsent { issuers: ids(allowing()) });
         }
-        let signers = |pick: &dyn Fn(&Key) -> bool| -> Vec<Signer<'_>> {
-            let keys = allowing().flat_map(|(issuer, keys)| {
-                keys.keys().iter().map(move |key| Signer { issuer, keys, key, algorithm })
+        // Indexed by the sets: ten thousand keys cost no more than one.
+        let of = |keys: fn(&KeySet, Algorithm) -> Keys<'_>| -> Vec<Signer<'_>> {
+            let signers = allowing().flat_map(move |(issuer, set)| {
+                keys(set, algorithm).map(move |key| Signer { issuer, keys: set, key, algorithm })
             });
-            keys.filter(|signer| signer.key.allows(algorithm) && pick(signer.key))
-                .take(TRIES_MAX)
-                .collect()
+            signers.take(TRIES_MAX).collect()
         };
         let Some(kid) = &token.header.kid else {
-            let signers = signers(&|_| true);
-            return if signers.is_empty() {
-                Err(TokenFault::NoKeyForAlgorithm { algorithm })
-            } else {
-                Ok(Candidates { signers, otherwise: TokenFault::BadSignature })
+            let signers = of(|set, algorithm| Box::new(set.of_algorithm(algorithm)));
+            return match signers.is_empty() {
+                true => Err(TokenFault::NoKeyForAlgorithm { algorithm }),
+                false => Ok(Candidates { signers, otherwise: TokenFault::BadSignature }),
             };
         };
-        let named: Vec<_> = allowing()
+        let mut named = allowing()
             .flat_map(|(issuer, keys)| {
                 keys.named(kid).map(move |key| Signer { issuer, keys, key, algorithm })
             })
-            .collect();
-        if !named.is_empty() {
-            let mut signers = named;
-            signers.retain(|signer| signer.key.allows(algorithm));
-            signers.truncate(TRIES_MAX);
-            return if signers.is_empty() {
-                Err(TokenFault::KeyAlgorithm { kid: kid.clone(), algorithm })
-            } else {
-                Ok(Candidates { signers, otherwise: TokenFault::BadSignature })
+            .peekable();
+        if named.peek().is_some() {
+            let fitting = named.filter(|signer| signer.key.allows(algorithm));
+            let signers: Vec<_> = fitting.take(TRIES_MAX).collect();
+            return match signers.is_empty() {
+                true => Err(TokenFault::KeyAlgorithm { kid: kid.clone(), algorithm }),
+                false => Ok(Candidates { signers, otherwise: TokenFault::BadSignature }),
             };
         }
-        let unknown = || TokenFault::UnknownKey { kid: kid.clone(), issuers: ids(allowing()) };
-        let signers = signers(&|key| key.kid().is_none());
+        let unknown = || TokenFault::UnknownKey {
+            kid: kid.clone(),
+            issuers: ids(allowing()),
+            issued_at: facts::said_to_be_issued_at(&token.claims),
+            former: allowing().any(|(_, keys)| keys.had(kid)),
+        };
+        let signers = of(|set, algorithm| Box::new(set.unnamed(algorithm)));
         if signers.is_empty() {
             return Err(unknown());
         }
         // Where keys have names, the token may be of a new one that is not here yet.
-        let has_names =
-            allowing().any(|(_, keys)| keys.keys().iter().any(|key| key.kid().is_some()));
+        let has_names = allowing().any(|(_, keys)| keys.has_names());
         let otherwise = if has_names { unknown() } else { TokenFault::BadSignature };
         Ok(Candidates { signers, otherwise })
     }
 }
+
+/// Keys of a set, in its order.
+type Keys<'s> = Box<dyn Iterator<Item = &'s Key> + 's>;
 
 fn ids<'i>(issuers: impl Iterator<Item = &'i (&'i Arc<Issuer>, Arc<KeySet>)>) -> Vec<IssuerId> {
     issuers.map(|(issuer, _)| issuer.policy.id.clone()).collect()
 }
 
 impl<'p> Candidates<'p> {
-    /// The one whose signature it is.
-    pub fn verify(self, token: &Compact<'_>) -> Result<Signer<'p>, TokenFault> {
+    /// The one whose signature it is; or why there is none, and after how many tries.
+    pub fn verify(self, token: &Compact<'_>) -> Result<Signer<'p>, (TokenFault, usize)> {
+        let tries = self.signers.len();
         let mut signers = self.signers.into_iter();
-        signers.find(|signer| signer.key.verifies(token, signer.algorithm)).ok_or(self.otherwise)
+        let found = signers.find(|signer| signer.key.verifies(token, signer.algorithm));
+        found.ok_or((self.otherwise, tries))
     }
 
     /// For people: which key, or how many.

@@ -1,6 +1,6 @@
 //! The verifier: all issuers, and the one way to a [`VerifiedToken`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -19,6 +19,8 @@ pub struct Verifier {
     by_iss: HashMap<String, Arc<Issuer>>,
     /// Those whose tokens may lack `iss`.
     without_iss: Vec<Arc<Issuer>>,
+    /// Where they are in memory. They are held here, so nothing else can be there.
+    places: HashSet<usize>,
     fingerprinter: Fingerprinter,
     cache: Arc<SignatureCache>,
 }
@@ -55,17 +57,19 @@ pub struct Refused {
     /// Whose it says it is, where that is one of ours: the name of a configured issuer, never what
     /// a token made up. `None`: not that far, or several come into question.
     pub issuer: Option<Arc<Issuer>>,
+    /// Signatures that were checked in vain.
+    pub tries: usize,
 }
 
 impl Refused {
     fn of(issuer: &Arc<Issuer>) -> impl FnOnce(TokenFault) -> Self {
-        move |fault| Self { fault, issuer: Some(Arc::clone(issuer)) }
+        move |fault| Self { fault, issuer: Some(Arc::clone(issuer)), tries: 0 }
     }
 }
 
 impl From<TokenFault> for Refused {
     fn from(fault: TokenFault) -> Self {
-        Self { fault, issuer: None }
+        Self { fault, issuer: None, tries: 0 }
     }
 }
 
@@ -84,7 +88,8 @@ impl Verifier {
         }
         let without_iss =
             issuers.iter().filter(|issuer| issuer.policy.missing.iss).map(Arc::clone).collect();
-        Self { issuers, by_iss, without_iss, fingerprinter, cache }
+        let places = issuers.iter().map(place).collect();
+        Self { issuers, by_iss, without_iss, places, fingerprinter, cache }
     }
 
     pub(super) fn fingerprinter(&self) -> &Fingerprinter {
@@ -157,12 +162,8 @@ impl Verifier {
 
     /// Costs the same with a thousand issuers as with one.
     fn has(&self, issuer: &Arc<Issuer>) -> bool {
-        let is = |one: &Arc<Issuer>| Arc::ptr_eq(one, issuer);
-        match &issuer.policy.iss {
-            _ if self.issuers.first().is_some_and(is) => true,
-            Some(iss) => self.by_iss.get(iss).is_some_and(is),
-            None => self.without_iss.iter().any(is),
-        }
+        self.issuers.first().is_some_and(|first| Arc::ptr_eq(first, issuer))
+            || self.places.contains(&place(issuer))
     }
 
     /// Every check on this token, and what is known of it when the signature holds.
@@ -178,10 +179,13 @@ impl Verifier {
         let token = Compact::parse(credential.expose()).map_err(TokenFault::Form)?;
         let issuers = self.issuers_of(&token)?;
         let published = Published::of(issuers);
-        let signer = published.candidates(&token).and_then(|found| found.verify(&token));
-        let signer = signer.map_err(|fault| match issuers {
-            [only] => Refused::of(only)(fault),
-            _ => Refused::from(fault),
+        let found = published.candidates(&token).map_err(|fault| (fault, 0));
+        let signer = found.and_then(|found| found.verify(&token)).map_err(|(fault, tries)| {
+            let issuer = match issuers {
+                [only] => Some(Arc::clone(only)),
+                _ => None,
+            };
+            Refused { fault, issuer, tries }
         })?;
         self.signed(token, &signer).map_err(Refused::of(signer.issuer))
     }
@@ -214,4 +218,8 @@ impl Verifier {
             None => Ok(&self.without_iss),
         }
     }
+}
+
+fn place(issuer: &Arc<Issuer>) -> usize {
+    Arc::as_ptr(issuer).addr()
 }

@@ -22,6 +22,8 @@ mod credentials;
 mod cross_site;
 // Keys that are fetched, and what their server may do to us.
 mod key_sources;
+// When, what it may say about that, and whom it must be.
+mod key_servers;
 // Rotation, by a provider that nobody here wrote.
 mod rotation;
 // Floods of bad tokens, and what they may cost.

@@ -240,10 +240,15 @@ fn authorities(item: &Item<'_>) -> Option<Vec<u8>> {
         Ok(content) => {
             let certificates: Result<Vec<_>, _> =
                 CertificateDer::pem_slice_iter(&content.bytes).collect();
-            if certificates.is_ok_and(|found| !found.is_empty()) {
+            let found = certificates.unwrap_or_default();
+            let (trusted, broken) = rustls::RootCertStore::empty().add_parsable_certificates(found);
+            if trusted > 0 && broken == 0 {
                 return Some(content.bytes);
             }
-            let message = "`ca` holds no certificate";
+            let message = match trusted + broken {
+                0 => "`ca` holds no certificate",
+                _ => "`ca` holds something that is no authority's certificate",
+            };
             Diagnostic::error(Code::BadAuthorities, message).help("certificates in PEM")
         }
         Err(why) => Diagnostic::error(Code::FileUnreadable, "the `ca` file cannot be read")

@@ -16,7 +16,7 @@ pub async fn jwks_url(fetcher: &Fetcher, document: &Uri, issuer: &str) -> Result
         Fetched::Same { .. } => return Err(content("a 304 that nobody asked for")),
     };
     let url = read(&body, issuer)?;
-    if !fetcher.may_ask(&url) {
+    if !fetcher.may_lead(document, &url) {
         return Err(content("its jwks_uri is not an https URL that may be asked"));
     }
     Ok(url)

@@ -32,7 +32,11 @@ pub enum FetchFault {
     Timeout(Duration),
     /// The chain of causes: name not found, connection refused, certificate expired …
     Connection(String),
-    Status(StatusCode),
+    Status {
+        status: StatusCode,
+        /// How long the server wants to be left alone.
+        retry_after: Option<Duration>,
+    },
     /// More bytes than any key set has.
     TooLarge,
     /// Compressed although nobody asked for it.
@@ -58,6 +62,7 @@ pub enum Fetched {
 }
 
 /// Fetches for one source; holds its trust.
+#[derive(Clone)]
 pub struct Fetcher {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     timeout: Duration,
@@ -120,14 +125,13 @@ impl Fetcher {
             .map_err(|error| FetchFault::Connection(outbound::causes(&error)))
     }
 
-    /// Where a redirect leads, if it may: never from TLS to none, never off this machine by
-    /// loopback's leave, and to another host only where that was allowed.
+    /// Where a redirect leads, if it may: to another host only where that was allowed.
     fn next(&self, from: &Uri, answer: &Response<Incoming>) -> Result<Uri, FetchFault> {
         let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let to = location.and_then(|location| resolve(from, location));
         let to = to.ok_or_else(|| FetchFault::Redirect("nowhere".to_owned()))?;
         let same = from.scheme() == to.scheme() && from.authority() == to.authority();
-        if same || (self.allow_redirects && self.may_ask(&to)) {
+        if same || (self.allow_redirects && self.may_lead(from, &to)) {
             return Ok(to);
         }
         let shown = format!(
@@ -138,15 +142,18 @@ impl Fetcher {
         Err(FetchFault::Redirect(shown))
     }
 
-    /// A URL that did not come from the config is taken under the config's rules.
-    pub fn may_ask(&self, url: &Uri) -> bool {
-        let authority = url.authority().map_or("", |authority| authority.as_str());
-        let secure = match url.scheme_str() {
+    /// A URL that a server named is taken under the config's rules: never from TLS to none, whatever
+    /// they allow, and not from elsewhere to what listens on this machine alone.
+    pub fn may_lead(&self, from: &Uri, to: &Uri) -> bool {
+        let authority = to.authority().map_or("", |authority| authority.as_str());
+        let was_plain = from.scheme_str() == Some("http");
+        let secure = match to.scheme_str() {
             Some("https") => true,
-            Some("http") => self.allow_http || is_loopback(url),
+            Some("http") => was_plain && (self.allow_http || is_loopback(to)),
             Some(_) | None => false,
         };
-        secure && !authority.is_empty() && !authority.contains('@')
+        let inwards = is_loopback(to) && !is_loopback(from);
+        secure && !inwards && !authority.is_empty() && !authority.contains('@')
     }
 }
 
@@ -171,7 +178,8 @@ async fn read(answer: Response<Incoming>, conditional: bool) -> Result<Fetched, 
         return Ok(Fetched::Same { fresh });
     }
     if head.status != StatusCode::OK {
-        return Err(FetchFault::Status(head.status));
+        let retry_after = schedule::retry_after(&head.headers, UnixMs::now());
+        return Err(FetchFault::Status { status: head.status, retry_after });
     }
     let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if head.headers.get(CONTENT_ENCODING).is_some_and(|value| !identity(value)) {
@@ -187,12 +195,19 @@ async fn read(answer: Response<Incoming>, conditional: bool) -> Result<Fetched, 
     Ok(Fetched::New { body: body.to_bytes(), etag: head.headers.get(ETAG).cloned(), fresh })
 }
 
+impl FetchFault {
+    /// How long the server wants to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
+    }
+}
+
 impl std::fmt::Display for FetchFault {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Timeout(after) => write!(out, "no whole answer within {} ms", after.as_millis()),
             Self::Trust(causes) | Self::Connection(causes) => out.write_str(causes),
-            Self::Status(status) => write!(out, "answered {}", status.as_u16()),
+            Self::Status { status, .. } => write!(out, "answered {}", status.as_u16()),
             Self::TooLarge => write!(out, "the answer is larger than {JWKS_BYTES_MAX} bytes"),
             Self::Encoded => out.write_str("the answer is compressed, which was not asked for"),
             Self::Redirect(to) => write!(out, "redirected to {to}, which is not followed"),
@@ -202,3 +217,33 @@ impl std::fmt::Display for FetchFault {
 }
 
 impl std::error::Error for FetchFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_leads_to_no_place_that_is_worse_than_its_own() {
+        let mut remote = crate::control::keys::tests::remote();
+        let may = |remote: &RemoteKeys, from: &str, to: &str| {
+            Fetcher::new(remote).unwrap().may_lead(&from.parse().unwrap(), &to.parse().unwrap())
+        };
+        let away = "https://id.example.com/keys";
+        assert!(may(&remote, away, "https://cdn.example.com/keys"));
+        assert!(may(&remote, "http://127.0.0.1:1/", "http://localhost:2/"));
+        assert!(may(&remote, "https://localhost:1/", "https://[::1]:2/"));
+        remote.allow_http = true;
+        assert!(may(&remote, "http://id.internal/", "http://keys.internal/"));
+        for inwards in ["https://localhost/", "https://127.0.0.1:8443/", "https://[::1]/"] {
+            assert!(!may(&remote, away, inwards), "{inwards}");
+            assert!(!may(&remote, "http://id.internal/", inwards), "{inwards}");
+        }
+        for worse in ["http://cdn.example.com/", "http://localhost:2/", "ftp://a/", "/keys"] {
+            assert!(!may(&remote, away, worse), "{worse}");
+            assert!(!may(&remote, "https://localhost:1/", worse), "{worse}");
+        }
+        assert!(!may(&remote, away, "https://user@cdn.example.com/"));
+        remote.allow_http = false;
+        assert!(!may(&remote, "http://127.0.0.1:1/", "http://id.internal/"));
+    }
+}

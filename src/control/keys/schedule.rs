@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES};
+use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, RETRY_AFTER};
 
 use crate::clock::UnixMs;
 use crate::config::RemoteKeys;
@@ -50,6 +50,29 @@ pub fn freshness(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
 fn http_date(text: &str) -> Option<UnixMs> {
     let at = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(UnixMs(at.timestamp().as_millisecond()))
+}
+
+/// How long a server that was asked in vain may say that it wants to be left alone.
+const LEFT_ALONE: Duration = Duration::from_secs(300);
+/// At a start one fetch begins in so long, on average, where keys were kept and nothing hurries.
+const APART: Duration = Duration::from_millis(10);
+
+/// `Retry-After` (RFC 9110 section 10.2.3) in seconds or as a date.
+pub fn retry_after(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| Some(http_date(text)?.since(now)))
+}
+
+/// What of it is heeded.
+pub fn left_alone(said: Option<Duration>, bounds: &RemoteKeys) -> Duration {
+    said.unwrap_or_default().min(LEFT_ALONE).min(bounds.refresh_max)
+}
+
+/// Until the first fetch of one of `count` sources that start together.
+pub fn at_start(count: usize, chance: u8) -> Duration {
+    let all = APART.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+    all.mul_f64(f64::from(chance) / 255.0)
 }
 
 /// Until the next fetch after a good one. `chance` is from 0 to 255.
@@ -108,6 +131,28 @@ mod tests {
             }
         }
         assert!(after_success(None, &bounds, 0) != after_success(None, &bounds, 255));
+    }
+
+    #[test]
+    fn a_server_is_left_alone_for_as_long_as_it_says_within_bounds() {
+        let bounds = crate::control::keys::tests::remote();
+        let said = |text: &'static str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            let said = retry_after(&headers, UnixMs::from_secs(784_111_777));
+            left_alone(said, &bounds).as_secs()
+        };
+        assert_eq!(said("7"), 7);
+        assert_eq!(said("Sun, 06 Nov 1994 08:50:37 GMT"), 60);
+        assert_eq!(said("Sun, 06 Nov 1994 08:00:00 GMT"), 0);
+        assert_eq!((said("soon"), said("-1"), said("")), (0, 0, 0));
+        assert_eq!(said("99999999999"), 300);
+    }
+
+    #[test]
+    fn those_that_start_together_begin_apart() {
+        assert!(at_start(1, 255) <= APART);
+        assert_eq!(at_start(1000, 0), Duration::ZERO);
+        assert_eq!(at_start(1000, 255), Duration::from_secs(10));
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::verify::KeyCell;
 use super::kept::Keeper;
 use super::report::{KeyReport, SourceReport};
 
+/// The fetch that is under way when it is asked for another, and that other.
+const ROUNDS_WAITED_MAX: u64 = 2;
+
 /// How a request asks for fresher keys and learns when they are there.
 #[derive(Clone)]
 pub struct Line {
@@ -35,6 +38,7 @@ pub struct Source {
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) remote: Option<RemoteKeys>,
     pub(super) cell: KeyCell,
+    standing: Mutex<Standing>,
     shown: String,
     pub(super) keeper: Keeper,
     pub(super) asked: Arc<Notify>,
@@ -42,6 +46,16 @@ pub struct Source {
     pub(super) ordered: Notify,
     pub(super) refresh: watch::Sender<Refresh>,
     pub(super) state: Mutex<State>,
+}
+
+/// Whether the issuer's cell is this source's to fill. Sources of one issuer that follow each other
+/// share the cell.
+enum Standing {
+    /// Not yet: what it will put there.
+    Coming(Arc<KeySet>),
+    InForce,
+    /// Not any more, and never again.
+    Retired,
 }
 
 /// How the fetching goes.
@@ -65,11 +79,7 @@ pub(super) struct State {
 
 impl Source {
     /// With the set that it begins with: the config's, or what was kept of an earlier fetch.
-    pub(super) fn new(
-        issuer: &config::Issuer,
-        cell: KeyCell,
-        directory: &Path,
-    ) -> (Self, Arc<KeySet>) {
+    pub(super) fn new(issuer: &config::Issuer, cell: KeyCell, directory: &Path) -> Self {
         let policy = &issuer.policy;
         let url = issuer.remote.as_ref().map(|remote| remote.location.url().to_string());
         let source = Self {
@@ -78,19 +88,67 @@ impl Source {
             algorithms: policy.algorithms.clone(),
             remote: issuer.remote.clone(),
             cell,
+            standing: Mutex::new(Standing::Coming(Arc::clone(&issuer.keys))),
             shown: issuer.keys_source.clone(),
             keeper: Keeper::new(directory, policy.id.as_str(), url.as_deref().unwrap_or_default()),
             asked: Arc::new(Notify::new()),
             ordered: Notify::new(),
             // The first fetch begins at once: requests may wait for it.
-            refresh: watch::Sender::new(Refresh { round: 0, phase: Phase::Fetching }),
+            refresh: watch::Sender::new(Refresh { phase: Phase::Fetching, ..Refresh::default() }),
             state: Mutex::default(),
         };
-        let set = match &issuer.remote {
-            None => Arc::clone(&issuer.keys),
-            Some(remote) => source.kept(remote, UnixMs::now()).unwrap_or_default(),
-        };
-        (source, set)
+        if let Some(remote) = &source.remote {
+            let kept = source.kept(remote, UnixMs::now()).unwrap_or_default();
+            *source.standing.lock() = Standing::Coming(kept);
+        }
+        source
+    }
+
+    /// What it has: in force, or to be.
+    pub(super) fn set(&self) -> Arc<KeySet> {
+        match &*self.standing.lock() {
+            Standing::Coming(set) => Arc::clone(set),
+            Standing::InForce | Standing::Retired => self.cell.load_full(),
+        }
+    }
+
+    /// It has these from now on. `put` fills the cell, if that is this source's to fill.
+    pub(super) fn have(&self, set: Arc<KeySet>, put: impl FnOnce(&Self, Arc<KeySet>)) {
+        // Held meanwhile, so that a source that is retired fills the cell no more.
+        let mut standing = self.standing.lock();
+        match &mut *standing {
+            Standing::Coming(coming) => *coming = set,
+            Standing::InForce => put(self, set),
+            Standing::Retired => {}
+        }
+    }
+
+    /// The cell is its own from now on.
+    pub(super) fn begin(&self, put: impl FnOnce(&Self, Arc<KeySet>)) {
+        let mut standing = self.standing.lock();
+        if let Standing::Coming(set) = &*standing {
+            let set = Arc::clone(set);
+            *standing = Standing::InForce;
+            put(self, set);
+        }
+    }
+
+    /// The cell is somebody else's. Whoever waits for a fetch need not wait any more.
+    pub(super) fn retire(&self) {
+        *self.standing.lock() = Standing::Retired;
+        self.refresh.send_modify(|refresh| {
+            refresh.round += ROUNDS_WAITED_MAX;
+            refresh.phase = Phase::Cooling;
+        });
+    }
+
+    /// Keeps the set on disk, unless another source may do so by now.
+    pub(super) fn keep(&self, jwks_url: &str, jwks: &str, at: UnixMs) -> std::io::Result<()> {
+        let standing = self.standing.lock();
+        match &*standing {
+            Standing::Coming(_) | Standing::InForce => self.keeper.write(jwks_url, jwks, at),
+            Standing::Retired => Ok(()),
+        }
     }
 
     /// What was kept on disk, unless it is too old or of no use.
@@ -135,16 +193,19 @@ impl Source {
     /// Orders a fetch now and waits until one that began after the order has ended.
     pub async fn refresh_now(&self) {
         let mut rounds = self.refresh.subscribe();
-        let Refresh { round, phase } = *rounds.borrow_and_update();
-        let rounds_needed = if phase == Phase::Fetching { 2 } else { 1 };
+        let Refresh { round, phase, .. } = *rounds.borrow_and_update();
+        // One that is retired counts up once, and never again.
+        if matches!(&*self.standing.lock(), Standing::Retired) {
+            return;
+        }
+        let rounds_needed = if phase == Phase::Fetching { ROUNDS_WAITED_MAX } else { 1 };
         self.ordered.notify_one();
-        // An error says that the source is gone.
         rounds.wait_for(|refresh| refresh.round >= round + rounds_needed).await.ok();
     }
 
     pub(super) fn report(&self) -> SourceReport {
         let state = self.state.lock().clone();
-        let keys = self.cell.load();
+        let keys = self.set();
         let failing = state.failures > 0;
         let word = match (keys.is_empty(), self.remote.is_some(), failing, state.kept) {
             (true, ..) => "none",

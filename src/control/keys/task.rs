@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Uri};
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::UnixMs;
@@ -15,28 +16,27 @@ use super::fetch::{FetchFault, Fetched, Fetcher};
 use super::source::Source;
 use super::{KeyRing, discovery, schedule};
 
+/// The time on disk is exact to this part of `max_stale`, on the side of too old.
+const KEPT_WITHIN: u32 = 24;
 /// Names of keys that a log line holds.
 const KIDS_SHOWN: usize = 8;
 
-/// Keeps the source's keys fresh until the task is ended.
-pub async fn keep_fresh(ring: &Arc<KeyRing>, source: &Arc<Source>, remote: &RemoteKeys) {
-    let fetcher = match Fetcher::new(remote) {
-        Ok(fetcher) => fetcher,
-        Err(fault) => {
-            tracing::error!(issuer = source.name, "keys cannot be fetched: {fault}");
-            source.state.lock().failure = Some((UnixMs::now(), fault.to_string()));
-            source.refresh.send_modify(|refresh| refresh.phase = Phase::Cooling);
-            return;
-        }
-    };
-    Task { ring, source, remote, fetcher, held: None, document: None }.run().await;
+/// Keeps the source's keys fresh until the task is ended. `count` begin at the same time.
+pub async fn keep_fresh(
+    ring: &Arc<KeyRing>,
+    source: &Arc<Source>,
+    remote: &RemoteKeys,
+    count: usize,
+) {
+    let task = Task { ring, source, remote, fetcher: None, held: None, document: None };
+    task.run(count).await;
 }
 
 struct Task<'t> {
     ring: &'t Arc<KeyRing>,
     source: &'t Arc<Source>,
     remote: &'t RemoteKeys,
-    fetcher: Fetcher,
+    fetcher: Option<Fetcher>,
     /// The answer that is in force, to ask whether it still holds.
     held: Option<Held>,
     /// Where discovery led, and when it is asked again.
@@ -47,30 +47,47 @@ struct Held {
     url: Uri,
     etag: Option<HeaderValue>,
     text: String,
+    /// When it was last written to disk.
+    kept_at: Option<UnixMs>,
+}
+
+/// How one fetch went.
+struct Round {
+    is_good: bool,
+    /// Until the next.
+    pause: Duration,
+    /// The server wants to be left alone for so long.
+    leave: Duration,
 }
 
 impl Task<'_> {
-    async fn run(mut self) {
-        let mut next = Instant::now();
+    async fn run(mut self, count: usize) {
+        let (ring, source) = (self.ring, self.source);
+        let now = Instant::now();
+        let in_hurry = self.source.set().is_empty();
+        let spread = if in_hurry { Duration::ZERO } else { schedule::at_start(count, chance()) };
+        let mut next = now + spread;
         // Unknown keys may ask for a fetch from then on. Scheduled fetches neither wait for it nor
         // move it: whoever sends invented key ids cannot keep a real rotation from being seen.
-        let mut cool_until = next;
+        let mut cool_until = now;
         let mut usable_until = self.usable_until();
         loop {
             let now = Instant::now();
             let cooling = now < cool_until;
+            let idle = if cooling { Phase::Cooling } else { Phase::Ready };
             if now < next {
-                self.source.set_phase(if cooling { Phase::Cooling } else { Phase::Ready });
+                self.source.set_phase(idle);
             }
             let expiry = usable_until.unwrap_or(now + Duration::from_secs(3600));
-            tokio::select! {
+            let _place = tokio::select! {
                 // In this order: an order of an administrator is never starved.
                 biased;
-                () = self.source.ordered.notified() => {}
-                () = sleep_until(next) => {}
+                () = self.source.ordered.notified() => None,
+                place = turn(ring, source, (next, idle)) => place,
                 () = self.source.asked.notified(), if !cooling => {
                     // Claimed before the fetch, so that a fetch that hangs costs no more.
                     cool_until = Instant::now() + self.remote.cooldown;
+                    None
                 }
                 () = sleep_until(cool_until), if cooling => continue,
                 () = sleep_until(expiry), if usable_until.is_some() => {
@@ -78,28 +95,38 @@ impl Task<'_> {
                     usable_until = None;
                     continue;
                 }
-            }
+            };
             self.source.set_phase(Phase::Fetching);
-            let pause = self.refresh().await;
-            next = Instant::now() + pause;
+            let began = UnixMs::now();
+            let Round { is_good, pause, leave } = self.refresh().await;
+            let now = Instant::now();
+            next = now + pause;
+            cool_until = cool_until.max(now + leave);
             self.source.state.lock().next = Some(UnixMs::now().plus(pause));
             usable_until = self.usable_until();
-            self.source.refresh.send_modify(|refresh| refresh.round += 1);
+            // Together, so that nobody who sees the end takes it for a fetch under way.
+            self.source.refresh.send_modify(|refresh| {
+                refresh.round += 1;
+                refresh.phase = if now < cool_until { Phase::Cooling } else { Phase::Ready };
+                if is_good {
+                    refresh.good += 1;
+                    refresh.confirmed = Some(began);
+                }
+            });
         }
     }
 
     /// When the set in force is too old; `None` where there is none.
     fn usable_until(&self) -> Option<Instant> {
         let at = self.source.state.lock().last_success?;
-        if self.source.cell.load().is_empty() {
+        if self.source.set().is_empty() {
             return None;
         }
         let age = UnixMs::now().since(at);
         Some(Instant::now() + self.remote.max_stale.saturating_sub(age))
     }
 
-    /// One fetch; the pause until the next.
-    async fn refresh(&mut self) -> Duration {
+    async fn refresh(&mut self) -> Round {
         let result = self.fetch().await;
         self.source.state.lock().fetches += 1;
         let chance = chance();
@@ -109,7 +136,8 @@ impl Task<'_> {
                 if recovered > 0 {
                     tracing::info!(issuer = self.source.name, "keys are fetched again");
                 }
-                schedule::after_success(fresh, self.remote, chance)
+                let pause = schedule::after_success(fresh, self.remote, chance);
+                Round { is_good: true, pause, leave: Duration::ZERO }
             }
             Err(fault) => {
                 // Where discovery led may be what is wrong.
@@ -121,33 +149,38 @@ impl Task<'_> {
                     state.failure = Some((UnixMs::now(), fault.to_string()));
                     state.failures
                 };
-                let pause = schedule::after_failure(failures, chance);
+                let leave = schedule::left_alone(fault.retry_after(), self.remote);
+                let pause = schedule::after_failure(failures, chance).max(leave);
                 self.complain(&fault, pause);
-                pause
+                Round { is_good: false, pause, leave }
             }
         }
     }
 
     async fn fetch(&mut self) -> Result<Option<Duration>, FetchFault> {
-        let url = self.url().await?;
+        let fetcher = match &self.fetcher {
+            Some(fetcher) => fetcher.clone(),
+            // Made here, so that one that cannot be made is a failed fetch and is tried again.
+            None => self.fetcher.insert(Fetcher::new(self.remote)?).clone(),
+        };
+        let url = self.url(&fetcher).await?;
         let held = self.held.as_ref().filter(|held| held.url == url);
         let etag = held.and_then(|held| held.etag.clone());
-        match self.fetcher.get(&url, etag.as_ref()).await? {
-            Fetched::Same { fresh } => {
-                let text = held.map(|held| held.text.clone()).unwrap_or_default();
-                self.confirm(&url, text).await;
-                Ok(fresh)
-            }
+        let fresh = match fetcher.get(&url, etag.as_ref()).await? {
+            Fetched::Same { fresh } => fresh,
             Fetched::New { body, etag, fresh } => {
                 let text = self.learn(&body)?;
-                self.confirm(&url, text.clone()).await;
-                self.held = Some(Held { url, etag, text });
-                Ok(fresh)
+                let same = held.filter(|held| held.text == text);
+                let kept_at = same.and_then(|held| held.kept_at);
+                self.held = Some(Held { url, etag, text, kept_at });
+                fresh
             }
-        }
+        };
+        self.confirm().await;
+        Ok(fresh)
     }
 
-    async fn url(&mut self) -> Result<Uri, FetchFault> {
+    async fn url(&mut self, fetcher: &Fetcher) -> Result<Uri, FetchFault> {
         let (document, issuer) = match &self.remote.location {
             KeyLocation::Jwks(url) => return Ok(url.clone()),
             KeyLocation::Discovery { document, issuer } => (document, issuer),
@@ -155,7 +188,7 @@ impl Task<'_> {
         match &self.document {
             Some((url, until)) if Instant::now() < *until => Ok(url.clone()),
             _ => {
-                let url = discovery::jwks_url(&self.fetcher, document, issuer).await?;
+                let url = discovery::jwks_url(fetcher, document, issuer).await?;
                 self.document = Some((url.clone(), Instant::now() + self.remote.refresh_max));
                 Ok(url)
             }
@@ -168,7 +201,7 @@ impl Task<'_> {
         let (set, skipped) = KeySet::from_jwks(body, &self.source.algorithms).map_err(fault)?;
         // Strict JSON is UTF-8.
         let text = String::from_utf8_lossy(body).into_owned();
-        let before = self.source.cell.load_full();
+        let before = self.source.set();
         if !before.is_same(&set) {
             let gone = before.lost_in(&set).len();
             tracing::info!(
@@ -178,7 +211,7 @@ impl Task<'_> {
                 kids = kids(&set),
                 "another set of keys is in force"
             );
-            self.ring.put(self.source, Arc::new(set));
+            self.ring.learn(self.source, Arc::new(set.after(&before)));
         }
         let mut state = self.source.state.lock();
         if state.skipped != skipped {
@@ -190,36 +223,47 @@ impl Task<'_> {
         Ok(text)
     }
 
-    /// The set in force is good as of now: noted, and kept on disk.
-    async fn confirm(&self, url: &Uri, text: String) {
+    /// What is held is good as of now: noted, and kept on disk. There its time need not be exact: what
+    /// says the same as before is not written again each time.
+    async fn confirm(&mut self) {
         let now = UnixMs::now();
+        let Some(held) = &mut self.held else { return };
         {
             let mut state = self.source.state.lock();
             state.last_success = Some(now);
             state.kept = false;
-            state.jwks_url = Some(url.to_string());
+            state.jwks_url = Some(held.url.to_string());
         }
-        let (keeper, url) = (self.source.keeper.clone(), url.to_string());
-        let writing = tokio::task::spawn_blocking(move || keeper.write(&url, &text, now));
+        let exact_to = self.remote.max_stale / KEPT_WITHIN;
+        if held.kept_at.is_some_and(|at| now.since(at) < exact_to) {
+            return;
+        }
+        let (source, url, text) =
+            (Arc::clone(self.source), held.url.to_string(), held.text.clone());
+        let writing = tokio::task::spawn_blocking(move || source.keep(&url, &text, now));
         let failed = match writing.await {
-            Ok(written) => written.err().map(|error| error.to_string()),
-            Err(_) => Some("the writer broke off".to_owned()),
+            Ok(Ok(())) => {
+                held.kept_at = Some(now);
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the writer broke off".to_owned(),
         };
-        if let Some(error) = failed {
-            tracing::warn!(
-                issuer = self.source.name,
-                "keys could not be kept on disk, a restart would have to fetch them: {error}"
-            );
-        }
+        tracing::warn!(
+            issuer = self.source.name,
+            "keys could not be kept on disk, a restart would have to fetch them: {failed}"
+        );
     }
 
-    /// The last good set is too old to count.
-    fn give_up(&self) {
+    /// The last good set is too old to count, also for a server that says it still holds: it is to
+    /// send it again.
+    fn give_up(&mut self) {
         tracing::error!(
             issuer = self.source.name,
             "the last good keys are older than max_stale and count no longer; its tokens get 503"
         );
-        self.ring.put(self.source, Arc::default());
+        self.held = None;
+        self.ring.learn(self.source, Arc::default());
     }
 
     fn complain(&self, fault: &FetchFault, pause: Duration) {
@@ -243,6 +287,21 @@ impl Task<'_> {
             ),
         }
     }
+}
+
+/// When the next scheduled fetch is due and has a place. While it waits for one, requests may ask
+/// for a fetch that does not.
+async fn turn<'r>(
+    ring: &'r KeyRing,
+    source: &Source,
+    (next, idle): (Instant, Phase),
+) -> Option<SemaphorePermit<'r>> {
+    sleep_until(next).await;
+    if let Ok(place) = ring.fetches.try_acquire() {
+        return Some(place);
+    }
+    source.set_phase(idle);
+    ring.fetches.acquire().await.ok()
 }
 
 fn kids(set: &KeySet) -> String {

@@ -24,7 +24,7 @@ const CLEARED: HeaderValue = HeaderValue::from_static("\"cache\", \"storage\"");
 /// holds. A cookie that was left behind by another path or domain keeps nobody from logging out.
 pub async fn this(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
-    let held::All { tokens, refused } = visit.all_held();
+    let held::All { tokens, refused } = visit.all_held().await;
     let kept = visit.kept();
     let ends = session::endings(tokens.iter().map(AsRef::as_ref), kept.as_ref());
     let Some(first) = ends.first() else {
@@ -49,7 +49,7 @@ pub async fn this(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
 pub async fn all(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
     let presented = visit.presented()?.ok_or(Rejection::TokenMissing)?;
-    let held = visit.held(presented.credential())?;
+    let held = visit.held(presented.credential()).await?;
     if let Some(fault) = held.fault {
         return Err(fault);
     }

@@ -9,12 +9,12 @@ use crate::proxy::body::Body;
 use super::Visit;
 
 /// 200 with the person, 401 without a token that passes.
-pub fn me(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
+pub async fn me(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     let presented = visit.presented()?.ok_or(Rejection::TokenMissing)?;
     if presented.carrier().is_cookie() {
         visit.same_site()?;
     }
-    let held = visit.held(presented.credential())?;
+    let held = visit.held(presented.credential()).await?;
     if let Some(fault) = held.fault {
         return Err(fault);
     }

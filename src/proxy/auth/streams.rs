@@ -13,7 +13,7 @@ use super::Visit;
 pub async fn rebase(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
     let presented = visit.presented()?.ok_or(Rejection::TokenMissing)?;
-    let held = visit.held(presented.credential())?;
+    let held = visit.held(presented.credential()).await?;
     if let Some(fault) = held.fault {
         return Err(fault);
     }

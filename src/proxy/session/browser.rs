@@ -126,7 +126,11 @@ fn location(url: &str, request: &Canonical) -> Option<HeaderValue> {
 fn is_dead(rejection: &Rejection) -> bool {
     match rejection {
         Rejection::Denied(_) | Rejection::Cut(Cause::Denied(_) | Cause::Expired) => true,
-        Rejection::Token(TokenFault::KeysAbsent { .. } | TokenFault::UnknownKey { .. }) => false,
+        Rejection::Token(
+            TokenFault::KeysAbsent { .. }
+            | TokenFault::UnknownKey { .. }
+            | TokenFault::KeyAwaited { .. },
+        ) => false,
         Rejection::Token(fault) => fault.code() != "token_not_yet_valid",
         Rejection::Cut(
             Cause::KeyRemoved

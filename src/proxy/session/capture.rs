@@ -93,7 +93,7 @@ struct Before {
 impl<'r> Login<'r> {
     /// `None` for any other route.
     /// Only of a request that may go to its route: no other has anything looked at.
-    pub fn of(
+    pub async fn of(
         permit: &Permit<'r>,
         (core, client): (&Core, Client),
         published: &'r Published,
@@ -104,8 +104,10 @@ impl<'r> Login<'r> {
             return Ok(None);
         };
         let headers = permit.headers();
-        let held::All { tokens, refused } =
-            held::all((core, client, headers), &[Carrier::Session], published, now);
+        let asker = (core, client, headers);
+        // On the heap: few requests are logins, and all would carry its size.
+        let looking = Box::pin(held::all(asker, &[Carrier::Session], published, now));
+        let held::All { tokens, refused } = looking.await;
         if let Some(refused) = refused {
             // A session that cannot be ended is not left behind.
             return Err(refused);

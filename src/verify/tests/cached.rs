@@ -74,13 +74,57 @@ fn a_removed_key_stops_verifying_at_once_although_its_signatures_are_remembered(
     issuer.keys.store(keys(&[key()]));
     assert_eq!(fresh(&verifier, &token, NOW), Ok(false), "a new set that still has it");
     issuer.keys.store(keys(&[&other]));
-    let gone =
-        TokenFault::UnknownKey { kid: key().kid().into(), issuers: vec![issuer.policy.id.clone()] };
+    let gone = TokenFault::UnknownKey {
+        kid: key().kid().into(),
+        issuers: vec![issuer.policy.id.clone()],
+        issued_at: Some(UnixMs::from_secs(NOW_SECS - 60)),
+        former: false,
+    };
     assert_eq!(fresh(&verifier, &token, NOW), Err(gone.clone()));
     assert_eq!(fresh(&verifier, &token, NOW), Err(gone));
     issuer.keys.store(keys(&[]));
     assert!(matches!(fresh(&verifier, &token, NOW), Err(TokenFault::KeysAbsent { .. })));
     issuer.keys.store(keys(&[key()]));
+    assert!(fresh(&verifier, &token, NOW).is_ok());
+}
+
+// C11
+#[test]
+fn a_key_that_is_now_for_one_client_only_stops_for_the_others() {
+    let secret = SigningKey::generate(Algorithm::HS256).unwrap();
+    let set = || secret.key_set(&Algorithm::ALL).unwrap();
+    let issuer = Arc::new(Issuer::new(policy(), Arc::new(set())));
+    let verifier = verifier_of(vec![Arc::clone(&issuer)]);
+    let of =
+        |client: &str| Credential::new(&secret.sign(&with("client_id", client.into())).unwrap());
+    let (one, two) = (of("one"), of("two"));
+    assert_eq!(fresh(&verifier, &one, NOW), Ok(true));
+    assert_eq!(fresh(&verifier, &two, NOW), Ok(true));
+    let open = verifier.verify(&two, NOW).unwrap();
+    issuer.keys.store(Arc::new(set().of_client("one")));
+    assert_eq!(fresh(&verifier, &one, NOW), Ok(false), "it stays remembered");
+    assert!(matches!(fresh(&verifier, &two, NOW), Err(TokenFault::WrongClient { .. })));
+    assert!(!open.signed().key_is_published(), "nor does a stream of it go on");
+    issuer.keys.store(Arc::new(set()));
+    assert!(fresh(&verifier, &two, NOW).is_ok());
+}
+
+// C11
+#[test]
+fn a_key_under_another_name_no_longer_vouches_for_what_named_the_old_one() {
+    let mut jwk = key().public_jwk().unwrap();
+    let mut set = |kid: &str| {
+        jwk["kid"] = kid.into();
+        let jwks = json!({ "keys": [jwk] }).to_string();
+        Arc::new(KeySet::from_jwks(jwks.as_bytes(), &Algorithm::ALL).unwrap().0)
+    };
+    let issuer = Arc::new(Issuer::new(policy(), set(key().kid())));
+    let verifier = verifier_of(vec![Arc::clone(&issuer)]);
+    let token = sign(&claims());
+    assert_eq!(fresh(&verifier, &token, NOW), Ok(true));
+    issuer.keys.store(set("renamed"));
+    assert!(matches!(fresh(&verifier, &token, NOW), Err(TokenFault::UnknownKey { .. })));
+    issuer.keys.store(set(key().kid()));
     assert!(fresh(&verifier, &token, NOW).is_ok());
 }
 

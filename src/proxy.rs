@@ -154,6 +154,7 @@ async fn pass(
         exchange.trace(one_in, request.headers());
     }
     let request = canonical::Canonical::from_request(request)?;
+    exchange.counts(&request.body);
     if let Some(auth) = &published.auth
         && let Some(place) = auth.place(request.path())?
     {

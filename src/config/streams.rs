@@ -19,6 +19,8 @@ pub struct StreamRules {
     pub close_reason: Option<String>,
     /// An event stream ends with an event that says so.
     pub last_event: bool,
+    /// So long before its token ends an event stream says so.
+    pub reauth_margin: Option<Duration>,
     pub idle_timeout: Option<Duration>,
 }
 
@@ -33,6 +35,7 @@ const POLICY_VIOLATED: u16 = 1008;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const GRACE_MAX: Duration = Duration::from_secs(300);
+const MARGIN_MAX: Duration = Duration::from_secs(3_600);
 
 impl Default for StreamRules {
     fn default() -> Self {
@@ -42,6 +45,7 @@ impl Default for StreamRules {
             close_code: POLICY_VIOLATED,
             close_reason: None,
             last_event: false,
+            reauth_margin: None,
             idle_timeout: None,
         }
     }
@@ -63,10 +67,18 @@ pub fn streams(table: &Table<'_>) -> StreamRules {
             .unwrap_or(default.close_code),
         close_reason: table.get("close_reason").and_then(|item| close_reason(&item)),
         last_event: table.boolean("last_event", default.last_event),
+        reauth_margin: table
+            .get("reauth_margin")
+            .and_then(|item| item.duration(&(SECOND..=MARGIN_MAX))),
         idle_timeout: table
             .get("idle_timeout")
             .and_then(|item| item.duration(&(SECOND..=30 * DAY))),
     };
+    if let (Some(item), OnExpired::Keep) = (table.get("reauth_margin"), rules.on_expired) {
+        let message = "`reauth_margin` where no stream ends with its token";
+        let diagnostic = Diagnostic::error(Code::NoEffect, message).help("on_expired = \"cut\"");
+        item.reader.report(&item.key_span, diagnostic);
+    }
     table.finish();
     rules
 }

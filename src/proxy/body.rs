@@ -88,6 +88,13 @@ impl Body {
     }
 }
 
+impl Body {
+    /// It comes from a server, and more of it.
+    pub(super) fn is_forwarded(&self) -> bool {
+        matches!(&self.content, Content::Upstream(body, ..) if !body.is_end_stream())
+    }
+}
+
 impl Content {
     fn has_ended(&self) -> bool {
         match self {
@@ -125,14 +132,17 @@ impl HttpBody for Body {
                 }
                 match exchange.part(cause) {
                     Parting::Say(text) => return Poll::Ready(Some(Ok(Frame::data(text)))),
-                    Parting::Wait => {
-                        context.waker().wake_by_ref();
-                        return Poll::Pending;
+                    Parting::End => {
+                        this.content = Content::Empty;
+                        return Poll::Ready(None);
                     }
-                    Parting::Go => {}
+                    Parting::BreakOff => {}
                 }
             }
             return Poll::Ready(Some(Err(BodyError::Cut(h2::Reason::CANCEL.into()))));
+        }
+        if let Some(text) = this.exchange.as_mut().and_then(|exchange| exchange.announcement()) {
+            return Poll::Ready(Some(Ok(Frame::data(text))));
         }
         match &mut this.content {
             Content::Empty | Content::Cut => Poll::Ready(None),

@@ -24,6 +24,8 @@ pub struct ClientBody {
     measure: Option<Box<Measure>>,
     /// What ends it when it is cut, also beside an answer that has begun.
     stream: Option<Rc<Stream>>,
+    /// Bytes that have come; `None`: it has none.
+    received: Option<Rc<Cell<u64>>>,
 }
 
 struct Measure {
@@ -122,13 +124,33 @@ impl BodyWatch {
 
 impl ClientBody {
     pub fn new(body: Incoming) -> Self {
-        Self { body, measure: None, stream: None }
+        let received = (!body.is_end_stream()).then(Rc::default);
+        Self { body, measure: None, stream: None, received }
+    }
+
+    /// How many bytes of it have come, for whoever writes that down.
+    pub fn received(&self) -> Option<Rc<Cell<u64>>> {
+        self.received.clone()
     }
 
     /// Not a byte of it passes once this is cut.
     pub fn ends_with(&mut self, stream: &Rc<Stream>) {
         if !self.body.is_end_stream() {
+            stream.uploads(true);
             self.stream = Some(Rc::clone(stream));
+        }
+    }
+
+    fn count(&self, frame: &Poll<Option<Result<Frame<Bytes>, hyper::Error>>>) {
+        let Poll::Ready(frame) = frame else { return };
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        let bytes = data.map_or(0, Bytes::len) as u64;
+        if let Some(received) = &self.received {
+            received.set(received.get() + bytes);
+        }
+        if let Some(stream) = &self.stream {
+            stream.moved(bytes, 0);
+            stream.uploads(frame.is_some() && !self.body.is_end_stream());
         }
     }
 
@@ -193,6 +215,7 @@ impl HttpBody for ClientBody {
             stream.watch_upload(context);
         }
         let frame = Pin::new(&mut this.body).poll_frame(context);
+        this.count(&frame);
         if let Some(measure) = &mut this.measure
             && let Some(excess) = measure.excess(&frame, context)
         {

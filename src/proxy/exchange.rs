@@ -6,6 +6,7 @@ mod http2;
 mod lasting;
 mod telling;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use crate::verify::Signed;
 use super::answer::{Rejection, UpstreamFault};
 use super::body::Body;
 use super::client_address::Client;
+use super::client_body::ClientBody;
 use super::connection::Connection;
 use super::core::Core;
 use super::cors::Reader;
@@ -38,7 +40,7 @@ use super::retry::Occupied;
 use super::route::Route;
 use super::route_load::Ticket;
 use super::session::browser::Browser;
-use super::streams::{Cause, Stream};
+use super::streams::{Cause, Stream, StreamPolicy};
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -56,7 +58,8 @@ pub struct Exchange {
     /// Referer and User-Agent, where the log's format has them.
     named: Option<Box<[Option<HeaderValue>; 2]>>,
     host: Option<HeaderValue>,
-    route: Option<Arc<str>>,
+    /// The gateway itself, under this name, and no route.
+    answerer: Option<Arc<str>>,
     token: Option<Arc<Signed>>,
     status: u16,
     verdict: Verdict,
@@ -70,6 +73,12 @@ pub struct Exchange {
     broken: bool,
     trace: Option<Box<Trace>>,
     stream: Option<Rc<Stream>>,
+    /// Of its route, if it has one.
+    policy: Option<Arc<StreamPolicy>>,
+    /// The published state under which it is judged.
+    generation: u64,
+    /// Bytes of its body so far; `None`: it has none.
+    uploaded: Option<Rc<Cell<u64>>>,
     /// Headers of the request by which routes select, for as long as it is a stream.
     selected_by: HeaderMap,
     place: Option<Rc<Place>>,
@@ -109,7 +118,7 @@ impl Exchange {
                 Box::new([headers.get(REFERER).cloned(), headers.get(USER_AGENT).cloned()])
             }),
             host: headers.get(http::header::HOST).cloned(),
-            route: None,
+            answerer: None,
             token: None,
             status: 0,
             verdict: Verdict::Forwarded,
@@ -123,6 +132,9 @@ impl Exchange {
             broken: false,
             trace: None,
             stream: None,
+            policy: None,
+            generation: core.streams.generation(),
+            uploaded: None,
             selected_by: HeaderMap::new(),
             place: None,
             browser: None,
@@ -169,13 +181,23 @@ impl Exchange {
         self.reader = reader;
     }
 
+    /// Its body is counted.
+    pub fn counts(&mut self, body: &ClientBody) {
+        self.uploaded = body.received();
+    }
+
     pub fn routed(&mut self, route: &Route) {
-        self.route = Some(Arc::clone(&route.name));
+        self.policy = Some(Arc::clone(&route.streams));
+    }
+
+    /// The name of what answers it.
+    fn route(&self) -> Option<&Arc<str>> {
+        self.policy.as_ref().map(|policy| &policy.route).or(self.answerer.as_ref())
     }
 
     /// Not by a route: by the gateway itself, under this name.
     pub fn answered_by(&mut self, name: &Arc<str>) {
-        self.route = Some(Arc::clone(name));
+        self.answerer = Some(Arc::clone(name));
     }
 
     /// Whose request it is, where that decides nothing more.
@@ -316,7 +338,7 @@ impl Drop for Exchange {
         self.core.requests.set(self.core.requests.get().saturating_sub(1));
         let duration = self.started.elapsed();
         self.core.counters.ended(
-            self.route.as_deref(),
+            self.route().map(|name| &**name),
             &Outcome {
                 status: self.status,
                 verdict: self.verdict,

@@ -7,7 +7,7 @@
 //! the queue. A denial costs what it hits: streams are indexed by every mark.
 
 mod asked;
-mod farewell;
+mod events;
 mod held;
 mod index;
 mod pace;
@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
+use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
 use crate::denylist::Hit;
@@ -37,7 +38,7 @@ use crate::verify::Signed;
 
 use super::client_address::Client;
 use super::connection::Connection;
-pub use farewell::{Farewell, Parting};
+pub use events::{Events, Parting};
 use held::Held;
 use index::Index;
 use pace::Pace;
@@ -118,15 +119,17 @@ pub struct Stream {
     state: Cell<State>,
     /// The published state under which it was permitted, or looked at since.
     generation: Cell<u64>,
-    /// It waits to be asked about.
-    queued: Cell<bool>,
     cause: Cell<Option<Cause>>,
     /// Since when a change of the table wants it cut.
     wanted_since: Cell<Option<Instant>>,
+    /// An operator who waits until it has ended.
+    awaited: Cell<Option<oneshot::Sender<bool>>>,
     /// To be cut for this, but not before.
     doom: Cell<Option<(UnixMs, Cause)>>,
     /// Its entry among what is due.
     due: Cell<Option<UnixMs>>,
+    /// The request's body has not come whole.
+    uploading: Cell<bool>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     /// Bytes moved when it was looked at last, and when they were no more.
@@ -135,7 +138,8 @@ pub struct Stream {
     /// Of the request's body on its way to the upstream.
     upload: RefCell<Option<Waker>>,
     pace: Rc<Pace>,
-    farewell: OnceCell<Farewell>,
+    /// What we say ourselves on an event stream.
+    events: OnceCell<Events>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,6 +162,7 @@ pub struct Streams {
     pub arrived: tokio::sync::Notify,
     work: RefCell<VecDeque<Task>>,
     tallies: RefCell<VecDeque<Tally>>,
+    draining: Cell<bool>,
     pub(super) pace: Rc<Pace>,
 }
 
@@ -196,11 +201,28 @@ impl Stream {
         true
     }
 
+    /// The same, for somebody who waits until its client was told.
+    fn cut_and_tell(&self, cause: Cause, waiting: oneshot::Sender<bool>) {
+        if self.cut(cause) {
+            self.awaited.set(Some(waiting));
+        } else {
+            // Whoever asked may have gone.
+            waiting.send(false).ok();
+        }
+    }
+
     /// Whoever moves its bytes has seen that it is cut.
     pub fn seen_cut(&self) {
         if self.waker.borrow_mut().take().is_some() {
             self.pace.one_has_seen();
             self.connection.cut_seen();
+        }
+    }
+
+    /// Whoever moves its bytes has something to say.
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
         }
     }
 
@@ -243,10 +265,23 @@ impl Stream {
         self.bytes_out.set(self.bytes_out.get() + outward);
     }
 
+    /// The request's body is on its way, or has come whole.
+    pub fn uploads(&self, uploading: bool) {
+        self.uploading.set(uploading);
+    }
+
+    /// The request is there, and nothing moves until its answer comes.
+    fn waits_for_answer(&self) -> bool {
+        self.kind.get() == StreamKind::Request && !self.uploading.get()
+    }
+
     /// The client was told, or its connection is gone: the time since the denial counts.
     pub fn told(&self, counters: &CoreCounters) {
         if let Some(since) = self.wanted_since.take() {
             counters.cut_took(since.elapsed());
+        }
+        if let Some(awaited) = self.awaited.take() {
+            awaited.send(true).ok();
         }
     }
 
@@ -255,9 +290,9 @@ impl Stream {
         self.origin.get_or_init(origin);
     }
 
-    /// The tracker of an event stream that ends with an event of ours.
-    pub fn farewell(&self) -> Option<&Farewell> {
-        self.farewell.get()
+    /// An event stream to which we may say something.
+    pub fn events(&self) -> Option<&Events> {
+        self.events.get()
     }
 
     fn id(&self) -> u64 {
@@ -281,17 +316,24 @@ impl Streams {
             arrived: tokio::sync::Notify::new(),
             work: RefCell::default(),
             tallies: RefCell::default(),
+            draining: Cell::new(false),
             pace: Rc::default(),
         }
     }
 
-    /// A new exchange; `None`: of nobody in particular. It must be given back with [`Self::end`].
+    /// Counts up with each state that is published: what an exchange was permitted under.
+    pub fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// A new exchange of whoever the token names, or of nobody in particular, which was permitted in
+    /// this generation. It must be given back with [`Self::end`].
     pub fn open(
         &self,
         token: Option<Arc<Signed>>,
         policy: &Arc<StreamPolicy>,
         (connection, client): (&Rc<Connection>, Client),
-        now: UnixMs,
+        (now, generation): (UnixMs, u64),
     ) -> Rc<Stream> {
         let count = self.next_count.replace(self.next_count.get() + 1);
         let stream = Rc::new(Stream {
@@ -304,19 +346,20 @@ impl Streams {
             opened_at: now,
             kind: Cell::new(StreamKind::Request),
             state: Cell::new(State::Young),
-            generation: Cell::new(self.generation.get()),
-            queued: Cell::new(false),
+            generation: Cell::new(generation),
             cause: Cell::new(None),
             wanted_since: Cell::new(None),
+            awaited: Cell::new(None),
             doom: Cell::new(None),
             due: Cell::new(None),
+            uploading: Cell::new(false),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             idle: Cell::new((0, now)),
             waker: RefCell::new(None),
             upload: RefCell::new(None),
             pace: Rc::clone(&self.pace),
-            farewell: OnceCell::new(),
+            events: OnceCell::new(),
         });
         let mut young = self.young.borrow_mut();
         if young.is_empty() {
@@ -334,11 +377,17 @@ impl Streams {
             counters.stream_opened(&policy.route, kind);
         }
         stream.kind.set(kind);
-        if kind == StreamKind::EventStream && stream.policy.borrow().last_event {
-            stream.farewell.get_or_init(Farewell::default);
-        }
         if stream.state.get() == State::Indexed {
             self.schedule(stream, UnixMs::now());
+        }
+        self.tell_of_drain(stream);
+    }
+
+    /// It is an event stream between whose events others can be put.
+    pub fn speaks_in_events(&self, stream: &Stream) {
+        let policy = stream.policy();
+        if policy.last_event || policy.reauth_margin.is_some() {
+            stream.events.get_or_init(|| Events::new(policy.last_event));
         }
     }
 
@@ -360,14 +409,15 @@ impl Streams {
         !self.young.borrow().is_empty()
     }
 
-    /// Tells every WebSocket that the gateway ends.
+    /// Every WebSocket is told that the gateway ends, those too that are on their way to be one.
     pub fn drain(&self) {
-        let all: Vec<Rc<Stream>> = self.index.borrow().all.values().map(Rc::clone).collect();
-        let young: Vec<Rc<Stream>> = self.young.borrow().iter().map(Rc::clone).collect();
-        for stream in all.into_iter().chain(young) {
-            if stream.kind.get() == StreamKind::WebSocket {
-                stream.cut(Cause::Draining);
-            }
+        self.draining.set(true);
+        self.work.borrow_mut().push_back(Task::Drain(None));
+    }
+
+    fn tell_of_drain(&self, stream: &Stream) {
+        if self.draining.get() && stream.kind.get() == StreamKind::WebSocket {
+            stream.cut(Cause::Draining);
         }
     }
 }

@@ -57,6 +57,14 @@ with grpc.insecure_channel(address) as channel:
 
     stream = channel.unary_stream("/echo.Echo/Stream")(b"", metadata=alice, timeout=20)
     assert next(stream) == b"tick"
+    asked, sent = queue.Queue(), queue.Queue()
+    if whole:
+        # One that is asked and answered, and one that only sends: neither side has ended.
+        both = collect(iter(asked.get, None), metadata=alice, timeout=20)
+        asked.put(b"one")
+        assert next(both) == b"one"
+        upload = join.future(iter(sent.get, None), metadata=alice, timeout=20)
+        sent.put(b"some")
     answer = httpx.post(
         f"{admin}/v1/revoke",
         headers={"Authorization": f"Bearer {os.environ['ADMIN_TOKEN']}"},
@@ -64,8 +72,14 @@ with grpc.insecure_channel(address) as channel:
         timeout=20,
     )
     assert answer.status_code == 201, answer.text
-    error = refused(lambda: list(stream))
-    assert error.code() == grpc.StatusCode.UNAUTHENTICATED, error
-    assert error.details() == "The token was revoked", error.details()
+    ended = [lambda: list(stream)]
+    if whole:
+        ended += [lambda: list(both), upload.result]
+    for call in ended:
+        error = refused(call)
+        assert error.code() == grpc.StatusCode.UNAUTHENTICATED, error
+        assert error.details() == "The token was revoked", error.details()
+    asked.put(None)
+    sent.put(None)
     error = refused(lambda: unary(b"x", metadata=alice, timeout=20))
     assert error.code() == grpc.StatusCode.UNAUTHENTICATED, error

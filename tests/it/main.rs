@@ -73,6 +73,12 @@ mod tunnels;
 mod streams;
 // New tokens for it.
 mod stream_reauth;
+// What a route says of its streams, and every way to name them in a denial.
+mod stream_rules;
+// Those of nobody in particular.
+mod stream_anonymous;
+// While the gateway ends.
+mod stream_drain;
 // As programs see it that nobody here wrote.
 mod stream_clients;
 // A denial or a reload at the same moment.

@@ -282,6 +282,30 @@ fn a_client_that_takes_nothing_is_reset_and_its_server_is_told_all_the_same() {
 }
 
 #[test]
+fn a_server_that_takes_nothing_is_reset_and_its_client_is_told_all_the_same() {
+    let ((read, reading), (tell, told)) = (channel::<()>(), told::<Seen>());
+    let reading = std::sync::Mutex::new(reading);
+    let url = backend(None, move |wire| {
+        reading.lock().unwrap().recv().unwrap();
+        tell.lock().unwrap().send(seen_by(wire)).unwrap();
+    });
+    let scene = scene(Authority::new(), &url, false);
+    let mut alice = scene.open(false);
+    alice.write_patience(std::time::Duration::from_millis(300));
+    let sent = frame(8 * MUCH, true);
+    assert!(alice.try_send(&sent).is_err(), "more than there is room for");
+    scene.deny();
+    let (seen, _) = alice.until_gone();
+    assert_eq!(seen, REVOKED);
+    let admin = scene.gateway.admin();
+    eventually("it has ended", || (admin.get("/v1/streams")["open"] == json!(0)).then_some(()));
+    read.send(()).unwrap();
+    let (seen, broken) = told.recv_timeout(PATIENCE).unwrap();
+    assert!(seen.len() < sent.len() && sent.starts_with(&seen), "{} bytes", seen.len());
+    assert_eq!(broken, Some(ErrorKind::ConnectionReset));
+}
+
+#[test]
 fn a_socket_whose_client_has_sent_its_last_is_cut_as_well() {
     let ((tell, told), (ended, ends)) = (told::<bool>(), told::<Seen>());
     let url = backend(None, move |wire| {

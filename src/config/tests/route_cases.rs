@@ -169,6 +169,12 @@ pub(super) const ROUTES: &[Case] = &[
         "upstream = \"app\"\nstreams = { on_revoked = \"grace:5s\", on_expired = \"keep\" }",
     ),
     case(
+        Code::NoEffect,
+        TO,
+        "upstream = \"app\"\nstreams = { on_expired = \"keep\", reauth_margin = \"1m\" }",
+        "upstream = \"app\"\nstreams = { on_expired = \"grace:5s\", reauth_margin = \"1m\" }",
+    ),
+    case(
         Code::BadCloseCode,
         TO,
         "upstream = \"app\"\nstreams = { close_code = 1000 }",

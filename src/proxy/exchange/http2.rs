@@ -78,11 +78,16 @@ impl Exchange {
 
     /// The stream is over: by its end, by a cut that nobody could be told of, or by the client.
     pub(super) fn leave_http2(&mut self) {
-        let cut = self.stream.as_ref().filter(|stream| stream.is_cut() && !self.ended);
-        if let (Some(cause), "") = (cut.and_then(|stream| stream.cause()), self.code) {
-            self.cut(cause);
-        } else if !self.ended && self.connection.count_reset() {
-            self.core.counters.shed(Limit::Http2Resets);
+        if self.ended {
+            return;
+        }
+        let cut = self.stream.as_ref().filter(|stream| stream.is_cut());
+        match cut.and_then(|stream| stream.cause()) {
+            Some(cause) if self.code.is_empty() => self.cut(cause),
+            // By us, and said so already: no reset of the client's.
+            Some(_) => {}
+            None if self.connection.count_reset() => self.core.counters.shed(Limit::Http2Resets),
+            None => {}
         }
     }
 }

@@ -4,12 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 
-use http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 
 use crate::telemetry::access::Verdict;
 use crate::telemetry::streams::StreamKind;
+use crate::verify::Signed;
 
 use super::super::answer::Rejection;
 use super::super::body::Body;
@@ -19,22 +21,36 @@ use super::super::streams::{Cause, Origin, Parting, Stream};
 use super::super::tunnel::Closing;
 use super::Exchange;
 
-/// An answer of known size is a lasting stream from here on.
+/// A body of known size is a lasting stream from here on.
 const LASTING_BYTES: u64 = 64 * 1024;
 
 impl Exchange {
-    /// From here a denial, an expiry or a removed key of the token ends the exchange.
+    /// From here a denial, an expiry or a removed key of the token ends the exchange, and a change of
+    /// its route. What nobody in particular asked for is a stream when it has turned out to last.
     pub fn open_stream(&mut self, permit: &Permit<'_>) -> Option<Rc<Stream>> {
-        let token = Some(Arc::clone(permit.signed()?));
-        let policy = &permit.route().streams;
-        let stream =
-            self.core.streams.open(token, policy, (&self.connection, self.client), self.at);
-        self.selected_by = policy
-            .selecting
-            .iter()
+        permit.route().upstream()?;
+        let selecting = permit.route().streams.selecting.iter();
+        self.selected_by = selecting
             .flat_map(|name| permit.headers().get_all(name).iter().map(move |value| (name, value)))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        let token = permit.signed().map(Arc::clone);
+        let body = &permit.request().body;
+        let lasts = !body.is_end_stream() && lasts(body.size_hint().exact());
+        if token.is_none() && !lasts {
+            return None;
+        }
+        let stream = self.open(token)?;
+        if !body.is_end_stream() {
+            stream.came_from(|| self.origin());
+        }
+        Some(stream)
+    }
+
+    fn open(&mut self, token: Option<Arc<Signed>>) -> Option<Rc<Stream>> {
+        let policy = self.policy.as_ref()?;
+        let client = (&self.connection, self.client);
+        let stream = self.core.streams.open(token, policy, client, (self.at, self.generation));
         self.stream = Some(Rc::clone(&stream));
         self.guarded(&stream);
         Some(stream)
@@ -48,14 +64,24 @@ impl Exchange {
     }
 
     /// The head of the answer is known, and so is what the stream is.
-    pub(super) fn became_stream(&self, headers: &HeaderMap, body: &Body) {
-        let Some(stream) = &self.stream else { return };
-        let kind = kind(headers);
-        self.core.streams.became(stream, kind, &self.core.counters);
-        let size = body.size_hint().exact();
-        if kind != StreamKind::Response || size.is_none_or(|size| size > LASTING_BYTES) {
+    pub(super) fn became_stream(&mut self, headers: &HeaderMap, body: &Body) {
+        let (kind, size) = (kind(headers), body.size_hint().exact());
+        let lasts = body.is_forwarded() && (kind != StreamKind::Response || lasts(size));
+        let known = self.stream.as_ref().map(Rc::clone);
+        let Some(stream) = known.or_else(|| lasts.then(|| self.open(None)).flatten()) else {
+            return;
+        };
+        if lasts {
             stream.came_from(|| self.origin());
         }
+        // Nothing can be put into what is compressed, or has its length.
+        if kind == StreamKind::EventStream
+            && size.is_none()
+            && !headers.contains_key(CONTENT_ENCODING)
+        {
+            self.core.streams.speaks_in_events(&stream);
+        }
+        self.core.streams.became(&stream, kind, &self.core.counters);
     }
 
     /// The connection becomes a tunnel, which owns the exchange until it ends, and counts as a
@@ -69,20 +95,11 @@ impl Exchange {
         } else {
             self.status = StatusCode::OK.as_u16();
         }
-        if self.stream.is_none() {
-            let published = self.core.published();
-            let named = |name: &Arc<str>| {
-                published.routes.routes().iter().find(|route| route.name == *name)
-            };
-            let policy = self.route.as_ref().and_then(named).map(|route| &route.streams);
-            self.stream = policy.map(|policy| {
-                self.core.streams.open(None, policy, (&self.connection, self.client), self.at)
-            });
-        }
-        let stream = self.stream.as_ref()?;
-        self.core.streams.became(stream, StreamKind::WebSocket, &self.core.counters);
+        let known = self.stream.as_ref().map(Rc::clone);
+        let stream = known.or_else(|| self.open(None))?;
         stream.came_from(|| self.origin());
-        Some(Rc::clone(stream))
+        self.core.streams.became(&stream, StreamKind::WebSocket, &self.core.counters);
+        Some(stream)
     }
 
     fn origin(&self) -> Origin {
@@ -100,8 +117,8 @@ impl Exchange {
         self.bytes_out += count;
         if let Some(stream) = &self.stream {
             stream.moved(0, count);
-            if let Some(farewell) = stream.farewell() {
-                farewell.pass(bytes);
+            if let Some(events) = stream.events() {
+                events.pass(bytes);
             }
         }
     }
@@ -125,23 +142,39 @@ impl Exchange {
         cause
     }
 
-    /// The answer was cut. What may still be said, and then the end: the connection may not look as
-    /// if the answer were whole.
+    /// The answer was cut. What may still be said, and then the end: without that, the connection may
+    /// not look as if the answer were whole.
     pub fn part(&mut self, cause: Cause) -> Parting {
         self.cut(cause);
-        let Some(stream) = &self.stream else { return Parting::Go };
+        let Some(stream) = self.stream.as_ref().map(Rc::clone) else { return Parting::BreakOff };
         let reveal = self.core.published().answers.reveal_reason;
         let parting =
-            stream.farewell().map_or(Parting::Go, |farewell| farewell.part(cause, reveal));
-        if matches!(parting, Parting::Go) {
-            // An event that was said must not be overtaken by a reset.
-            let said = stream.farewell().is_some_and(|farewell| farewell.was_said());
-            if !said && self.guard.is_none() {
-                self.connection.abort();
+            stream.events().map_or(Parting::BreakOff, |events| events.part(cause, reveal));
+        match &parting {
+            Parting::Say(text) => {
+                self.bytes_out += text.len() as u64;
+                self.gave(Some(text));
             }
-            stream.told(&self.core.counters);
+            Parting::End => {
+                self.whole();
+                stream.told(&self.core.counters);
+            }
+            Parting::BreakOff => {
+                if self.guard.is_none() {
+                    self.connection.abort();
+                }
+                stream.told(&self.core.counters);
+            }
         }
         parting
+    }
+
+    /// What is to be said on an event stream between two events of its backend.
+    pub fn announcement(&mut self) -> Option<Bytes> {
+        let text = self.stream.as_ref()?.events()?.announcement()?;
+        self.sent(&text);
+        self.gave(Some(&text));
+        Some(text)
     }
 
     /// The client of a tunnel was told that it ends.
@@ -174,6 +207,11 @@ impl Exchange {
     pub fn place(&mut self) -> Option<Rc<Place>> {
         self.place.take()
     }
+}
+
+/// A body of this size takes long enough to be a stream.
+fn lasts(size: Option<u64>) -> bool {
+    size.is_none_or(|size| size > LASTING_BYTES)
 }
 
 fn kind(headers: &HeaderMap) -> StreamKind {

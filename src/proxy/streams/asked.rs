@@ -32,7 +32,12 @@ impl Streams {
                 let found = self
                     .find(id.0)
                     .filter(|stream| issuers.as_ref().is_none_or(|issuers| is_of(stream, issuers)));
-                answer.send(found.is_some_and(|stream| stream.cut(Cause::Operator))).ok();
+                match found {
+                    Some(stream) => stream.cut_and_tell(Cause::Operator, answer),
+                    None => {
+                        answer.send(false).ok();
+                    }
+                }
             }
         }
     }

@@ -25,6 +25,8 @@ pub struct StreamPolicy {
     pub close_reason: Option<String>,
     /// An event stream ends with an event that says so.
     pub last_event: bool,
+    /// So long before its token ends an event stream says so.
+    pub reauth_margin: Option<Duration>,
     /// A tunnel through which nothing moves for so long is closed.
     pub idle_timeout: Option<Duration>,
 }
@@ -45,6 +47,7 @@ impl StreamPolicy {
             close_code: rules.close_code,
             close_reason: rules.close_reason.clone(),
             last_event: rules.last_event,
+            reauth_margin: rules.reauth_margin,
             idle_timeout: rules.idle_timeout,
         }
     }

@@ -13,13 +13,16 @@ use crate::telemetry::counters::CoreCounters;
 use crate::telemetry::streams::{ByKind, StreamKind};
 
 use super::super::published::Published;
+use super::index::Index;
 use super::rebase::Rebasing;
 use super::{Cause, State, Stream, Streams, YOUTH};
 
-/// Tasks of one turn; others on the core get theirs in between.
-const TASKS_PER_TURN: usize = 128;
+/// Streams of one turn; others on the core get theirs in between.
+const STREAMS_PER_TURN: usize = 512;
 /// Streams that one task of a sweep looks at.
 pub(super) const SLICE: usize = 64;
+/// The same where each of them may be cut.
+const CUTS: usize = 16;
 /// A request that still waits for its answer when its token expires is asked again this much later.
 const EXPIRY_PATIENCE: Duration = Duration::from_secs(1);
 /// Selectors whose cuts are remembered, for the answer to the denial.
@@ -27,14 +30,34 @@ const TALLIES: usize = 256;
 
 /// Something to do.
 pub enum Task {
-    /// The table changed then: is it denied now?
-    Examine(u64, Instant),
+    /// The table changed: which of these are denied now?
+    Changed(Change),
     Due(u64),
+    /// The gateway ends: all WebSockets after this stream.
+    Drain(Option<u64>),
     /// Other routes, policies or keys are published: all of a generation, after this one.
     Recheck(Option<u64>),
     Count(Counting),
     Rebase(Rebasing),
     EndedBy(Fingerprint, Instant, oneshot::Sender<ByKind>),
+}
+
+impl Task {
+    /// Streams that it looks at, at the most.
+    fn streams(&self) -> usize {
+        match self {
+            Self::Changed(_) | Self::Drain(_) => CUTS,
+            Self::Recheck(_) | Self::Count(_) | Self::Rebase(_) => SLICE,
+            Self::Due(_) | Self::EndedBy(..) => 1,
+        }
+    }
+}
+
+/// A selector that changed in the table, and how far its streams have been asked about.
+pub struct Change {
+    mark: Fingerprint,
+    at: Instant,
+    after: Option<u64>,
 }
 
 /// A count under way.
@@ -70,17 +93,9 @@ impl Streams {
         let index = self.index.borrow();
         let mut work = self.work.borrow_mut();
         for mark in marks {
-            let mut any = false;
-            for id in index.marked(mark, None) {
-                any = true;
-                let stream = index.all.get(&id);
-                if stream.is_some_and(|stream| !stream.is_to_end() && !stream.queued.replace(true))
-                {
-                    work.push_back(Task::Examine(id, at));
-                }
-            }
-            if any {
+            if index.marked(mark, None).next().is_some() {
                 self.begin_tally(*mark, at);
+                work.push_back(Task::Changed(Change { mark: *mark, at, after: None }));
             }
         }
     }
@@ -108,6 +123,7 @@ impl Streams {
             } else {
                 self.recheck(&stream, published, counters, now);
             }
+            self.tell_of_drain(&stream);
         }
     }
 
@@ -124,18 +140,16 @@ impl Streams {
             return Turn::Done;
         }
         let now = UnixMs::now();
-        for _ in 0..TASKS_PER_TURN {
+        let mut looked_at = 0;
+        while looked_at < STREAMS_PER_TURN {
             if !self.pace.has_room() {
                 return Turn::Full;
             }
             let Some(task) = self.work.borrow_mut().pop_front() else { return Turn::Done };
+            looked_at += task.streams();
             match task {
-                Task::Examine(id, at) => {
-                    if let Some(stream) = self.find(id) {
-                        stream.queued.set(false);
-                        self.examine(&stream, published, Some(at), now);
-                    }
-                }
+                Task::Changed(change) => self.examine_some(change, published, now),
+                Task::Drain(after) => self.drain_some(after),
                 Task::Due(id) => {
                     if let Some(stream) = self.find(id) {
                         self.settle(&stream, published, now);
@@ -145,8 +159,13 @@ impl Streams {
                 Task::Count(counting) => self.count_some(counting),
                 Task::Rebase(rebasing) => self.rebase_some(rebasing, published, now),
                 Task::EndedBy(mark, since, answer) => {
-                    // Whoever asked may have gone.
-                    answer.send(self.tallied(mark, since)).ok();
+                    if self.is_under_way(&mark) && !answer.is_closed() {
+                        let mut work = self.work.borrow_mut();
+                        work.push_back(Task::EndedBy(mark, since, answer));
+                    } else {
+                        // Whoever asked may have gone.
+                        answer.send(self.tallied(mark, since)).ok();
+                    }
                 }
             }
         }
@@ -155,6 +174,43 @@ impl Streams {
 
     pub(super) fn find(&self, id: u64) -> Option<Rc<Stream>> {
         self.index.borrow().all.get(&id).map(Rc::clone)
+    }
+
+    /// A change with many streams lets others come between: what is denied after it waits for some
+    /// of them and not for all.
+    fn examine_some(&self, mut change: Change, published: &Published, now: UnixMs) {
+        let some =
+            self.some_of(|index| index.marked(&change.mark, change.after).take(CUTS).collect());
+        for stream in &some {
+            if !stream.is_to_end() {
+                self.examine(stream, published, Some(change.at), now);
+            }
+        }
+        if let Some(last) = some.last().filter(|_| some.len() == CUTS) {
+            change.after = Some(last.id());
+            self.work.borrow_mut().push_back(Task::Changed(change));
+        }
+    }
+
+    fn is_under_way(&self, mark: &Fingerprint) -> bool {
+        let is_of = |task: &Task| matches!(task, Task::Changed(change) if change.mark == *mark);
+        self.work.borrow().iter().any(is_of)
+    }
+
+    fn drain_some(&self, after: Option<u64>) {
+        let from = after.map_or(0, |after| after.saturating_add(1));
+        let ids = |index: &Index| index.all.range(from..).take(CUTS).map(|(id, _)| *id).collect();
+        let some = self.some_of(ids);
+        some.iter().for_each(|stream| self.tell_of_drain(stream));
+        if let Some(last) = some.last().filter(|_| some.len() == CUTS) {
+            self.work.borrow_mut().push_back(Task::Drain(Some(last.id())));
+        }
+    }
+
+    fn some_of(&self, ids: impl FnOnce(&Index) -> Vec<u64>) -> Vec<Rc<Stream>> {
+        let index = self.index.borrow();
+        let ids = ids(&index);
+        ids.iter().filter_map(|id| index.all.get(id).map(Rc::clone)).collect()
     }
 
     /// Ends the stream if a token of it is denied, or its key gone.
@@ -175,7 +231,7 @@ impl Streams {
         }
     }
 
-    /// At once, or when the route's grace is over. A request without an answer gets none.
+    /// At once, or when the route's grace is over. A request that waits for its answer gets none.
     pub(super) fn end_for(
         &self,
         stream: &Stream,
@@ -190,7 +246,7 @@ impl Streams {
             self.tally(hit.fingerprint, stream.kind.get());
         }
         let grace = stream.policy.borrow().revoked_grace;
-        if grace.is_zero() || stream.kind.get() == StreamKind::Request {
+        if grace.is_zero() || stream.waits_for_answer() {
             stream.wanted_since.set(since);
             stream.cut(cause);
         } else {
@@ -204,13 +260,15 @@ impl Streams {
         if let Some((at, cause)) = stream.doom.get().filter(|(at, _)| *at <= now) {
             stream.doom.set(None);
             if let Some(cause) = still_holds(stream, cause, published) {
+                // The grace was granted: what comes after it is ours.
+                stream.wanted_since.set(Instant::now().checked_sub(now.since(at)));
                 stream.cut(cause);
                 return;
             }
             tracing::debug!(at = at.0, "what a stream was to be cut for holds no more");
         }
         if self.expires_at(stream).is_some_and(|at| at <= now) {
-            if stream.kind.get() == StreamKind::Request {
+            if stream.waits_for_answer() {
                 let later = Some(now.plus(EXPIRY_PATIENCE));
                 self.index.borrow_mut().due_at(stream, later);
             } else {
@@ -218,6 +276,7 @@ impl Streams {
             }
             return;
         }
+        self.announce_expiry(stream, now);
         let moved = stream.bytes_in.get() + stream.bytes_out.get();
         let (before, since) = stream.idle.get();
         if moved != before {
@@ -236,7 +295,8 @@ impl Streams {
             now.plus(timeout / 4).min(since.plus(timeout)).max(now.plus(YOUTH))
         });
         let doomed = stream.doom.get().map(|(at, _)| at);
-        let next = [self.expires_at(stream), look, doomed].into_iter().flatten().min();
+        let announced = self.announced_at(stream);
+        let next = [self.expires_at(stream), look, doomed, announced].into_iter().flatten().min();
         self.index.borrow_mut().due_at(stream, next);
     }
 
@@ -244,6 +304,25 @@ impl Streams {
     pub(super) fn expires_at(&self, stream: &Stream) -> Option<UnixMs> {
         let grace = stream.policy.borrow().expired_grace?;
         Some(stream.held.expires_at()?.plus(grace))
+    }
+
+    /// When the end of its token is to be said; `None`: not, or it was.
+    fn announced_at(&self, stream: &Stream) -> Option<UnixMs> {
+        let margin = stream.policy.borrow().reauth_margin?;
+        let events = stream.events()?;
+        self.expires_at(stream)?;
+        let end = stream.held.current()?.expires_at();
+        (events.announced.get() != Some(end)).then(|| end.minus(margin))
+    }
+
+    fn announce_expiry(&self, stream: &Stream, now: UnixMs) {
+        if let (Some(at), Some(events), Some(token)) =
+            (self.announced_at(stream), stream.events(), stream.held.current())
+            && at <= now
+        {
+            events.announce(token.expires_at(), now);
+            stream.wake();
+        }
     }
 
     fn begin_tally(&self, mark: Fingerprint, at: Instant) {

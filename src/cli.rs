@@ -29,6 +29,7 @@ mod raw;
 mod registrations;
 mod reload;
 mod run;
+mod sessions;
 mod shapes;
 mod status;
 mod store;
@@ -67,6 +68,7 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Reload => reload::run(global, &console),
         Command::Status => status::run(global, &console),
         Command::Streams(streams) => streams::run(streams, global, &console),
+        Command::Sessions(sessions) => sessions::run(sessions, global, &console),
         Command::Store(store) => store::run(store, global, &console),
         Command::Token(command) => token::run(command, &console),
         Command::Health => health::run(global, &console),

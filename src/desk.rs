@@ -31,6 +31,10 @@ pub enum Ask {
     /// A login was captured: its session is remembered, and registered where its issuer asks for it;
     /// answered with its generation when that is on disk and in force.
     Begin(Box<Begin>, Reply<u64>),
+    /// Which sessions of the person are there.
+    List(Own, Reply<Vec<OwnSession>>),
+    /// One of them ends, as at [`Ask::End`].
+    EndOne(Own, EndOne, Reply<Gone>),
     /// The open streams of this token's session stand on it; answered with how many, on all cores.
     Rebase(Arc<Signed>, Reply<u64>),
 }
@@ -61,6 +65,42 @@ pub struct Begin {
     pub renewed: bool,
     pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
+}
+
+/// Whose sessions, by a token that passes.
+#[derive(Clone)]
+pub struct Own {
+    pub signed: Arc<Signed>,
+    /// The name that was made for the session that asks, where its tokens say none.
+    pub named_here: Option<String>,
+}
+
+/// A session as its owner sees it.
+pub struct OwnSession {
+    pub id: String,
+    /// It is the one that asks.
+    pub current: bool,
+    pub first_seen: UnixMs,
+    pub last_seen: UnixMs,
+    pub address: Option<IpAddr>,
+    pub user_agent: Option<String>,
+}
+
+/// Which one ends.
+pub struct EndOne {
+    pub id: String,
+    /// For the audit.
+    pub address: Option<IpAddr>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gone {
+    /// The person has no such session.
+    Absent,
+    Other,
+    /// The one that asked.
+    Current,
 }
 
 /// What is ended. Cutoffs end what exists now; a new login passes.
@@ -104,6 +144,14 @@ impl Desk {
     /// Remembers the session of a login before the browser gets its cookies; its generation.
     pub async fn begin(&self, begin: Begin) -> Result<u64, DeskFault> {
         self.ask(|reply| Ask::Begin(Box::new(begin), reply)).await
+    }
+
+    pub async fn list(&self, own: Own) -> Result<Vec<OwnSession>, DeskFault> {
+        self.ask(|reply| Ask::List(own, reply)).await
+    }
+
+    pub async fn end_one(&self, own: Own, one: EndOne) -> Result<Gone, DeskFault> {
+        self.ask(|reply| Ask::EndOne(own, one, reply)).await
     }
 
     /// Hands in a new token for the open streams of its session.

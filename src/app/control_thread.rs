@@ -117,6 +117,7 @@ impl ControlThread {
             verifier: Arc::new(move || Arc::clone(&published.load().verifier)),
             routes: route_explainer(parts.published),
             people: Arc::clone(&people),
+            records: Arc::clone(&records),
             refusals: Arc::clone(&refusals),
             settings: Settings::new(tokens, &parts.config.admin.hosts, parts.config.log.subject),
             config: parts.desk,

@@ -21,6 +21,7 @@ use super::input::{self, TokenFrom};
 use super::keys::Keys;
 use super::raw::{Raw, RawCommand};
 use super::registrations::Registrations;
+use super::sessions::Sessions;
 use super::store::Store;
 use super::streams::Streams;
 use super::target::Target;
@@ -50,6 +51,7 @@ pub enum Command {
     Audit(List),
     Explain(Explain),
     Streams(Streams),
+    Sessions(Sessions),
     Status,
     Keys(Keys),
     Reload,
@@ -224,7 +226,7 @@ impl Ended {
 }
 
 /// Commands that list when they are given nothing else.
-const LISTS: [&str; 3] = ["denials", "streams", "registrations"];
+const LISTS: [&str; 4] = ["denials", "streams", "sessions", "registrations"];
 
 impl Arguments {
     pub fn of_process() -> Result<Self, Ended> {
@@ -268,6 +270,7 @@ impl Arguments {
             RawCommand::Audit(raw) => Command::Audit(compile::audit(raw)?),
             RawCommand::Explain(raw) => Command::Explain(compile::explain(raw)),
             RawCommand::Streams(streams) => Command::Streams(*streams),
+            RawCommand::Sessions(sessions) => Command::Sessions(sessions),
             RawCommand::Status => Command::Status,
             RawCommand::Keys(keys) => Command::Keys(keys),
             RawCommand::Reload => Command::Reload,

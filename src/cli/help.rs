@@ -20,6 +20,7 @@ Stop access
   undo      Take a revocation or a block back
   denials   What is in force: list, search, export, import; deny many at once
   streams   Open WebSockets, event streams, gRPC: list, cut one
+  sessions  Where somebody is logged in, by logins that the gateway captured
   registrations  What passes of issuers in allowlist mode: list, add, remove
 
 Find out
@@ -160,6 +161,13 @@ Examples:
   portcullis denials export - | portcullis denials import - --admin http://127.0.0.1:9901
 
 Nothing is replaced or taken away; the same file may come again. Exit code 2: not all of it was taken.";
+
+pub const SESSIONS: &str = "\
+Examples:
+  portcullis sessions --user alice
+  portcullis revoke --session s-81f3 --reason \"lost laptop\"
+
+Sessions that began with a login on a route with `capture`. Of others: portcullis streams.";
 
 pub const STREAMS: &str = "\
 Examples:

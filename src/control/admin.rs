@@ -38,6 +38,7 @@ mod record;
 mod registrations;
 mod selecting;
 mod serve;
+mod sessions;
 mod status;
 mod stream;
 mod streams;
@@ -60,6 +61,7 @@ use crate::config::AdminToken;
 use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
 use crate::control::people::{People, Refusals};
+use crate::control::sessions::Records;
 use crate::control::store::Store;
 use crate::control::streams::OpenStreams;
 use crate::denylist::Denylist;
@@ -106,6 +108,7 @@ pub struct Parts {
     pub verifier: VerifierSource,
     pub routes: RouteExplainer,
     pub people: Arc<People>,
+    pub records: Arc<Records>,
     pub refusals: Arc<Refusals>,
     /// What a reload may change.
     pub settings: Settings,
@@ -127,6 +130,7 @@ pub struct Api {
     verifier: VerifierSource,
     routes: RouteExplainer,
     people: Arc<People>,
+    records: Arc<Records>,
     refusals: Arc<Refusals>,
     settings: ArcSwap<Settings>,
     config: Arc<Desk>,
@@ -151,6 +155,7 @@ impl Api {
             verifier: parts.verifier,
             routes: parts.routes,
             people: parts.people,
+            records: parts.records,
             refusals: parts.refusals,
             settings: ArcSwap::from_pointee(parts.settings),
             config: parts.config,

@@ -3,6 +3,7 @@
 
 mod beginning;
 mod ending;
+mod own;
 mod records;
 mod unregistering;
 
@@ -69,6 +70,8 @@ impl Sessions {
     async fn answer(&self, ask: Ask) {
         match ask {
             Ask::End(ends, reply) => drop(reply.send(self.end(&ends).await)),
+            Ask::List(own, reply) => drop(reply.send(self.list(&own))),
+            Ask::EndOne(own, one, reply) => drop(reply.send(self.end_one(&own, &one).await)),
             Ask::Begin(begin, reply) => drop(reply.send(self.begin(*begin).await)),
             Ask::Rebase(token, reply) => {
                 reply.send(self.streams.rebase(&token).await.ok_or(DeskFault::Busy)).ok();

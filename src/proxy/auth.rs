@@ -5,6 +5,7 @@ mod log_out;
 mod me;
 mod page;
 pub mod return_path;
+mod sessions;
 mod streams;
 mod verify;
 
@@ -49,6 +50,12 @@ pub enum Place {
     Me,
     LogOut,
     LogOutAll,
+    Sessions,
+    /// One of them, to be ended; with the method that does so.
+    Session {
+        id: String,
+        by: Method,
+    },
     Streams,
     Verify {
         /// The path that is asked about, where it follows that of the endpoint (Envoy).
@@ -84,14 +91,10 @@ impl Auth {
             "/me" => Place::Me,
             "/logout" => Place::LogOut,
             "/logout-all" => Place::LogOutAll,
+            "/sessions" => Place::Sessions,
             "/streams" => Place::Streams,
             "/verify" => Place::Verify { rest: None },
-            rest => match rest.strip_prefix("/verify") {
-                Some(asked) if asked.starts_with('/') => {
-                    Place::Verify { rest: Some(asked.to_owned()) }
-                }
-                Some(_) | None => Place::Unknown,
-            },
+            rest => session(rest).or_else(|| asked_about(rest)).unwrap_or(Place::Unknown),
         }))
     }
 
@@ -99,6 +102,22 @@ impl Auth {
         let rest = path.strip_prefix(&self.prefix)?;
         (rest.is_empty() || rest.starts_with('/')).then_some(rest)
     }
+}
+
+/// `/sessions/{id}`, `/sessions/{id}/end`.
+fn session(rest: &str) -> Option<Place> {
+    let one = rest.strip_prefix("/sessions/")?;
+    let (id, by) = match one.strip_suffix("/end") {
+        Some(id) => (id, Method::POST),
+        None => (one, Method::DELETE),
+    };
+    (!id.is_empty() && !id.contains('/')).then(|| Place::Session { id: id.to_owned(), by })
+}
+
+/// `/verify/…`: the path that is asked about is behind.
+fn asked_about(rest: &str) -> Option<Place> {
+    let asked = rest.strip_prefix("/verify").filter(|asked| asked.starts_with('/'))?;
+    Some(Place::Verify { rest: Some(asked.to_owned()) })
 }
 
 /// One of these requests, and what answering it needs.
@@ -132,6 +151,11 @@ pub(super) async fn answer(
         Place::LogOut => return Err(Rejection::Method("GET, HEAD, POST")),
         Place::LogOutAll if posts => log_out::all(&mut visit).await?,
         Place::LogOutAll => return Err(Rejection::Method("POST")),
+        Place::Sessions if reads => sessions::list(&mut visit).await?,
+        Place::Sessions => return Err(Rejection::Method("GET, HEAD")),
+        Place::Session { id, by } if *visit.method() == by => sessions::end(&mut visit, id).await?,
+        Place::Session { by: Method::DELETE, .. } => return Err(Rejection::Method("DELETE")),
+        Place::Session { .. } => return Err(Rejection::Method("POST")),
         Place::Streams if posts => streams::rebase(&mut visit).await?,
         Place::Streams => return Err(Rejection::Method("POST")),
         Place::Verify { rest } => verify::verify(&mut visit, rest.as_deref()).await,
@@ -219,8 +243,14 @@ mod tests {
             place("/.auth/verify/a%20b"),
             Ok(Some(Place::Verify { rest: Some("/a%20b".into()) }))
         );
+        let one = |id: &str, by| Ok(Some(Place::Session { id: id.to_owned(), by }));
+        assert_eq!(place("/.auth/sessions/a"), one("a", Method::DELETE));
+        assert_eq!(place("/.auth/sessions/a/end"), one("a", Method::POST));
+        for unknown in ["/.auth/sessions/a/b", "/.auth/sessions//end", "/.auth/sessions/a/end/"] {
+            assert_eq!(place(unknown), Ok(Some(Place::Unknown)), "{unknown}");
+        }
         for unknown in
-            ["/.auth", "/.auth/", "/.auth/me/", "/.auth/ME", "/.auth/m%65", "/.auth/verifyx"]
+            ["/.auth", "/.auth/", "/.auth/me/", "/.auth/m%65", "/.auth/verifyx", "/.auth/sessions/"]
         {
             assert_eq!(place(unknown), Ok(Some(Place::Unknown)), "{unknown}");
         }

@@ -1,71 +1,12 @@
 //! Sessions that begin with a captured login: registered where tokens must be, ended whole whatever
 //! proves them, and no way to buy checks of signatures.
 
-use std::sync::{Arc, Mutex};
+use serde_json::{Value, json};
 
-use serde_json::json;
+use crate::support::{Issuer, Jar, LoginScene, OURS, Token};
 
-use crate::support::{Answer, Gateway, Issuer, Jar, Setup, Token, Upstream};
-
-const OURS: (&str, &str) = ("Sec-Fetch-Site", "same-origin");
-
-struct Scene {
-    issuer: Issuer,
-    gateway: Gateway,
-    /// What the backend's login answers with.
-    token: Arc<Mutex<String>>,
-    upstream: Upstream,
-}
-
-fn scene(issuer_lines: &str, server: &str, session: &str) -> Scene {
-    let issuer = Issuer::new("ES256");
-    let token: Arc<Mutex<String>> = Arc::default();
-    let given = Arc::clone(&token);
-    let upstream = Upstream::answering(move |exchange| match exchange.received.target.as_str() {
-        "/login" => {
-            let body = json!({"access": *given.lock().unwrap(), "refresh": "r-1"}).to_string();
-            exchange.answer("200 OK", "Content-Type: application/json\r\n", body);
-        }
-        _ => exchange.echo(),
-    });
-    let gateway = Setup::new()
-        .issuer(&issuer, issuer_lines)
-        .upstream("app", &upstream, "")
-        .server(server)
-        .tables(&format!("[session]\n{session}"))
-        .route(
-            "/login",
-            "access = \"public\"\ncapture = { token = \"/access\", refresh = \"/refresh\" }",
-        )
-        .route("/", "credentials = [\"bearer\", \"session\", \"cookie:session\"]")
-        .start();
-    Scene { issuer, gateway, token, upstream }
-}
-
-impl Scene {
-    fn post(&self, target: &str, headers: &[(&str, &str)]) -> Answer {
-        self.gateway.connect().request("POST", target, &[&[OURS], headers].concat(), b"")
-    }
-
-    fn log_in(&self, token: &str, before: &Jar) -> (Answer, Jar) {
-        token.clone_into(&mut self.token.lock().unwrap());
-        let answer = self.post("/login", &[("Cookie", &before.header())]);
-        let mut jar = before.clone();
-        jar.take(&answer);
-        (answer, jar)
-    }
-
-    fn status(&self, jar: &Jar) -> u16 {
-        self.gateway.get("/", &[("Cookie", &jar.header()), OURS]).status
-    }
-
-    fn log_out(&self, jar: &Jar) -> Answer {
-        self.post("/.auth/logout", &[("Cookie", &jar.header())])
-    }
-
-    fn alice(&self, session: &str) -> Token {
-        self.issuer.token("alice").claim("sid", session)
-    }
+fn scene(issuer: &str, server: &str, session: &str) -> LoginScene {
+    LoginScene::start(issuer, session, |setup| setup.server(server))
 }
 
 #[test]
@@ -132,6 +73,84 @@ fn a_cookie_that_was_left_behind_keeps_nobody_from_logging_out() {
     assert_eq!(scene.gateway.status(&scene.alice("s-2").mint()), 200);
     jar.take(&answer);
     assert_eq!(jar.0.len(), 0, "{:?}", jar.0.keys());
+}
+
+#[test]
+fn people_see_their_own_sessions_and_end_one_of_them_and_nobody_elses() {
+    let scene = scene("", "", "");
+    let log_in = |token: &Token, agent: &str| {
+        token.mint().clone_into(&mut scene.token.lock().unwrap());
+        let answer = scene.post("/login", &[("User-Agent", agent)]);
+        let mut jar = Jar::default();
+        jar.take(&answer);
+        jar
+    };
+    let laptop = log_in(&scene.alice("s-1"), &format!("Firefox {}", "x".repeat(200)));
+    let phone = log_in(&scene.alice("s-2"), "Safari");
+    let unnamed = log_in(&scene.issuer.token("alice"), "Kiosk");
+    let bob = log_in(&scene.issuer.token("bob").claim("sid", "b-1"), "Opera");
+    let list = |scene: &LoginScene, jar: &Jar| {
+        let answer = scene.gateway.get("/.auth/sessions", &[("Cookie", &jar.header()), OURS]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["sessions"].as_array().unwrap().clone()
+    };
+    let named = |sessions: &[Value], agent: &str| {
+        let found = sessions.iter().find(|one| one["user_agent"].as_str().unwrap().contains(agent));
+        found.unwrap_or_else(|| panic!("{agent} in {sessions:?}")).clone()
+    };
+    let all = list(&scene, &laptop);
+    assert_eq!(all.len(), 3, "{all:?}");
+    let agent = named(&all, "Firefox")["user_agent"].as_str().unwrap().len();
+    assert_eq!((agent, &named(&all, "Firefox")["address"]), (128, &json!("127.0.0.1")));
+    for (jar, agent) in [(&laptop, "Firefox"), (&phone, "Safari"), (&unnamed, "Kiosk")] {
+        let all = list(&scene, jar);
+        assert_eq!(all.iter().filter(|one| one["current"] == true).count(), 1, "{all:?}");
+        assert_eq!(named(&all, agent)["current"], true, "{all:?}");
+    }
+    // The operator sees the same.
+    let admin = scene.gateway.admin();
+    let seen = admin.get("/v1/sessions?user=alice");
+    assert_eq!(seen["items"].as_array().unwrap().len(), 3, "{seen}");
+    let out = scene.gateway.command(&["sessions", "--user", "bob"], "");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("Opera"), "{out:?}");
+    assert_eq!(admin.call("GET", "/v1/sessions", None).status, 422);
+    // They outlive the process.
+    let scene = LoginScene { gateway: scene.gateway.restart(), ..scene };
+    let all = list(&scene, &laptop);
+    assert_eq!(all.len(), 3, "{all:?}");
+    let id = |agent: &str| named(&all, agent)["id"].as_str().unwrap().to_owned();
+    let end = |method: &str, target: &str, headers: &[(&str, &str)]| {
+        scene.gateway.connect().request(method, target, headers, b"")
+    };
+    let phones = format!("/.auth/sessions/{}/end", id("Safari"));
+    let kiosks = format!("/.auth/sessions/{}", id("Kiosk"));
+    // Not by somebody else, nor by another site, nor without a token.
+    let (bobs, alices) = (bob.header(), laptop.header());
+    let strangers = end("POST", &phones, &[("Cookie", &bobs), OURS]);
+    assert_eq!((strangers.status, list(&scene, &laptop).len()), (404, 3));
+    let evil = [("Cookie", alices.as_str()), ("Origin", "https://evil.example")];
+    assert_eq!(end("POST", &phones, &evil).code(), "cross_site");
+    assert_eq!(end("DELETE", &kiosks, &evil).code(), "cross_site");
+    assert_eq!(end("POST", &phones, &[OURS]).code(), "token_missing");
+    assert_eq!(end("GET", &phones, &[("Cookie", &alices), OURS]).status, 405);
+    let mine = [("Cookie", alices.as_str()), OURS];
+    let ended = end("POST", &phones, &mine);
+    assert_eq!((ended.status, ended.all("set-cookie").len()), (200, 0), "{}", ended.text());
+    assert_eq!((scene.status(&phone), scene.status(&unnamed)), (401, 200));
+    // Its tokens name no session: the token goes with the name.
+    assert_eq!(end("DELETE", &kiosks, &mine).status, 200);
+    assert_eq!((scene.status(&unnamed), scene.status(&laptop)), (401, 200));
+    assert_eq!(end("DELETE", &kiosks, &mine).status, 404, "it is gone");
+    assert_eq!(list(&scene, &laptop).len(), 1);
+    // The one that asks: a log-out.
+    let current = format!("/.auth/sessions/{}/end", id("Firefox"));
+    let answer = end("POST", &current, &mine);
+    assert!(answer.all("set-cookie").iter().any(|line| line.contains("Max-Age=0")));
+    assert_eq!((scene.status(&laptop), scene.status(&bob)), (401, 200));
+    // What an operator ends is listed no more.
+    scene.gateway.admin().revoke(json!({"user": "bob"}));
+    let seen = scene.gateway.admin().get("/v1/sessions?user=bob");
+    assert_eq!(seen["items"], json!([]));
 }
 
 #[test]

@@ -36,6 +36,8 @@ mod auth_endpoints;
 mod capture;
 // The record of such a session, and every way to end it.
 mod browser_sessions;
+// What a log-out takes along, and new keys and attributes of cookies.
+mod session_ends;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Issuers of which only registered sessions and tokens pass.

@@ -25,7 +25,8 @@ use super::guard::Door;
 use super::idempotency::create_once;
 use super::problem::Refused;
 use super::query::decoded;
-use super::{config, json, keys, list, openapi, registrations, status, streams, undo, upstreams};
+use super::upstreams;
+use super::{config, json, keys, list, openapi, registrations, sessions, status, streams, undo};
 
 /// Enough for any token; a batch is another endpoint.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -132,6 +133,7 @@ where
         Operation::Explain => explain(api, &caller, required(read(headers, body).await?)?, now),
         Operation::Audit => audit(api, caller, parts, now),
         Operation::People => status::people(api, &caller, query, now),
+        Operation::Sessions => sessions::list(api, &caller, query, now),
         Operation::Status => status::status(api, &caller),
         Operation::Upstreams => upstreams::upstreams(api, &caller),
         Operation::ListStreams => streams::list(api, &caller, query).await,

@@ -79,7 +79,7 @@ fn end(visit: &Visit<'_>, signed: &Signed, what: Ending, reason: &'static str) -
 }
 
 /// The cookies go. A form is sent on; a script gets JSON.
-fn done(visit: &Visit<'_>, ended: &str) -> Result<Response<Body>, Rejection> {
+pub(super) fn done(visit: &Visit<'_>, ended: &str) -> Result<Response<Body>, Rejection> {
     let page = answer::wants_html(visit.headers().get(http::header::ACCEPT));
     let mut response = if page {
         let asked = return_path::parameter(visit.query(), "return_to");

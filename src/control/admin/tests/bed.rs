@@ -22,6 +22,7 @@ use crate::control::admin::{
 };
 use crate::control::config::{Desk, Standing};
 use crate::control::people::{People, Refusals};
+use crate::control::sessions::Records;
 use crate::control::store::{Options, Store};
 use crate::control::streams::OpenStreams;
 use crate::denylist::{Denylist, Fingerprinter, IssuerId};
@@ -206,6 +207,7 @@ impl Bed {
             verifier: Arc::new(move || Arc::clone(&source)),
             routes: Arc::new(routes),
             people: Arc::clone(&people),
+            records: Arc::new(Records::new(store.clone(), Arc::clone(&denylist))),
             refusals: Arc::clone(&refusals),
             settings: Settings::new(tokens(), &["gateway.example.com".to_owned()], true),
             config: Arc::new(desk()),

@@ -13,7 +13,7 @@ use super::{Visit, log_out};
 
 /// `GET /.auth/sessions`.
 pub async fn list(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
-    let own = own(visit)?;
+    let own = own(visit).await?;
     let sessions = visit.core.desk.list(own).await.map_err(Rejection::Desk)?;
     let sessions: Vec<_> = sessions
         .into_iter()
@@ -35,7 +35,7 @@ pub async fn list(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
 /// log-out.
 pub async fn end(visit: &mut Visit<'_>, id: String) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
-    let own = own(visit)?;
+    let own = own(visit).await?;
     let one = EndOne { id, address: visit.exchange.client().address() };
     match visit.core.desk.end_one(own, one).await.map_err(Rejection::Desk)? {
         Gone::Absent => Err(Rejection::NoRoute),
@@ -45,12 +45,12 @@ pub async fn end(visit: &mut Visit<'_>, id: String) -> Result<Response<Body>, Re
 }
 
 /// Whose: by a token that passes.
-fn own(visit: &mut Visit<'_>) -> Result<Own, Rejection> {
+async fn own(visit: &mut Visit<'_>) -> Result<Own, Rejection> {
     let presented = visit.presented()?.ok_or(Rejection::TokenMissing)?;
     if presented.carrier().is_cookie() {
         visit.same_site()?;
     }
-    let held = visit.held(presented.credential())?;
+    let held = visit.held(presented.credential()).await?;
     if let Some(fault) = held.fault {
         return Err(fault);
     }

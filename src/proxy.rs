@@ -33,6 +33,8 @@ mod h2;
 mod headers;
 mod held;
 mod io;
+#[doc(hidden)]
+pub mod measuring;
 mod nudge;
 mod path;
 mod patience;

@@ -40,8 +40,9 @@ response_headers = {{ set = {{ "X-Generation" = "{generation}" }} }}
 
 def config(values, generation):
     text = streams.GATEWAY.format(**values).split("[[route]]")[0]
-    # One address sends bad tokens too.
-    text = text.replace("[server]", "[server]\nlimits.failed_credentials_per_minute = 0")
+    # One address sends bad tokens too. And a memory of signatures that is full when a soak is warm.
+    more = 'limits.failed_credentials_per_minute = 0\nsignature_cache = "2MiB"\n'
+    text = text.replace("[server]", f"[server]\n{more}")
     return text.replace("[log]", '[log]\nlevel = "warn"') + ROUTE.format(generation=generation)
 
 

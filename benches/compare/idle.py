@@ -8,7 +8,8 @@ from lab import Held
 
 # Connections before, so that what is there once is not counted.
 WARM = 64
-SETTLE_S = 1.5
+# Longer than a connection is idle before somebody may give back what it kept for it.
+SETTLE_S = 5
 AIMS_KIB = {"plain": 4, "TLS": 8}
 
 

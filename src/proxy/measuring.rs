@@ -10,7 +10,8 @@ use crate::denylist::Fingerprint;
 use crate::telemetry::counters::{CoreCounters, Counters};
 use crate::verify::Signed;
 
-use super::connection::Connection;
+use super::client_address::Client;
+use super::connection::{Connection, Peer};
 use super::io::Activity;
 use super::published::Published;
 use super::streams::{Stream, StreamPolicy, Streams, Turn};
@@ -38,12 +39,14 @@ impl Registry {
                 &Arc::from([]),
                 &StreamRules::default(),
             )),
-            connection: Rc::new(Connection::new(None, Arc::new(Activity::default()))),
+            connection: Rc::new(Connection::new(Peer::Unix, Arc::new(Activity::default()), None)),
         }
     }
 
     pub fn open(&self, token: &Arc<Signed>, now: UnixMs) -> Open {
-        Open(self.streams.open(Some(Arc::clone(token)), &self.policy, &self.connection, now))
+        let of = (&self.connection, Client::peer(Peer::Unix));
+        let began = (now, self.streams.generation());
+        Open(self.streams.open(Some(Arc::clone(token)), &self.policy, of, began))
     }
 
     /// Those that have lasted at `now` are indexed, and the table is asked about them.

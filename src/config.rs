@@ -50,6 +50,7 @@ mod upstream_server;
 mod upstream_tls;
 mod value;
 mod whole;
+mod whole_sessions;
 
 pub use browser::{Capture, SameSite, Session, SessionCookies, TokenPlace};
 pub use cors::{Cors, CorsPolicy, Origins};

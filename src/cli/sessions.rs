@@ -105,7 +105,7 @@ mod tests {
         .unwrap();
         let text = render(&sessions, &look);
         assert!(text.starts_with("SESSION  ISSUER  SEEN  SINCE  CLIENT       BROWSER\n"), "{text}");
-        assert!(text.contains("s-12     main    2m    24h    203.0.113.9  Firefox"), "{text}");
+        assert!(text.contains("s-12     main    2m    1d     203.0.113.9  Firefox"), "{text}");
         assert!(!text.contains('\u{9b}'), "{text}");
         assert!(render(&[], &look).starts_with("No session"));
     }

@@ -45,6 +45,8 @@ pub enum SameSite {
 pub struct Capture {
     pub token: TokenPlace,
     pub refresh: Option<TokenPlace>,
+    /// What else leaves the answer: an ID token, a second copy.
+    pub remove: Vec<TokenPlace>,
     /// An answer without a token passes: a login in several steps.
     pub optional: bool,
 }
@@ -54,16 +56,33 @@ pub enum TokenPlace {
     Header(http::HeaderName),
     /// A member of the JSON.
     Member(ClaimPath),
+    /// A cookie that the backend sets.
+    Cookie(String),
 }
 
 impl Capture {
     pub fn places(&self) -> impl Iterator<Item = &TokenPlace> {
+        self.tokens().chain(&self.remove)
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = &TokenPlace> {
         std::iter::once(&self.token).chain(&self.refresh)
     }
 
-    /// Some token is in the body.
+    /// Something of it is in the body.
     pub fn needs_body(&self) -> bool {
-        self.places().any(|place| matches!(place, TokenPlace::Member(_)))
+        self.places().any(TokenPlace::is_in_body)
+    }
+
+    /// The tokens are in the head: a redirect may bring them too.
+    pub fn is_of_head(&self) -> bool {
+        !self.tokens().any(TokenPlace::is_in_body)
+    }
+}
+
+impl TokenPlace {
+    fn is_in_body(&self) -> bool {
+        matches!(self, Self::Member(_))
     }
 }
 

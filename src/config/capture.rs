@@ -15,24 +15,45 @@ pub fn capture(route: &Table<'_>) -> Option<Capture> {
     let token = if is_there { table.required("token") } else { table.get("token") };
     let token = token.and_then(|item| place(&item));
     let refresh = table.get("refresh").and_then(|item| place(&item));
+    let remove = table.get("remove").map(|list| places(&list)).unwrap_or_default();
     let optional = table.boolean("optional", false);
     table.finish();
-    Some(Capture { token: token?, refresh, optional })
+    Some(Capture { token: token?, refresh, remove, optional })
 }
 
-/// `/access_token`, a JSON pointer, or `header:X-Token`.
+fn places(list: &Item<'_>) -> Vec<TokenPlace> {
+    let Some(array) = list.value.as_array() else {
+        list.wrong_type("a list of strings");
+        return Vec::new();
+    };
+    let entries = array.iter().map(|entry| Item {
+        span: entry.span(),
+        value: entry.get_ref(),
+        in_list: true,
+        ..list.again()
+    });
+    entries.filter_map(|item| place(&item)).collect()
+}
+
+/// `/access_token`, a JSON pointer, `header:X-Token`, or `cookie:token`.
 fn place(item: &Item<'_>) -> Option<TokenPlace> {
     let text = item.string()?;
-    let place = match text.value.strip_prefix("header:") {
-        Some(name) => HeaderName::from_bytes(name.trim().as_bytes()).ok().map(TokenPlace::Header),
-        None if text.value.starts_with('/') => {
+    let place = match text.value.split_once(':') {
+        _ if text.value.starts_with('/') => {
             ClaimPath::parse(&text.value).ok().map(TokenPlace::Member)
         }
-        None => None,
+        Some(("header", name)) => {
+            HeaderName::from_bytes(name.trim().as_bytes()).ok().map(TokenPlace::Header)
+        }
+        Some(("cookie", name)) if value::is_token(name) => {
+            Some(TokenPlace::Cookie(name.to_owned()))
+        }
+        Some(_) | None => None,
     };
     if place.is_none() {
         let message = format!("\"{}\" does not say where a token is", show(&text.raw));
-        let help = "a JSON pointer (\"/access_token\") or a header (\"header:X-Token\")";
+        let help = "a JSON pointer (\"/access_token\"), a header (\"header:X-Token\") or a cookie \
+                    (\"cookie:token\")";
         item.reader.report(&text.span, Diagnostic::error(Code::BadCapture, message).help(help));
     }
     place

@@ -124,6 +124,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
         ("metrics", &metrics.listen),
     ]);
     whole.note_deployment(&server);
+    whole.note_sessions();
     whole.check_empty(routes.len());
     let all = issuers.iter().all(|entry| entry.value.is_some())
         && upstreams.iter().all(|entry| entry.value.is_some())

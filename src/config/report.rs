@@ -34,6 +34,9 @@ pub fn report(loaded: &Loaded) -> String {
     for line in aligned(&names) {
         let _ = writeln!(out, "  issuer    {line}");
     }
+    if let Some(line) = session(config) {
+        let _ = writeln!(out, "  session   {line}");
+    }
     out.push('\n');
     let mut rows = vec![
         ["#", "host", "path", "if", "access", "needs", "upstream", ""].map(str::to_owned).to_vec(),
@@ -119,9 +122,45 @@ pub fn report_json(loaded: &Loaded) -> Value {
         "admin": listen(&config.admin.listen),
         "store": { "path": config.store.path.display().to_string(), "limit": config.store.limit },
         "issuers": issuers,
+        "session": session_json(config),
         "routes": routes,
         "notes": notes.to_json(),
     })
+}
+
+/// The session's cookie, where some route takes or makes one.
+fn session(config: &Config) -> Option<String> {
+    if !config.uses_sessions() {
+        return None;
+    }
+    let cookies = &config.session.cookies;
+    let below = cookies.domain.as_ref().map(|domain| format!(", below {domain}"));
+    let sealed = if cookies.seal { ", sealed" } else { "" };
+    let logins = logins(config);
+    Some(format!(
+        "cookie {}{}, SameSite={}{sealed}; {logins} login route{}",
+        cookies.full_name(""),
+        below.unwrap_or_default(),
+        cookies.same_site.as_str(),
+        if logins == 1 { "" } else { "s" },
+    ))
+}
+
+fn session_json(config: &Config) -> Option<Value> {
+    let cookies = &config.session.cookies;
+    config.uses_sessions().then(|| {
+        json!({
+            "cookie": cookies.full_name(""),
+            "domain": cookies.domain,
+            "same_site": cookies.same_site.as_str(),
+            "sealed": cookies.seal,
+            "login_routes": logins(config),
+        })
+    })
+}
+
+fn logins(config: &Config) -> usize {
+    config.routes.iter().filter(|route| route.capture.is_some()).count()
 }
 
 fn note(item: &Diagnostic, out: &mut String) {

@@ -27,6 +27,9 @@ pub struct Parsed {
     /// Of the host or path, or the header where neither is written.
     pub span: std::ops::Range<usize>,
     pub access_span: std::ops::Range<usize>,
+    /// Where `capture` and `credentials` are written.
+    pub capture_span: Option<std::ops::Range<usize>>,
+    pub credentials_span: Option<std::ops::Range<usize>>,
 }
 
 pub fn route(table: &Table<'_>) -> Option<Parsed> {
@@ -106,6 +109,8 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         rules,
         issuers: issuers.unwrap_or_default(),
         span: span.map_or_else(|| table.span.clone(), |item| item.span),
+        capture_span: table.get("capture").map(|item| item.key_span),
+        credentials_span: table.get("credentials").map(|item| item.span),
         access_span: table.get("access").map_or_else(|| table.span.clone(), |item| item.span),
     })
 }

@@ -22,6 +22,14 @@ pub fn session(table: &Table<'_>, store: &Store) -> Session {
             key_file: store.path.join("session.key"),
         },
     };
+    if let (Some(_), false, Some(item)) =
+        (&session.cookies.domain, session.cookies.seal, table.get("domain"))
+    {
+        let message = "every host below the domain can read the token out of the session's cookie";
+        let help = "`seal = true` hides it from them";
+        let diagnostic = Diagnostic::warning(Code::LooseCookie, message).help(help);
+        table.reader.report(&item.span, diagnostic);
+    }
     table.finish();
     session
 }

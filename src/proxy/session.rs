@@ -5,6 +5,7 @@ pub mod browser;
 pub mod capture;
 mod chunks;
 mod seal;
+mod set_cookies;
 
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use serde::{Deserialize, Serialize};

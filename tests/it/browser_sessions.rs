@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Issuer, Jar, LoginScene, OURS, Token};
+use crate::support::{Issuer, Jar, LoginScene, OURS, Setup, Token, Upstream};
 
 fn scene(issuer: &str, server: &str, session: &str) -> LoginScene {
     LoginScene::start(issuer, session, |setup| setup.server(server))
@@ -151,6 +151,45 @@ fn people_see_their_own_sessions_and_end_one_of_them_and_nobody_elses() {
     scene.gateway.admin().revoke(json!({"user": "bob"}));
     let seen = scene.gateway.admin().get("/v1/sessions?user=bob");
     assert_eq!(seen["items"], json!([]));
+}
+
+#[test]
+fn what_else_holds_a_token_leaves_the_answer_of_a_login() {
+    let issuer = Issuer::new("ES256");
+    let token = issuer.token("alice").claim("sid", "s-1").mint();
+    let given = token.clone();
+    let upstream = Upstream::answering(move |exchange| {
+        let fields = format!(
+            "Content-Type: application/json\r\nX-Token: {given}\r\n\
+             Set-Cookie: jwt={given}; Path=/\r\nSet-Cookie: theme=dark\r\n"
+        );
+        match exchange.received.target.as_str() {
+            "/login" => {
+                let body = json!({"id_token": given, "user": {"token": given, "name": "A"}});
+                exchange.answer("200 OK", &fields, body.to_string());
+            }
+            "/wrong" => exchange.answer("401 Unauthorized", &fields, "{}"),
+            _ => exchange.echo(),
+        }
+    });
+    let capture = "access = \"public\"\ncapture = { token = \"cookie:jwt\", \
+                   remove = [\"/id_token\", \"/user/token\", \"/not/there\", \"header:x-token\"] }";
+    let gateway = Setup::simple(&issuer, &upstream)
+        .route("/login", capture)
+        .route("/wrong", capture)
+        .route("/", "credentials = [\"session\"]")
+        .start();
+    let post = |target: &str| gateway.connect().request("POST", target, &[OURS], b"");
+    let answer = post("/login");
+    assert_eq!(answer.json(), json!({"user": {"name": "A"}}));
+    let (cookies, mut jar) = (answer.all("set-cookie"), Jar::default());
+    assert_eq!((cookies.len(), cookies[0]), (2, "theme=dark"));
+    jar.take(&answer);
+    assert_eq!(gateway.get("/", &[("Cookie", &jar.header()), OURS]).status, 200);
+    assert!(answer.header("x-token").is_none() && !jar.0.contains_key("jwt"));
+    let wrong = post("/wrong");
+    assert_eq!((wrong.status, wrong.all("set-cookie")), (401, vec!["theme=dark"]));
+    assert!(!wrong.head.contains(&token), "not with any other status either");
 }
 
 #[test]

@@ -38,7 +38,7 @@ rewrite = { add_prefix = "/x" }
 request_headers = {}
 response_headers = {}
 require = { claims = [{ claim = "a", equals = 1 }] }
-capture = { token = "/a" }
+capture = { token = "/a", remove = ["/b"] }
 upstream = "app"
 [[route]]
 path = "/a"

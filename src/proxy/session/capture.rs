@@ -30,7 +30,7 @@ use crate::proxy::{credential, held, session};
 use crate::token::{ClaimPath, Credential, base64url, json};
 use crate::verify::Signed;
 
-use super::{Ended, Kept, Session};
+use super::{Ended, Kept, Session, set_cookies};
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -149,6 +149,28 @@ enum Content {
     Read(serde_json::Map<String, Value>),
 }
 
+impl Content {
+    fn members(&mut self) -> Option<&mut serde_json::Map<String, Value>> {
+        match self {
+            Self::Unread(_) => None,
+            Self::Read(members) => Some(members),
+        }
+    }
+}
+
+/// What is at a place leaves the answer, whatever it is.
+fn remove(
+    headers: &mut HeaderMap,
+    members: Option<&mut serde_json::Map<String, Value>>,
+    place: &TokenPlace,
+) {
+    match place {
+        TokenPlace::Header(name) => drop(headers.remove(name)),
+        TokenPlace::Cookie(name) => drop(set_cookies::take(headers, name)),
+        TokenPlace::Member(path) => drop(members.and_then(|members| removed(members, path))),
+    }
+}
+
 /// Takes the tokens out of a login's answer. An answer without success (a wrong password) passes.
 async fn take(
     response: Response<Body>,
@@ -159,25 +181,24 @@ async fn take(
     desk: &Desk,
 ) -> Result<Response<Body>, Rejection> {
     let (mut parts, body) = response.into_parts();
-    let in_header = !capture.needs_body();
-    let captures = parts.status.is_success() || (in_header && parts.status.is_redirection());
+    let redirects = parts.status.is_redirection();
+    let captures = parts.status.is_success() || (capture.is_of_head() && redirects);
     if !captures {
-        for place in capture.places() {
-            if let TokenPlace::Header(name) = place {
-                parts.headers.remove(name);
-            }
-        }
+        capture.places().for_each(|place| remove(&mut parts.headers, None, place));
         return Ok(Response::from_parts(parts, body));
     }
-    let mut content = match in_header {
-        true => Content::Unread(body),
-        false => Content::Read(read(&parts.headers, body).await.map_err(Rejection::Capture)?),
+    let mut content = match capture.needs_body() && !redirects {
+        false => Content::Unread(body),
+        true => Content::Read(read(&parts.headers, body).await.map_err(Rejection::Capture)?),
     };
     let access = taken(&mut parts.headers, &mut content, &capture.token)?;
     let refresh = match &capture.refresh {
         Some(place) => taken(&mut parts.headers, &mut content, place)?,
         None => None,
     };
+    for place in &capture.remove {
+        remove(&mut parts.headers, content.members(), place);
+    }
     let mut set = Vec::new();
     match access {
         Some(access) => {
@@ -268,6 +289,11 @@ fn taken(
             let token = text.strip_prefix("Bearer ").unwrap_or(text).trim();
             Ok((!token.is_empty()).then(|| token.to_owned()))
         }
+        (TokenPlace::Cookie(name), _) => match set_cookies::take(headers, name).as_slice() {
+            [] => Ok(None),
+            [only] => Ok((!only.is_empty()).then(|| only.clone())),
+            _ => Err(absent()),
+        },
         (TokenPlace::Member(path), Content::Read(members)) => match removed(members, path) {
             Some(Value::String(token)) if !token.is_empty() => Ok(Some(token)),
             None | Some(Value::Null) => Ok(None),

@@ -45,6 +45,7 @@ mod suggest;
 mod tests;
 pub mod tls;
 mod traces;
+mod upgrades;
 mod upstream;
 mod upstream_server;
 mod upstream_tls;
@@ -279,6 +280,8 @@ pub struct Route {
     pub target: Target,
     pub limits: RouteLimits,
     pub cors: Cors,
+    /// Protocols besides WebSocket to which a connection may switch; lower case.
+    pub upgrades: Vec<String>,
     pub rewrite: Option<Rewrite>,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,
@@ -300,13 +303,15 @@ pub enum Carrier {
     Cookie(String),
     /// The gateway's own session cookie.
     Session,
+    /// Among the subprotocols of a WebSocket, under this name.
+    Protocol(String),
 }
 
 impl Carrier {
     /// The browser sends it by itself, whoever asked for the request.
     pub fn is_cookie(&self) -> bool {
         match self {
-            Self::Bearer => false,
+            Self::Bearer | Self::Protocol(_) => false,
             Self::Cookie(_) | Self::Session => true,
         }
     }

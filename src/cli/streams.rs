@@ -36,7 +36,7 @@ pub struct Streams {
     /// By the route's name in the config
     #[arg(long, value_name = "NAME", help_heading = "Which")]
     route: Option<String>,
-    /// websocket, sse, grpc, response or request
+    /// websocket, sse, grpc, tunnel, response or request
     #[arg(long, value_name = "KIND", help_heading = "Which")]
     kind: Option<String>,
     /// At most this many

@@ -128,6 +128,8 @@ codes! {
     /// What becomes of a stream is not said as it must be.
     BadStreamEnd = 130,
     BadCloseCode = 131,
+    /// A protocol that no route may let connections switch to.
+    BadUpgrade = 132,
     BadOrigin = 140,
     BadCookie = 141,
     /// A cookie that more may see than need to.

@@ -281,6 +281,7 @@ fn carrier(carrier: &Carrier) -> String {
         Carrier::Bearer => "bearer".to_owned(),
         Carrier::Session => "session".to_owned(),
         Carrier::Cookie(name) => format!("cookie:{name}"),
+        Carrier::Protocol(name) => format!("protocol:{name}"),
     }
 }
 

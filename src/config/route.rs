@@ -68,6 +68,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
     let target = target(table, host.as_ref(), path.as_ref());
     let limits = limits(table);
     let cors = cors(table, &conditions.methods);
+    let upgrades = super::upgrades::upgrades(table);
     let rewrite = rewrite(table, path.as_ref());
     let (request_headers, mut rules) =
         header_rules(table, "request_headers", "route.request_headers", Way::Request);
@@ -98,6 +99,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         target,
         limits,
         cors,
+        upgrades,
         rewrite,
         request_headers,
         response_headers,
@@ -133,7 +135,9 @@ fn unsupported(table: &Table<'_>) {
 
 /// Keys that say how a request is sent on, on a route that sends none.
 fn without_upstream(table: &Table<'_>) {
-    for key in ["rewrite", "request_headers", "timeout", "body_bytes_max", "body_timeout"] {
+    for key in
+        ["rewrite", "request_headers", "timeout", "body_bytes_max", "body_timeout", "upgrades"]
+    {
         if let Some(item) = table.get(key) {
             let message = format!("`{key}` on a route that sends nothing on");
             item.reader.report(&item.key_span, Diagnostic::error(Code::NoEffect, message));
@@ -189,6 +193,9 @@ fn credentials(table: &Table<'_>, access: Access) -> Vec<Carrier> {
             Some(("cookie", name)) if value::is_token(name) => {
                 Some(Carrier::Cookie(name.to_owned()))
             }
+            Some(("protocol", name)) if value::is_token(name) => {
+                Some(Carrier::Protocol(name.to_owned()))
+            }
             _ => None,
         };
         let diagnostic = match carrier {
@@ -203,7 +210,7 @@ fn credentials(table: &Table<'_>, access: Access) -> Vec<Carrier> {
             None => {
                 let message = format!("\"{}\" does not say where a token is", show(&text.raw));
                 Diagnostic::error(Code::BadCredential, message)
-                    .help("\"bearer\", \"session\" or \"cookie:NAME\"; a cookie name has no spaces, no ; , = \"")
+                    .help("\"bearer\", \"session\", \"cookie:NAME\" or \"protocol:NAME\"; a name has no spaces, no ; , = \"")
             }
         };
         faults = true;

@@ -186,7 +186,7 @@ impl Visit<'_> {
     /// Another site may not act here, nor look.
     fn same_site(&self) -> Result<(), Rejection> {
         let parts = &self.request.parts;
-        Asked::of(&parts.method, &parts.headers, self.request.websocket, self.connection)
+        Asked::of(&parts.method, &parts.headers, self.request.asks_for_websocket(), self.connection)
             .check(&self.published.external_origins)
             .map_err(Rejection::CrossSite)
     }

@@ -1,14 +1,15 @@
 //! The canonical request: one host, one path, no ambiguity. What cannot be read in one way only is
 //! refused here, so that every later step and the backend see the same request.
 
-use http::header::{HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::header::{HOST, HeaderName, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, Method, Request};
 use hyper::body::{Body as _, Incoming};
 
 use super::answer::{BadRequest, Rejection};
 use super::client_body::ClientBody;
-use super::{headers, path};
+use super::path;
+use super::upgrade::Upgrade;
 
 /// A request whose host and path have one reading.
 pub struct Canonical {
@@ -16,8 +17,8 @@ pub struct Canonical {
     pub(super) body: ClientBody,
     /// Lower case, without port.
     pub(super) host: String,
-    /// The client asks for a WebSocket (RFC 6455 section 4.1).
-    pub(super) websocket: bool,
+    /// The client asks to switch to it.
+    pub(super) upgrade: Option<Upgrade>,
 }
 
 impl Canonical {
@@ -36,12 +37,16 @@ impl Canonical {
         if !parts.uri.path().starts_with('/') {
             return Err(BadRequest::TargetForm.into());
         }
-        let websocket = is_websocket(&parts, &body)?;
-        Ok(Self { parts, body: ClientBody::new(body), host, websocket })
+        let upgrade = Upgrade::asked(&parts, body.is_end_stream())?;
+        Ok(Self { parts, body: ClientBody::new(body), host, upgrade })
     }
 
     pub fn path(&self) -> &str {
         self.parts.uri.path()
+    }
+
+    pub fn asks_for_websocket(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(Upgrade::is_websocket)
     }
 }
 
@@ -97,22 +102,6 @@ fn single<'h>(
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() { Err(()) } else { Ok(first) }
-}
-
-/// A WebSocket handshake is an HTTP/1.1 GET without a body. Other upgrades are not offered: the
-/// header is removed and the request goes on as the plain request that it also is.
-fn is_websocket(parts: &Parts, body: &Incoming) -> Result<bool, BadRequest> {
-    if !parts.headers.contains_key(UPGRADE) {
-        return Ok(false);
-    }
-    let upgrade = single(&parts.headers, &UPGRADE).map_err(|_| BadRequest::Upgrade)?;
-    let named = upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if !named || !headers::nominates(&parts.headers, "upgrade") {
-        return Ok(false);
-    }
-    let good =
-        parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_end_stream();
-    if good { Ok(true) } else { Err(BadRequest::Upgrade) }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::failures::Cost;
 use super::published::Published;
 use super::route::Route;
 use super::session::{self, Session};
+use super::subprotocol;
 
 /// A credential and what carried it. Not verified.
 pub struct Presented<'r> {
@@ -75,6 +76,7 @@ pub(super) fn present_in<'r>(
                 None => None,
             },
             Carrier::Cookie(name) => cookie_token(headers, name)?.map(Credential::new),
+            Carrier::Protocol(name) => subprotocol::token(headers, name)?.map(Credential::new),
             Carrier::Session => session.and_then(|session| session.credential(headers)),
         };
         let Some(credential) = token else { continue };
@@ -125,6 +127,10 @@ pub(super) fn all_of(
             let values = lines.flat_map(|line| cookie::values(line.as_bytes(), name));
             let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
             texts.filter(|text| !text.is_empty()).map(Credential::new).collect()
+        }
+        Carrier::Protocol(name) => {
+            let token = subprotocol::token(headers, name).ok().flatten();
+            token.map(Credential::new).into_iter().collect()
         }
         Carrier::Session => session.map(|session| session.credentials(headers)).unwrap_or_default(),
     }

@@ -12,6 +12,8 @@ use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use crate::config::{Carrier, Forward};
+
 use super::answer::{Rejection, UpstreamFault};
 use super::balance;
 use super::body::Body;
@@ -25,7 +27,9 @@ use super::pool::Lease;
 use super::published::Published;
 use super::retry::{self, Delivered};
 use super::rewrite;
-use super::tunnel::{Answer, Tunnel};
+use super::subprotocol;
+use super::tunnel::{Answer, Switch, Tunnel};
+use super::upgrade::Upgrade;
 use super::upstream::Upstream;
 
 /// Sends the request to the route's upstream and returns its answer.
@@ -37,11 +41,16 @@ pub async fn send(
     upstream: &Upstream,
     published: &Published,
 ) -> Result<Answer, Rejection> {
-    let websocket = permit.request_mut().websocket;
     let route = permit.route();
+    let asked = permit.request_mut().upgrade.take();
+    let asked = asked.filter(|asked| asked.is_granted(&route.upgrades));
+    let chosen = chosen_subprotocol(&permit);
     let key = balance::key(upstream, &mut permit, exchange.client());
-    rewrite(&mut permit, connection, published, exchange, websocket)?;
-    let switch = websocket.then(|| take_upgrade(&mut permit.request_mut().parts));
+    rewrite(&mut permit, connection, published, exchange, asked.as_ref())?;
+    let switch = asked.map(|to| {
+        let client = take_upgrade(&mut permit.request_mut().parts);
+        Switch { to, client, chosen }
+    });
     let started = Instant::now();
     let Delivered { response, lease, occupied } =
         retry::deliver(core, permit, upstream, key, published).await?;
@@ -53,6 +62,17 @@ pub async fn send(
         rewrite::apply(&route.response_headers, response.headers_mut());
     }
     Ok(answer)
+}
+
+/// The name under which the handshake carries its token, for a server that chooses no subprotocol.
+fn chosen_subprotocol(permit: &Permit<'_>) -> Option<HeaderValue> {
+    match permit.carrier() {
+        Some(Carrier::Protocol(name)) if permit.route().forward != Forward::Pass => {
+            subprotocol::offered(permit.headers(), name)
+        }
+        Some(Carrier::Protocol(_) | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Session)
+        | None => None,
+    }
 }
 
 /// The client's half of a connection that may be switched.
@@ -68,17 +88,11 @@ fn rewrite(
     connection: &Connection,
     published: &Published,
     exchange: &Exchange,
-    websocket: bool,
+    upgrade: Option<&Upgrade>,
 ) -> Result<(), Rejection> {
     let mut parts = permit.take_parts();
-    let result = headers::prepare(
-        &mut parts,
-        permit,
-        connection,
-        published,
-        exchange.request_id(),
-        websocket,
-    );
+    let result =
+        headers::prepare(&mut parts, permit, connection, published, exchange.request_id(), upgrade);
     let route = permit.route();
     let request = permit.request_mut();
     request.parts = parts;
@@ -113,13 +127,13 @@ pub(super) fn frame(headers: &mut HeaderMap, method: &Method, body: &impl HttpBo
 fn answer(
     mut response: Response<Incoming>,
     lease: Lease,
-    switch: Option<OnUpgrade>,
+    switch: Option<Switch>,
     patience: Option<Patience>,
     exchange: &Exchange,
 ) -> Result<Answer, Rejection> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(client) = switch else { return Err(UpstreamFault::UnexpectedSwitch.into()) };
-        return Tunnel::open(response, client, exchange);
+        let Some(switch) = switch else { return Err(UpstreamFault::UnexpectedSwitch.into()) };
+        return Tunnel::open(response, switch, exchange);
     }
     let bodiless = response.body().is_end_stream();
     headers::clean_response(response.headers_mut(), bodiless);

@@ -79,6 +79,7 @@ fn route(path: &str) -> Route {
         limits: RouteLimits::default(),
         load: None,
         cors: Cors::Off,
+        upgrades: Vec::new(),
         rewrite: None,
         capture: None,
         login_url: None,

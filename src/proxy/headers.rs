@@ -21,6 +21,8 @@ use super::permit::Permit;
 use super::published::Published;
 use super::rewrite;
 use super::route::Route;
+use super::subprotocol;
+use super::upgrade::Upgrade;
 
 pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -116,7 +118,7 @@ pub fn prepare(
     connection: &Connection,
     published: &Published,
     request_id: &HeaderValue,
-    websocket: bool,
+    upgrade: Option<&Upgrade>,
 ) -> Result<(), Rejection> {
     let headers = &mut parts.headers;
     let trailers_accepted = headers.contains_key(TE) && nominated_te_trailers(headers);
@@ -128,9 +130,9 @@ pub fn prepare(
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    if websocket {
+    if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(UPGRADE, upgrade.value());
     }
     add_forwarded(headers, connection, published.forwarded);
     if permit.route().capture.is_some() {
@@ -242,8 +244,15 @@ fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Pu
     if let Some(session) = &published.session {
         session.strip(headers);
     }
+    let passed = |name: &String| match carrier {
+        Some(Carrier::Protocol(kept)) => forward == Forward::Pass && kept == name,
+        Some(Carrier::Bearer | Carrier::Cookie(_) | Carrier::Session) | None => false,
+    };
+    for name in published.carriers.protocols.iter().filter(|name| !passed(name)) {
+        subprotocol::strip(headers, name);
+    }
     let as_bearer = match carrier {
-        Some(Carrier::Cookie(_)) => forward == Forward::Bearer,
+        Some(Carrier::Cookie(_) | Carrier::Protocol(_)) => forward == Forward::Bearer,
         // A backend cannot read our cookie: passed on, it is a bearer token.
         Some(Carrier::Session) => forward != Forward::Strip,
         Some(Carrier::Bearer) | None => false,

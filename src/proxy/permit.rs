@@ -37,7 +37,7 @@ pub fn decide<'r>(
     now: UnixMs,
 ) -> Result<Permit<'r>, Rejection> {
     let parts = &request.parts;
-    let asked = Asked::of(&parts.method, &parts.headers, request.websocket, connection);
+    let asked = Asked::of(&parts.method, &parts.headers, request.asks_for_websocket(), connection);
     let token = judge(asked, route, token, published, now)?;
     Ok(Permit { request, route, token })
 }

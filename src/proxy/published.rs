@@ -63,6 +63,8 @@ pub struct Published {
 pub struct Carriers {
     pub bearer: bool,
     pub cookies: Vec<String>,
+    /// Names of tokens among the subprotocols of WebSockets.
+    pub protocols: Vec<String>,
 }
 
 /// Compiles a valid configuration. References were checked when it was made valid; a route whose
@@ -111,6 +113,7 @@ pub fn compile(
             limits: route.limits,
             load: route.limits.requests_max.map(RouteLoad::new),
             cors: route.cors.clone(),
+            upgrades: route.upgrades.clone(),
             rewrite: route.rewrite.clone(),
             request_headers: route.request_headers.clone(),
             response_headers: route.response_headers.clone(),
@@ -190,6 +193,8 @@ impl Carriers {
             match carrier {
                 Carrier::Bearer => carriers.bearer = true,
                 Carrier::Session => {}
+                Carrier::Protocol(name) if carriers.protocols.contains(name) => {}
+                Carrier::Protocol(name) => carriers.protocols.push(name.clone()),
                 Carrier::Cookie(name) if carriers.cookies.contains(name) => {}
                 Carrier::Cookie(name) => carriers.cookies.push(name.clone()),
             }

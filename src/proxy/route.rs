@@ -41,6 +41,8 @@ pub struct Route {
     pub limits: RouteLimits,
     pub load: Option<Arc<RouteLoad>>,
     pub cors: Cors,
+    /// Protocols besides WebSocket to which a connection may switch.
+    pub upgrades: Vec<String>,
     pub rewrite: Option<Rewrite>,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,

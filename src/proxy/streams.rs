@@ -102,7 +102,7 @@ pub struct Origin {
     pub method: Method,
     pub host: Option<HeaderValue>,
     pub target: Option<PathAndQuery>,
-    /// Those that routes select by.
+    /// Those that routes select by, and what a tunnel was switched to.
     pub headers: HeaderMap,
 }
 

@@ -1,5 +1,6 @@
-//! Switched connections (WebSocket, RFC 6455): after the upstream's 101 the bytes are relayed both
-//! ways until either side ends, or the token that opened it no longer counts.
+//! Switched connections (WebSocket, RFC 6455, and what else a route lets pass): after the upstream's
+//! 101 the bytes are relayed both ways until either side ends, or the token that opened it no longer
+//! counts.
 
 mod frames;
 mod half;
@@ -9,7 +10,7 @@ mod relay;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -24,6 +25,8 @@ use super::h2::Guard;
 use super::headers;
 use super::io::ClientStream;
 use super::streams::Cause;
+use super::upgrade::Upgrade;
+use crate::telemetry::streams::StreamKind;
 pub use frames::Frames;
 use http2::ClientSide;
 pub use relay::Closing;
@@ -35,8 +38,17 @@ pub enum Answer {
     Switch(Response<Body>, Tunnel),
 }
 
+/// What a request that was sent on asks to switch to.
+pub struct Switch {
+    pub to: Upgrade,
+    pub client: OnUpgrade,
+    /// The subprotocol that is answered where the server chooses none.
+    pub chosen: Option<HeaderValue>,
+}
+
 /// Two connections that are about to be one.
 pub struct Tunnel {
+    to: Upgrade,
     client: OnUpgrade,
     server: OnUpgrade,
 }
@@ -45,14 +57,11 @@ impl Tunnel {
     /// Accepts the upstream's 101 if it switches to what was asked for.
     pub fn open(
         mut response: Response<Incoming>,
-        client: OnUpgrade,
+        switch: Switch,
         exchange: &Exchange,
     ) -> Result<Answer, Rejection> {
-        let to_websocket = response
-            .headers()
-            .get(UPGRADE)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        if !to_websocket {
+        let Switch { to, client, chosen } = switch;
+        if !to.is_answered_by(response.headers()) {
             return Err(UpstreamFault::UnexpectedSwitch.into());
         }
         let server = hyper::upgrade::on(&mut response);
@@ -63,23 +72,30 @@ impl Tunnel {
             http2::accept(headers, exchange)?;
         } else {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(UPGRADE, to.value());
             *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        }
+        if let (Some(chosen), true) = (chosen, to.is_websocket()) {
+            headers.entry(SEC_WEBSOCKET_PROTOCOL).or_insert(chosen);
         }
         exchange::stamp(headers, exchange.request_id());
         *answer.headers_mut() = std::mem::take(headers);
-        Ok(Answer::Switch(answer, Self { client, server }))
+        Ok(Answer::Switch(answer, Self { to, client, server }))
     }
 
     /// Relays until either side ends or the stream is cut; the exchange's log line is written then.
     pub fn start(self, mut exchange: Box<Exchange>) {
-        let stream = exchange.switched();
+        let framed = self.to.is_websocket();
+        let kind = if framed { StreamKind::WebSocket } else { StreamKind::Tunnel };
+        let stream = exchange.switched(kind);
         tokio::task::spawn_local(async move {
             let Ok((client, server)) = tokio::try_join!(self.client, self.server) else {
                 return exchange.broken();
             };
             let carrier = exchange.guard().and_then(|guard| guard.switched());
-            let Some(mut relay) = join(client, server, carrier) else { return exchange.broken() };
+            let Some(mut relay) = join(client, server, carrier, framed) else {
+                return exchange.broken();
+            };
             let ended = relay.run(stream.as_deref()).await;
             exchange.relayed(relay.bytes());
             match ended {
@@ -110,12 +126,17 @@ type Joined = Relay<ClientSide, ServerStream>;
 
 /// The raw connections out of hyper's wrapping, with what hyper has read beyond the handshake. A
 /// client's half of HTTP/2 stays wrapped: it is one stream of its connection.
-fn join(client: Upgraded, server: Upgraded, carrier: Option<Rc<Guard>>) -> Option<Joined> {
+fn join(
+    client: Upgraded,
+    server: Upgraded,
+    carrier: Option<Rc<Guard>>,
+    framed: bool,
+) -> Option<Joined> {
     let server = server.downcast::<TokioIo<ServerStream>>().ok()?;
     let (client, ahead) = match client.downcast::<TokioIo<ClientStream>>() {
         Ok(raw) => (ClientSide::Connection(raw.io.into_inner()), raw.read_buf),
         Err(stream) => (ClientSide::Http2(TokioIo::new(stream), carrier), Bytes::new()),
     };
     let ahead = Ahead { from_client: &ahead, from_server: &server.read_buf };
-    Some(Relay::new(client, server.io.into_inner(), ahead, true))
+    Some(Relay::new(client, server.io.into_inner(), ahead, framed))
 }

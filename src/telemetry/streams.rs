@@ -22,11 +22,19 @@ pub enum StreamKind {
     EventStream,
     WebSocket,
     Grpc,
+    /// A connection that switched to another protocol.
+    Tunnel,
 }
 
 impl StreamKind {
-    pub const ALL: [Self; 5] =
-        [Self::Request, Self::Response, Self::EventStream, Self::WebSocket, Self::Grpc];
+    pub const ALL: [Self; 6] = [
+        Self::Request,
+        Self::Response,
+        Self::EventStream,
+        Self::WebSocket,
+        Self::Grpc,
+        Self::Tunnel,
+    ];
 
     /// The word of the API, the log and the metrics.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +44,7 @@ impl StreamKind {
             Self::EventStream => "sse",
             Self::WebSocket => "websocket",
             Self::Grpc => "grpc",
+            Self::Tunnel => "tunnel",
         }
     }
 
@@ -46,6 +55,7 @@ impl StreamKind {
             Self::EventStream => 2,
             Self::WebSocket => 3,
             Self::Grpc => 4,
+            Self::Tunnel => 5,
         }
     }
 }

@@ -37,7 +37,8 @@ fn lines() -> Upstream {
     })
 }
 
-fn accepted(key: &str) -> String {
+/// The answer to a handshake with this key (RFC 6455 section 4.2.2).
+pub fn accepted(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let hash =
         aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());

@@ -69,6 +69,10 @@ mod http2_websocket;
 mod grpc;
 // WebSocket handshakes.
 mod upgrades;
+// Tokens among their subprotocols.
+mod subprotocols;
+// Other protocols than that, where a route names them.
+mod other_upgrades;
 // The relay of their bytes, and how each of its sides ends.
 mod tunnels;
 // What is open when a token stops to count.

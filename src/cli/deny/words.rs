@@ -137,6 +137,7 @@ fn ended(cut: u64, by_kind: &BTreeMap<String, u64>) -> String {
         "websocket" => "WebSocket",
         "sse" => "event stream",
         "grpc" => "gRPC stream",
+        "tunnel" => "tunnel",
         "response" => "answer",
         _ => "request",
     };

@@ -175,6 +175,12 @@ pub(super) const ROUTES: &[Case] = &[
         "upstream = \"app\"\nstreams = { on_expired = \"grace:5s\", reauth_margin = \"1m\" }",
     ),
     case(
+        Code::BadUpgrade,
+        TO,
+        "upstream = \"app\"\nupgrades = [\"tcp\", \"h2c\"]",
+        "upstream = \"app\"\nupgrades = [\"tcp\", \"SPDY/3.1\"]",
+    ),
+    case(
         Code::BadCloseCode,
         TO,
         "upstream = \"app\"\nstreams = { close_code = 1000 }",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Context;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 
@@ -19,6 +19,7 @@ use super::super::permit::Permit;
 use super::super::place::Place;
 use super::super::streams::{Cause, Origin, Parting, Stream};
 use super::super::tunnel::Closing;
+use super::super::upgrade::Upgrade;
 use super::Exchange;
 
 /// A body of known size is a lasting stream from here on.
@@ -34,6 +35,9 @@ impl Exchange {
             .flat_map(|name| permit.headers().get_all(name).iter().map(move |value| (name, value)))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        if let Some(Upgrade::Other(to)) = &permit.request().upgrade {
+            self.selected_by.insert(UPGRADE, to.clone());
+        }
         let token = permit.signed().map(Arc::clone);
         let body = &permit.request().body;
         let lasts = !body.is_end_stream() && lasts(body.size_hint().exact());
@@ -87,7 +91,7 @@ impl Exchange {
     /// The connection becomes a tunnel, which owns the exchange until it ends, and counts as a
     /// connection until then. One that nobody in particular opened can be cut as well: its route
     /// may change, and the gateway may end.
-    pub fn switched(&mut self) -> Option<Rc<Stream>> {
+    pub fn switched(&mut self, kind: StreamKind) -> Option<Rc<Stream>> {
         self.ended = true;
         if self.guard.is_none() {
             self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
@@ -98,7 +102,7 @@ impl Exchange {
         let known = self.stream.as_ref().map(Rc::clone);
         let stream = known.or_else(|| self.open(None))?;
         stream.came_from(|| self.origin());
-        self.core.streams.became(&stream, StreamKind::WebSocket, &self.core.counters);
+        self.core.streams.became(&stream, kind, &self.core.counters);
         Some(stream)
     }
 

@@ -32,6 +32,7 @@ fn route(host: &HostPattern, path: &PathPattern, conditions: Conditions) -> Arc<
         limits: RouteLimits::default(),
         load: None,
         cors: Cors::Off,
+        upgrades: Vec::new(),
         rewrite: None,
         request_headers: HeaderRules::default(),
         response_headers: HeaderRules::default(),

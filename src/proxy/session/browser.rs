@@ -100,7 +100,7 @@ impl Browser {
 fn is_page(request: &Canonical, connection: &Connection) -> bool {
     let parts = &request.parts;
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
-    if !reads || request.websocket || parts.headers.contains_key(X_REQUESTED_WITH) {
+    if !reads || request.asks_for_websocket() || parts.headers.contains_key(X_REQUESTED_WITH) {
         return false;
     }
     if parts.headers.contains_key(SEC_FETCH_MODE) {

@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
+use http::header::UPGRADE;
+
 use crate::clock::UnixMs;
 use crate::config::Access;
 use crate::telemetry::counters::CoreCounters;
+use crate::telemetry::streams::StreamKind;
 use crate::verify::{Signed, Verifier};
 
 use super::super::published::Published;
 use super::super::route::{Route, Wanted};
+use super::super::upgrade::Upgrade;
 use super::super::{canonical, credential, requirements};
 use super::turns::{SLICE, Task};
 use super::{Cause, Stream, Streams};
@@ -138,6 +142,12 @@ pub(super) fn route_of<'p>(
     let route = route.map_err(|_| Cause::RouteChanged)?;
     if route.upstream().is_none() {
         return Err(Cause::RouteChanged);
+    }
+    if stream.kind() == StreamKind::Tunnel {
+        let switched = origin.headers.get(UPGRADE).cloned().map(Upgrade::Other);
+        if !switched.is_some_and(|to| to.is_granted(&route.upgrades)) {
+            return Err(Cause::RouteChanged);
+        }
     }
     match token {
         None if route.access == Access::Required => Err(Cause::RouteChanged),

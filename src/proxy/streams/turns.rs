@@ -365,7 +365,7 @@ fn still_holds(stream: &Stream, cause: Cause, published: &Published) -> Option<C
 
 fn idle_timeout(stream: &Stream) -> Option<Duration> {
     let timeout = stream.policy.borrow().idle_timeout;
-    timeout.filter(|_| stream.kind.get() == StreamKind::WebSocket)
+    timeout.filter(|_| matches!(stream.kind.get(), StreamKind::WebSocket | StreamKind::Tunnel))
 }
 
 /// Opened in the future means that the clock was set back: that must not keep a stream young, and

@@ -94,15 +94,46 @@ pub struct AnswerPolicy {
     pub reveal_reason: bool,
 }
 
-/// What a rejection looks like on the wire.
-struct Shape {
+/// What a rejection looks like on the wire. Most who ask want its status or code, so nothing is
+/// written out in it.
+struct Shape<'r> {
     status: StatusCode,
     code: &'static str,
     /// For the client.
-    detail: String,
-    challenge: Option<String>,
+    detail: &'static str,
+    challenge: Option<Challenge<'r>>,
     retry_after_s: Option<u32>,
     allow: Option<&'static str>,
+}
+
+/// `WWW-Authenticate` (RFC 6750 section 3).
+enum Challenge<'r> {
+    Plain,
+    Error {
+        error: &'static str,
+        description: &'static str,
+    },
+    Scopes(&'r [String]),
+    /// RFC 9470 section 3.
+    MaxAge(u64),
+}
+
+impl Challenge<'_> {
+    fn value(&self) -> Option<HeaderValue> {
+        let text = match self {
+            Self::Plain => return Some(HeaderValue::from_static("Bearer")),
+            Self::Error { error, description } => {
+                format!("Bearer error=\"{error}\", error_description=\"{description}\"")
+            }
+            Self::Scopes(needed) => {
+                format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", needed.join(" "))
+            }
+            Self::MaxAge(seconds) => {
+                format!("Bearer error=\"insufficient_user_authentication\", max_age=\"{seconds}\"")
+            }
+        };
+        HeaderValue::try_from(text).ok()
+    }
 }
 
 /// Every code that an answer of ours, or a cut, may have: what [`Rejection::code`] returns. Metrics
@@ -190,10 +221,10 @@ impl Rejection {
     /// What the client may know, for those who say it in another form.
     pub fn told(&self, policy: AnswerPolicy) -> (StatusCode, String) {
         let shape = self.shape(policy);
-        (shape.status, shape.detail)
+        (shape.status, shape.detail.to_owned())
     }
 
-    fn shape(&self, policy: AnswerPolicy) -> Shape {
+    fn shape(&self, policy: AnswerPolicy) -> Shape<'_> {
         match self {
             Self::BadRequest(fault) => {
                 let two =
@@ -231,7 +262,7 @@ impl Rejection {
             }
             Self::TokenMissing => {
                 Shape::new(StatusCode::UNAUTHORIZED, "token_missing", "A token is needed")
-                    .challenged(Some("Bearer".to_owned()))
+                    .challenged(Some(Challenge::Plain))
             }
             Self::Token(TokenFault::KeysAbsent { .. } | TokenFault::KeyAwaited { .. }) => {
                 Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Keys are not loaded yet")
@@ -242,26 +273,17 @@ impl Rejection {
                 Shape::bad_token(policy, "token_invalid", INVALID)
             }
             Self::TooManyFailures { retry_after_s } => Shape::too_many(*retry_after_s),
-            Self::Denied(hit) if hit.is_absence() => {
-                Shape::bad_token(policy, "token_not_registered", "The token is not registered")
-            }
-            Self::Denied(_) => Shape::bad_token(policy, "token_revoked", "The token was revoked"),
+            Self::Denied(hit) => denied(*hit, policy),
             Self::CrossSite(_) => Shape::new(StatusCode::FORBIDDEN, "cross_site", OTHER_SITE),
             Self::ClaimUnmet(_) => Shape::new(StatusCode::FORBIDDEN, "claim_unmet", UNMET)
                 .challenged(Some(bearer("insufficient_scope", UNMET))),
             Self::ScopeMissing { needed, .. } => {
-                let scopes = needed.join(" ");
-                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");
                 Shape::new(StatusCode::FORBIDDEN, "scope_missing", "The token lacks a scope")
-                    .challenged(Some(challenge))
+                    .challenged(Some(Challenge::Scopes(needed)))
             }
             Self::TooOldLogin { max_age_s } => {
-                // RFC 9470 section 3.
-                let challenge = format!(
-                    "Bearer error=\"insufficient_user_authentication\", max_age=\"{max_age_s}\""
-                );
                 Shape::new(StatusCode::UNAUTHORIZED, "too_old_login", "A recent login is needed")
-                    .challenged(Some(challenge))
+                    .challenged(Some(Challenge::MaxAge(*max_age_s)))
             }
             Self::Upstream(fault) => {
                 let mut shape = Shape::new(fault.status(), fault.code(), fault.text());
@@ -273,17 +295,16 @@ impl Rejection {
     }
 }
 
-impl Shape {
-    fn new(status: StatusCode, code: &'static str, detail: &str) -> Self {
-        let detail = detail.to_owned();
+impl<'r> Shape<'r> {
+    fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
         Self { status, code, detail, challenge: None, retry_after_s: None, allow: None }
     }
 
-    fn forbidden(code: &'static str, detail: &str) -> Self {
+    fn forbidden(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, detail)
     }
 
-    fn bad_token(policy: AnswerPolicy, code: &'static str, detail: &str) -> Self {
+    fn bad_token(policy: AnswerPolicy, code: &'static str, detail: &'static str) -> Self {
         let (code, detail) =
             if policy.reveal_reason { (code, detail) } else { ("token_invalid", INVALID) };
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
@@ -295,7 +316,7 @@ impl Shape {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail).retry(retry_after_s)
     }
 
-    fn challenged(mut self, challenge: Option<String>) -> Self {
+    fn challenged(mut self, challenge: Option<Challenge<'r>>) -> Self {
         self.challenge = challenge;
         self
     }
@@ -307,9 +328,9 @@ impl Shape {
 }
 
 /// What a request or an answer that was cut comes to, where it can still be said.
-fn cut(cause: Cause, policy: AnswerPolicy) -> Shape {
+fn cut<'r>(cause: Cause, policy: AnswerPolicy) -> Shape<'r> {
     match cause {
-        Cause::Denied(hit) => Rejection::Denied(hit).shape(policy),
+        Cause::Denied(hit) => denied(hit, policy),
         Cause::KeyRemoved => Shape::bad_token(policy, "token_invalid", INVALID),
         Cause::Expired => Shape::bad_token(policy, "token_expired", token_text("token_expired")),
         Cause::RouteChanged => Shape::new(
@@ -326,8 +347,15 @@ fn cut(cause: Cause, policy: AnswerPolicy) -> Shape {
     }
 }
 
-fn bearer(error: &str, description: &str) -> String {
-    format!("Bearer error=\"{error}\", error_description=\"{description}\"")
+fn denied<'r>(hit: Hit, policy: AnswerPolicy) -> Shape<'r> {
+    if hit.is_absence() {
+        return Shape::bad_token(policy, "token_not_registered", "The token is not registered");
+    }
+    Shape::bad_token(policy, "token_revoked", "The token was revoked")
+}
+
+fn bearer<'r>(error: &'static str, description: &'static str) -> Challenge<'r> {
+    Challenge::Error { error, description }
 }
 
 fn token_text(code: &str) -> &'static str {
@@ -341,9 +369,8 @@ fn token_text(code: &str) -> &'static str {
 /// The client asks for a page rather than for data.
 pub fn wants_html(accept: Option<&HeaderValue>) -> bool {
     let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or("");
-    let html = accept.find("text/html");
-    let json = accept.find("json");
-    html.is_some_and(|html| json.is_none_or(|json| html < json))
+    let Some(html) = accept.find("text/html") else { return false };
+    accept.find("json").is_none_or(|json| html < json)
 }
 
 /// The one place that makes our own answers: RFC 9457 problem JSON, or a small page.
@@ -362,7 +389,7 @@ pub fn respond(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(super::headers::X_REQUEST_ID, request_id.clone());
-    if let Some(challenge) = shape.challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
+    if let Some(challenge) = shape.challenge.and_then(|challenge| challenge.value()) {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
     if let Some(allow) = shape.allow {

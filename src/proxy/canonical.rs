@@ -85,9 +85,12 @@ pub(super) fn host_name(text: &str) -> Option<String> {
         }
         None => {
             let (name, port) = text.split_once(':').unwrap_or((text, ""));
-            let good = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+            let good =
+                name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
             // A trailing dot names the same host to some and another to others.
-            let dots = name.starts_with('.') || name.ends_with('.') || name.contains("..");
+            let dots = name.starts_with('.')
+                || name.ends_with('.')
+                || name.as_bytes().windows(2).any(|two| two == b"..");
             (good && !dots).then_some((name, port))?
         }
     };

@@ -65,8 +65,9 @@ impl<'r> Asked<'r> {
         websocket: bool,
         connection: &Connection,
     ) -> Self {
+        let trusted = connection.is_trusted();
         let forwarded = |name: &HeaderName| {
-            let value = headers.get(name).filter(|_| connection.is_trusted())?.as_bytes();
+            let value = if trusted { headers.get(name)?.as_bytes() } else { return None };
             value.split(|&byte| byte == b',').next().map(<[u8]>::trim_ascii)
         };
         let own = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();

@@ -270,14 +270,11 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
     if matches!(style, Forwarded::XForwarded | Forwarded::Both) {
         // Several lines are one list (RFC 9110 section 5.3): a proxy may add a line of its own below
         // that of its client.
-        let mut chain = Vec::new();
-        for before in headers.get_all(&X_FORWARDED_FOR).iter().filter(|_| connection.is_trusted()) {
-            chain.extend_from_slice(before.as_bytes());
-            chain.extend_from_slice(b", ");
-        }
-        chain.extend_from_slice(connection.peer_text.as_bytes());
-        let chain =
-            HeaderValue::from_bytes(&chain).unwrap_or_else(|_| connection.peer_text.clone());
+        let chain = match connection.is_trusted() {
+            true => chain_with(headers, &connection.peer_text),
+            // What a stranger says of it is gone by now.
+            false => connection.peer_text.clone(),
+        };
         headers.insert(X_FORWARDED_FOR, chain);
         if !headers.contains_key(&X_FORWARDED_PROTO) {
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(connection.scheme));
@@ -296,6 +293,16 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
             headers.append(FORWARDED, value);
         }
     }
+}
+
+fn chain_with(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+    let mut chain = Vec::new();
+    for before in headers.get_all(&X_FORWARDED_FOR) {
+        chain.extend_from_slice(before.as_bytes());
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(peer.as_bytes());
+    HeaderValue::from_bytes(&chain).unwrap_or_else(|_| peer.clone())
 }
 
 /// The headers that say who it is.

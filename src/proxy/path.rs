@@ -78,7 +78,9 @@ fn class(byte: u8) -> u8 {
 /// Every way in which a backend may read the path, the literal one left out. Empty for all but odd
 /// paths.
 pub fn readings(path: &str) -> Vec<Cow<'_, str>> {
-    let odd = path.contains("//") || path.bytes().any(|byte| byte == b'%' || byte == b';');
+    let bytes = path.as_bytes();
+    let odd = bytes.iter().any(|byte| matches!(byte, b'%' | b';'))
+        || bytes.windows(2).any(|two| two == b"//");
     if !odd {
         return Vec::new();
     }

@@ -12,6 +12,7 @@
 //! anything is sent. On HTTP/2 ([`http2`]) a server can also say that it did not look at a request.
 
 mod http2;
+mod spare;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use super::pool::{Http1, Lease};
 use super::published::Published;
 use super::upstream::{self, Upstream};
 use http2::Http2Outcome;
+use spare::Spare;
 
 /// However steadily it moves, an upload ends by then.
 const UPLOAD_MAX: Duration = Duration::from_secs(3600);
@@ -217,14 +219,14 @@ impl Delivery<'_> {
         }
         if let Some(sender) = self.core.pool.take(endpoint.key()) {
             let mut lease = Http1::new(self.core, endpoint, sender);
-            let copy = is_safe(&request).then(|| copy_head(&request));
+            let copy = is_safe(&request).then(|| Spare::of(&request));
             let moved = request.body().moved();
             let sending = lease.sender.try_send_request(request);
             let Failed { fault, unsent, .. } = match attempt(sending, moved, timeout).await {
                 Ok(response) => return self.judge(endpoint, response, Lease::Http1(lease), copy),
                 Err(failed) => failed,
             };
-            request = match (unsent, copy) {
+            request = match (unsent, copy.and_then(Spare::into_request)) {
                 (Some(unsent), _) => unsent,
                 (None, Some(copy)) if fault == UpstreamFault::Broken => {
                     self.upstream.group.retried();
@@ -240,7 +242,7 @@ impl Delivery<'_> {
         };
         self.check.still_holds(self.published).map_err(Missed::Rejected)?;
         let mut lease = Http1::new(self.core, endpoint, sender);
-        let copy = (self.elsewhere && self.is_repeatable(&request)).then(|| copy_head(&request));
+        let copy = (self.elsewhere && self.is_repeatable(&request)).then(|| Spare::of(&request));
         let moved = request.body().moved();
         let sending = lease.sender.try_send_request(request);
         match attempt(sending, moved, timeout).await {
@@ -250,6 +252,7 @@ impl Delivery<'_> {
             }
             Err(Failed { fault, unsent: None, .. }) => {
                 let again = copy.filter(|_| fault == UpstreamFault::Broken);
+                let again = again.and_then(Spare::into_request);
                 Err(self.failed(endpoint, fault, again, true))
             }
         }
@@ -261,7 +264,7 @@ impl Delivery<'_> {
         endpoint: &Endpoint,
         response: Response<Incoming>,
         lease: Lease,
-        copy: Option<Request<RequestBody>>,
+        copy: Option<Spare>,
     ) -> Result<(Response<Incoming>, Lease), Missed> {
         let group = &self.upstream.group;
         if group.sole().is_some() {
@@ -284,7 +287,7 @@ impl Delivery<'_> {
         if self.occupied.repeat.is_none() || self.choose(Pick::LeastRequest).is_none() {
             return Ok((response, lease));
         }
-        let again = copy.map(Box::new);
+        let again = copy.and_then(Spare::into_request).map(Box::new);
         Err(Missed::Fault { fault: UpstreamFault::Broken, again, sent: true })
     }
 
@@ -328,8 +331,9 @@ async fn attempt(
 ) -> Result<Response<Incoming>, Failed> {
     let started = Instant::now();
     let mut sending = std::pin::pin!(sending);
+    let mut until = started + response_timeout;
     loop {
-        match tokio::time::timeout(response_timeout, &mut sending).await {
+        match tokio::time::timeout_at(until.into(), &mut sending).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(mut error)) => {
                 let unsent = error.take_message();
@@ -338,6 +342,7 @@ async fn attempt(
             }
             // A long upload is no slow answer: time counts from its last byte.
             Err(_) if started.elapsed() < UPLOAD_MAX && moved.as_ref().is_some_and(Moved::take) => {
+                until = Instant::now() + response_timeout;
             }
             Err(_) => {
                 let fault = UpstreamFault::ResponseTimeout;
@@ -356,13 +361,4 @@ fn outgoing(permit: Permit<'_>, published: &Published) -> Request<RequestBody> {
 fn is_safe(request: &Request<RequestBody>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         && request.body().is_none()
-}
-
-fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::none());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

@@ -18,7 +18,7 @@ use crate::proxy::upstream_h2::{Acquired, Http2};
 use crate::proxy::{forward, grpc};
 use crate::upstreams::Endpoint;
 
-use super::{Delivery, Failed, Missed, attempt, copy_head, is_safe};
+use super::{Delivery, Failed, Missed, Spare, attempt, is_safe};
 
 /// Connections that a request is tried on, when one after the other was about to close.
 const CONNECTIONS_MAX: u32 = 3;
@@ -62,7 +62,7 @@ impl Delivery<'_> {
             if let Err(rejection) = self.check.still_holds(self.published) {
                 return done(Err(Missed::Rejected(rejection)));
             }
-            let copy = request.body().is_none().then(|| copy_head(&request));
+            let copy = request.body().is_none().then(|| Spare::of(&request));
             let repeatable = self.is_repeatable(&request);
             let safe = is_safe(&request);
             let moved = request.body().moved();
@@ -76,6 +76,7 @@ impl Delivery<'_> {
                 Err(failed) => failed,
             };
             let Failed { fault, unsent, unseen } = failed;
+            let copy = copy.and_then(Spare::into_request);
             let (again, sent) = match (unsent.map(as_http1), copy) {
                 (Some(unsent), _) => (Some(unsent), false),
                 (None, copy) if unseen => (copy, true),

@@ -45,6 +45,7 @@ mod proxy_protocol;
 mod published;
 mod redirect;
 mod requirements;
+mod rest;
 mod retry;
 mod rewrite;
 pub mod route;

@@ -39,6 +39,9 @@ impl Peer {
     }
 }
 
+/// How long a connection is idle before it rests: busy ones never are.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub struct Connection {
     pub peer: Peer,
@@ -68,6 +71,8 @@ pub struct Connection {
     cuts_unseen: Cell<u32>,
     /// One answer after the other: a cut of one is the end of all.
     in_turn: Cell<bool>,
+    /// The sweeper found it idle: what serves it may let it rest.
+    rest: Cell<bool>,
     ended: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// It speaks HTTP/2: each exchange is a stream of it.
@@ -100,6 +105,7 @@ impl Connection {
             leaving: Cell::new(false),
             cuts_unseen: Cell::new(0),
             in_turn: Cell::new(false),
+            rest: Cell::new(false),
             ended: Cell::new(false),
             waker: RefCell::new(None),
             multiplexed: Cell::new(false),
@@ -175,6 +181,22 @@ impl Connection {
     /// It is to end in good form.
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.get()
+    }
+
+    /// It was idle for a while and still is: nothing is under way, nothing was read that was not
+    /// answered, nothing is left to be taken. Said once.
+    pub(super) fn may_rest(&self) -> bool {
+        self.rest.replace(false) && self.is_idle()
+    }
+
+    pub(super) fn wakes_up(&self) {
+        self.rest.set(false);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.busy.get() == 0
+            && self.activity.reads.load(Ordering::Relaxed) == self.idle_reads.get()
+            && self.activity.stalls.load(Ordering::Relaxed).is_multiple_of(2)
     }
 
     /// Its serving task has ended.
@@ -271,6 +293,10 @@ impl Connection {
         let idle_limit =
             if self.served.get() { limits.idle_timeout } else { limits.header_timeout };
         let too_idle = now.duration_since(self.idle_since.get()) >= idle_limit;
+        let idle = now.duration_since(self.idle_since.get());
+        if self.in_turn.get() && idle >= REST_AFTER && self.is_idle() && !self.rest.replace(true) {
+            self.wake();
+        }
         if too_slow || too_idle {
             // A client of HTTP/2 is told first, so that no request of its crosses the end.
             let told = !self.multiplexed.get() || self.leaving.replace(true);
@@ -297,4 +323,63 @@ impl Connection {
 fn peer_text(peer: Peer) -> HeaderValue {
     let text = peer.address().map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        let text = "[[upstream]]\nname = \"app\"\nservers = [\"http://127.0.0.1:1\"]\n\
+                    [[route]]\npath = \"/\"\naccess = \"public\"\nupstream = \"app\"\n";
+        let path = std::path::Path::new("gateway.toml");
+        crate::config::parse(text, path, &|_| None).unwrap().config.server.limits
+    }
+
+    fn idle() -> Connection {
+        let connection = Connection::new(Peer::Unknown, Arc::default(), None);
+        connection.answer_in_turn();
+        connection.begin_request();
+        connection.end_request();
+        connection
+    }
+
+    fn later(connection: &Connection) -> bool {
+        connection.examine(Instant::now() + REST_AFTER, &limits());
+        connection.may_rest()
+    }
+
+    #[test]
+    fn an_idle_connection_may_rest_and_is_told_once() {
+        let connection = idle();
+        connection.examine(Instant::now(), &limits());
+        assert!(!connection.may_rest(), "not at once");
+        assert!(later(&connection));
+        assert!(!connection.may_rest());
+    }
+
+    #[test]
+    fn a_connection_with_something_under_way_does_not_rest() {
+        let connection = idle();
+        connection.begin_request();
+        assert!(!later(&connection), "a request");
+
+        let connection = idle();
+        connection.activity.reads.store(1, Ordering::Relaxed);
+        assert!(!later(&connection), "part of a request");
+
+        let connection = idle();
+        connection.activity.stalls.store(1, Ordering::Relaxed);
+        assert!(!later(&connection), "an answer that is not taken");
+
+        let connection = idle();
+        connection.examine(Instant::now() + REST_AFTER, &limits());
+        connection.activity.reads.store(1, Ordering::Relaxed);
+        assert!(!connection.may_rest(), "what came since the sweeper looked");
+
+        let connection = idle();
+        connection.multiplex(1);
+        connection.in_turn.set(false);
+        assert!(!later(&connection), "HTTP/2");
+    }
 }

@@ -10,7 +10,7 @@ pub use request::check;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 
 use hyper::rt::Executor;
@@ -72,7 +72,7 @@ pub async fn serve(
     };
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     let shut = |serving: Pin<&mut http2::Connection<_, _, _>>| serving.graceful_shutdown();
-    until_ended(core, connection, serving, shut).await;
+    until_ended(core, connection, pin!(serving), shut).await;
 }
 
 /// Runs each stream in a task of its own on this core, under its guard.

@@ -19,8 +19,8 @@ pub enum Stream {
 }
 
 /// A stream with what was read of it already, ahead of its reader.
-pub struct Rewound {
-    stream: Stream,
+pub struct Rewound<S = Stream> {
+    stream: S,
     /// Read and not yet taken, from `taken` on.
     ahead: Vec<u8>,
     taken: usize,
@@ -35,7 +35,17 @@ pub struct ClientStream {
 
 enum Transport {
     Plain(Rewound),
-    Tls(Box<TlsStream<Rewound>>),
+    Tls(Box<Rewound<TlsStream<Rewound>>>),
+}
+
+/// The same for either transport of a client's stream.
+macro_rules! carry {
+    ($transport:expr, $stream:ident => $call:expr) => {
+        match $transport {
+            Transport::Plain($stream) => $call,
+            Transport::Tls($stream) => $call,
+        }
+    };
 }
 
 /// What a connection and its stream tell each other.
@@ -77,7 +87,7 @@ impl ClientStream {
 
     /// After the handshake.
     pub fn tls(stream: TlsStream<Rewound>) -> (Self, Arc<Activity>) {
-        Self::new(Transport::Tls(Box::new(stream)))
+        Self::new(Transport::Tls(Box::new(Rewound::new(stream))))
     }
 
     fn new(transport: Transport) -> (Self, Arc<Activity>) {
@@ -90,28 +100,37 @@ impl ClientStream {
         self.activity.abort.store(true, Ordering::Relaxed);
     }
 
+    fn lowest(&self) -> &Stream {
+        match &self.transport {
+            Transport::Plain(rewound) => &rewound.stream,
+            Transport::Tls(tls) => &tls.stream.get_ref().0.stream,
+        }
+    }
+
     /// The socket below; `None`: a unix one.
     pub fn tcp(&self) -> Option<&TcpStream> {
-        let lowest = match &self.transport {
-            Transport::Plain(rewound) => &rewound.stream,
-            Transport::Tls(tls) => &tls.get_ref().0.stream,
-        };
-        match lowest {
+        match self.lowest() {
             Stream::Tcp(stream) => Some(stream),
             Stream::Unix(_) => None,
         }
     }
 
-    /// Puts bytes that were read off a plain stream back in front of it.
-    pub fn unread(&mut self, bytes: Vec<u8>) {
-        if let Transport::Plain(rewound) = &mut self.transport {
-            rewound.unread(bytes);
+    /// The client has said something that was not read yet, or is gone. May be ready for nothing.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        match self.lowest() {
+            Stream::Tcp(stream) => stream.poll_read_ready(context).map(drop),
+            Stream::Unix(stream) => stream.poll_read_ready(context).map(drop),
         }
+    }
+
+    /// Puts bytes that were read off it back in front of it.
+    pub fn unread(&mut self, bytes: Vec<u8>) {
+        carry!(&mut self.transport, stream => stream.unread(bytes));
     }
 }
 
-impl Rewound {
-    pub fn new(stream: Stream) -> Self {
+impl<S> Rewound<S> {
+    pub fn new(stream: S) -> Self {
         Self { stream, ahead: Vec::new(), taken: 0 }
     }
 
@@ -121,7 +140,7 @@ impl Rewound {
     }
 }
 
-impl AsyncRead for Rewound {
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -144,7 +163,7 @@ impl AsyncRead for Rewound {
     }
 }
 
-impl AsyncWrite for Rewound {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -172,16 +191,6 @@ impl AsyncWrite for Rewound {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
     }
-}
-
-/// The same for either transport of a client's stream.
-macro_rules! carry {
-    ($transport:expr, $stream:ident => $call:expr) => {
-        match $transport {
-            Transport::Plain($stream) => $call,
-            Transport::Tls($stream) => $call,
-        }
-    };
 }
 
 macro_rules! forward {

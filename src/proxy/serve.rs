@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +18,7 @@ use super::entrance::{Begun, Entrance, Protocol};
 use super::h2;
 use super::io::{ClientStream, Rewound, Stream};
 use super::place::Place;
+use super::rest;
 use super::sniff;
 
 /// Serves what the acceptor handed over, in a task of its own.
@@ -84,9 +85,12 @@ async fn drive(
     };
     match protocol {
         Some(Protocol::Http1) => http1(&core, &connection, stream, published).await,
-        Some(Protocol::Http2) => h2::serve(&core, &connection, stream, published).await,
+        // Boxed, so that what they take is not kept for those who do not speak it.
+        Some(Protocol::Http2) => {
+            Box::pin(h2::serve(&core, &connection, stream, published)).await;
+        }
         Some(Protocol::Redirect(port)) => {
-            redirecting(&core, &connection, stream, published, port).await;
+            Box::pin(redirecting(&core, &connection, stream, published, port)).await;
         }
         Some(Protocol::Either) | None => {}
     }
@@ -104,10 +108,10 @@ impl Drop for Ending {
 async fn http1(
     core: &Rc<Core>,
     connection: &Rc<Connection>,
-    stream: ClientStream,
-    published: Rc<Snapshot>,
+    mut stream: ClientStream,
+    mut published: Rc<Snapshot>,
 ) {
-    let service = {
+    let service = || {
         let (core, connection) = (Rc::clone(core), Rc::clone(connection));
         service_fn(move |request| {
             let answering = super::handle(Rc::clone(&core), Rc::clone(&connection), request);
@@ -116,11 +120,25 @@ async fn http1(
         })
     };
     connection.answer_in_turn();
-    let serving = builder(&published).serve_connection(TokioIo::new(stream), service);
-    drop(published);
-    let serving = serving.with_upgrades();
     let shut = |serving: Pin<&mut http1::UpgradeableConnection<_, _>>| serving.graceful_shutdown();
-    until_ended(core, connection, serving, shut).await;
+    loop {
+        let serving = builder(&published).serve_connection(TokioIo::new(stream), service());
+        drop(published);
+        // Boxed, so that it is gone while the connection rests.
+        let mut serving = Box::new(serving.with_upgrades());
+        if until_ended(core, connection, Pin::new(&mut *serving), shut).await == Served::ToItsEnd {
+            return;
+        }
+        let Some(parts) = serving.into_parts() else { return };
+        stream = parts.io.into_inner();
+        if !parts.read_buf.is_empty() {
+            // The beginning of a request that came together with the one before it.
+            stream.unread(parts.read_buf.to_vec());
+        } else if !rest::until_it_speaks(core, connection, &mut stream).await {
+            return;
+        }
+        published = core.published();
+    }
 }
 
 /// The client finds the process that accepts now when it connects anew. Its idle connection is not
@@ -148,7 +166,7 @@ async fn redirecting(
     let serving = builder(&published).serve_connection(TokioIo::new(stream), service);
     drop(published);
     let shut = |serving: Pin<&mut http1::Connection<_, _>>| serving.graceful_shutdown();
-    until_ended(core, connection, serving, shut).await;
+    until_ended(core, connection, pin!(serving), shut).await;
 }
 
 fn builder(published: &Snapshot) -> http1::Builder {
@@ -161,18 +179,25 @@ fn builder(published: &Snapshot) -> http1::Builder {
     builder
 }
 
-/// Until it ends or is closed by the sweeper; a drain is told to it once, by `shut`.
+/// Why a connection is served no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Served {
+    ToItsEnd,
+    /// It is idle, and may rest.
+    ForNow,
+}
+
+/// Until it ends, is closed by the sweeper or may rest; a drain is told to it once, by `shut`.
 pub async fn until_ended<F: Future>(
     core: &Core,
     connection: &Connection,
-    serving: F,
+    mut serving: Pin<&mut F>,
     shut: impl Fn(Pin<&mut F>),
-) {
-    let mut serving = std::pin::pin!(serving);
+) -> Served {
     let mut told = false;
     std::future::poll_fn(|context: &mut Context<'_>| {
         if connection.is_to_close() {
-            return Poll::Ready(());
+            return Poll::Ready(Served::ToItsEnd);
         }
         let leaving = core.is_draining()
             || connection.is_leaving()
@@ -183,13 +208,32 @@ pub async fn until_ended<F: Future>(
         }
         connection.watch(context);
         // A connection that fails has nobody left to be told; its exchange has written its line.
-        let polled = serving.as_mut().poll(context).map(|_| ());
-        if polled.is_pending() && connection.has_unseen_cut() {
+        if serving.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Served::ToItsEnd);
+        }
+        if connection.has_unseen_cut() {
             // The client takes nothing, so that nobody asked the body: it gets no more of it.
             connection.abort();
-            return Poll::Ready(());
+            return Poll::Ready(Served::ToItsEnd);
         }
-        polled
+        if connection.may_rest() && !told { Poll::Ready(Served::ForNow) } else { Poll::Pending }
     })
-    .await;
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_each_connection_is_small() {
+        fn plain<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        fn begun<A, B, C, D, E, G, F>(_: impl FnOnce(A, B, C, D, E, G) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let (plain, begun) = (plain(drive), begun(begin));
+        assert!(plain <= 1024 && begun <= 4096, "{plain} and {begun} bytes");
+    }
 }

@@ -53,6 +53,8 @@ mod durability;
 
 // HTTP/1.1 in both directions: connections, bodies, trailers.
 mod proxying;
+// What is idle.
+mod resting;
 // TLS towards clients.
 mod tls;
 // Whose connection a proxy in front passes on.

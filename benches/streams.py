@@ -37,6 +37,8 @@ listen = "127.0.0.1:{port}"
 threads = {threads}
 limits.connections_max = {most}
 limits.requests_max = {most}
+# All clients are on one.
+limits.connections_per_address = 0
 
 [[listener]]
 listen = "127.0.0.1:{tls}"

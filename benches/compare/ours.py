@@ -33,6 +33,8 @@ class Portcullis:
         port = free_port()
         parts = [
             f'[server]\nlisten = "127.0.0.1:0"\nthreads = 1\n{more}',
+            # All clients are on one address.
+            "limits.connections_per_address = 0\n",
             "" if limited else "limits.failed_credentials_per_minute = 0\n",
             f'[[listener]]\nlisten = "127.0.0.1:{port}"\n'
             f'tls.certificates = [{{ chain = "{place.chain}", key = "{place.key}" }}]\n',

@@ -19,6 +19,7 @@ use super::h2;
 use super::io::{ClientStream, Rewound, Stream};
 use super::place::Place;
 use super::sniff;
+use super::unread;
 
 /// Serves what the acceptor handed over, in a task of its own.
 pub fn serve(core: &Rc<Core>, accepted: Accepted) {
@@ -162,7 +163,7 @@ fn builder(published: &Snapshot) -> http1::Builder {
 }
 
 /// Until it ends or is closed by the sweeper; a drain is told to it once, by `shut`.
-pub async fn until_ended<F: Future>(
+pub async fn until_ended<F: Future<Output = hyper::Result<()>>>(
     core: &Core,
     connection: &Connection,
     serving: F,
@@ -183,7 +184,11 @@ pub async fn until_ended<F: Future>(
         }
         connection.watch(context);
         // A connection that fails has nobody left to be told; its exchange has written its line.
-        let polled = serving.as_mut().poll(context).map(|_| ());
+        let polled = serving.as_mut().poll(context).map(|ended| {
+            if let Err(error) = &ended {
+                unread::note(core, connection, error);
+            }
+        });
         if polled.is_pending() && connection.has_unseen_cut() {
             // The client takes nothing, so that nobody asked the body: it gets no more of it.
             connection.abort();

@@ -149,7 +149,7 @@ impl Gateway {
             Some(_) => Err(opening),
         };
         let store_path = loaded.config.store.path.clone();
-        live::remember_lifetimes(&store_path, &mut loaded.config)
+        let settled = live::remember_lifetimes(&store_path, &mut loaded.config)
             .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
         let config = &loaded.config;
         let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
@@ -179,6 +179,9 @@ impl Gateway {
             Ok(store) => store,
             Err(opening) => opening.open(predecessor.as_ref())?,
         };
+        settled
+            .hold(|issuer| store.hold(issuer))
+            .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::shared(live::standing(&loaded, &fixed, UnixMs::now()));
@@ -343,7 +346,9 @@ impl Opening {
                 Some(predecessor.follower())
             }
         };
-        let options = store::Options { limit: config.limit };
+        let audit =
+            store::Retention { keep: config.audit_keep, entries_max: config.audit_entries_max };
+        let options = store::Options { limit: config.limit, audit };
         Store::open_followed(&config.path, &options, (writer, follower), denylist)
             .map_err(StartError::Store)
     }

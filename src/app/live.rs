@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 use crate::clock::UnixMs;
 use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::admin::{Api, Settings};
-use crate::control::config::{Desk, ReloadFault, Reloaded, Standing};
+use crate::control::config::{Checked, Desk, ReloadFault, Reloaded, Standing};
 use crate::control::keys::KeyRing;
-use crate::control::lifetimes;
+use crate::control::lifetimes::{self, Settled};
 use crate::control::sessions::renewal::Issuers;
 use crate::control::tasks::Tasks;
 use crate::proxy::accept::Acceptor;
@@ -70,6 +70,14 @@ impl Live {
         }
     }
 
+    /// Reads the file and changes nothing. What only trying can say, such as whether an address is
+    /// free, it does not.
+    pub fn check(&self) -> Checked {
+        let outcome = (self.source)()
+            .map(|loaded| (self.fixed.changed_in(&loaded.config), loaded.notes.clone()));
+        Checked { outcome }
+    }
+
     fn apply(&mut self, mut loaded: Loaded) -> Result<Reloaded, ReloadFault> {
         let not_possible = |why: String| ReloadFault::NotPossible(why);
         session_key::complete(&mut loaded.config).map_err(not_possible)?;
@@ -84,7 +92,9 @@ impl Live {
             .public
             .after(&config.listeners, &mut Inherited::default())
             .map_err(|fault| not_possible(fault.to_string()))?;
-        remember_lifetimes(&self.store_path, &mut loaded.config).map_err(not_possible)?;
+        let settled =
+            remember_lifetimes(&self.store_path, &mut loaded.config).map_err(not_possible)?;
+        settled.hold(|issuer| self.api.hold(issuer)).map_err(not_possible)?;
         let config = &loaded.config;
         let before = self.published.load_full();
         let mut keys = self.keys.prepare(&config.issuers);
@@ -127,7 +137,7 @@ impl Live {
 }
 
 /// Gives each issuer the marks of longer lifetimes that began later than its tokens.
-pub fn remember_lifetimes(store_path: &Path, config: &mut Config) -> Result<(), String> {
+pub fn remember_lifetimes(store_path: &Path, config: &mut Config) -> Result<Settled, String> {
     let policies = config.issuers.iter_mut().map(|issuer| &mut issuer.policy);
     lifetimes::settle(store_path, policies, UnixMs::now())
 }
@@ -156,6 +166,8 @@ impl Fixed {
             ("tracing", format!("{tracing:?}")),
             ("store.path", format!("{:?}", store.path)),
             ("store.limit", store.limit.to_string()),
+            ("store.audit_keep", format!("{:?}", store.audit_keep)),
+            ("store.audit_entries_max", store.audit_entries_max.to_string()),
             ("metrics.listen", format!("{:?}", metrics.listen)),
             ("log.access_file", format!("{:?}", log.access_file)),
             ("log.access_format", format!("{:?}", log.access_format)),

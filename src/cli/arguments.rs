@@ -26,6 +26,7 @@ use super::store::Store;
 use super::streams::Streams;
 use super::target::Target;
 use super::transfer::Place;
+use super::watching::Events;
 
 pub use global::Global;
 
@@ -49,6 +50,7 @@ pub enum Command {
     Exchange(Exchange),
     Registrations(Registrations),
     Audit(List),
+    Events(Events),
     Explain(Explain),
     Streams(Streams),
     Sessions(Sessions),
@@ -167,6 +169,13 @@ pub struct Undo {
 pub enum Which {
     Ids(Vec<String>),
     Last,
+    /// All that stands of somebody; of `unblock` only what keeps out.
+    Of {
+        target: Target,
+        issuer: Option<String>,
+        blocks_only: bool,
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -261,13 +270,17 @@ impl Arguments {
             }
             RawCommand::Revoke(raw) => Command::Revoke(compile::revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(compile::block(raw)?),
-            RawCommand::Undo(raw) => Command::Undo(compile::undo(raw)),
+            RawCommand::Undo(raw) => Command::Undo(compile::undo(raw, false)?),
+            RawCommand::Unblock(raw) => Command::Undo(compile::undo(raw, true)?),
             RawCommand::Denials(raw) => match raw.exchange {
                 Some(raw) => Command::Exchange(raw.into()),
                 None => Command::Denials(compile::denials(*raw)?),
             },
             RawCommand::Registrations(raw) => Command::Registrations(Registrations::compile(*raw)?),
             RawCommand::Audit(raw) => Command::Audit(compile::audit(raw)?),
+            RawCommand::Events { after, changes, once } => {
+                Command::Events(Events { after, changes_only: changes, once })
+            }
             RawCommand::Explain(raw) => Command::Explain(compile::explain(raw)),
             RawCommand::Streams(streams) => Command::Streams(*streams),
             RawCommand::Sessions(sessions) => Command::Sessions(sessions),

@@ -10,11 +10,13 @@ mod allowlist;
 mod explain;
 mod many;
 mod start;
+mod undo;
 
 pub use allowlist::{RawAdd, RawRegistration, RawRegistrations};
 pub use explain::RawExplain;
 pub use many::{RawAudit, RawExchange};
 pub use start::RawRun;
+pub use undo::RawUndo;
 
 #[derive(Parser, Debug)]
 #[command(name = "portcullis", version, override_help = help::TOP, arg_required_else_help = true)]
@@ -94,8 +96,11 @@ pub enum RawCommand {
     #[command(alias = "deny", after_help = help::BLOCK)]
     Block(RawBlock),
     /// Take a revocation or a block back
-    #[command(aliases = ["lift", "unblock"], after_help = help::UNDO)]
+    #[command(alias = "lift", after_help = help::UNDO)]
     Undo(RawUndo),
+    /// Take blocks back
+    #[command(hide = true, after_help = help::UNDO)]
+    Unblock(RawUndo),
     /// What is in force: list, search, export, import
     #[command(alias = "denylist", after_help = help::DENIALS)]
     #[command(args_conflicts_with_subcommands = true)]
@@ -112,6 +117,19 @@ pub enum RawCommand {
     /// Who denied and took back what, when and why
     #[command(after_help = help::AUDIT)]
     Audit(RawAudit),
+    /// Watch verdicts and changes as they happen
+    #[command(after_help = help::EVENTS)]
+    Events {
+        /// Changes after this sequence too: the id of the last event that was seen
+        #[arg(long, value_name = "SEQUENCE")]
+        after: Option<u64>,
+        /// No refusals
+        #[arg(long)]
+        changes: bool,
+        /// End when the connection does
+        #[arg(long)]
+        once: bool,
+    },
     /// Why a token passes or fails, check by check
     #[command(after_help = help::EXPLAIN)]
     Explain(RawExplain),
@@ -215,22 +233,6 @@ pub struct RawBlock {
 }
 
 #[derive(Args, Debug, Default)]
-pub struct RawUndo {
-    /// Ids as `denials` lists them; a unique beginning will do
-    #[arg(value_name = "DENIAL", required_unless_present = "last", conflicts_with = "last")]
-    pub ids: Vec<String>,
-    /// The newest one that is in force
-    #[arg(long)]
-    pub last: bool,
-    /// Why
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
-}
-
-#[derive(Args, Debug, Default)]
 pub struct RawDenials {
     #[command(subcommand)]
     pub exchange: Option<RawExchange>,
@@ -279,8 +281,16 @@ pub enum RawStore {
     Check(RawPlace),
     /// Build the file anew from all that can be read of it; the old one stays beside it
     Repair(RawPlace),
+    /// Make the file as small as what is in it
+    Compact(RawPlace),
     /// Records and tombstones as NDJSON to stdout, nothing left out
-    Export(RawPlace),
+    Export {
+        /// The audit instead: who did what, when and why
+        #[arg(long)]
+        audit: bool,
+        #[command(flatten)]
+        place: RawPlace,
+    },
 }
 
 /// Which store.

@@ -14,6 +14,7 @@ mod config;
 mod create;
 mod endpoints;
 mod event;
+mod events;
 mod exchange;
 mod exchange_format;
 mod explain;
@@ -30,6 +31,7 @@ mod listener;
 mod members;
 mod moment;
 mod near;
+mod noted;
 mod openapi;
 mod plan;
 mod problem;
@@ -46,8 +48,10 @@ mod streams;
 mod tests;
 mod throttle;
 mod undo;
+mod undo_matching;
 mod upstreams;
 mod verdict;
+mod waiting;
 mod warnings;
 
 use std::sync::Arc;
@@ -62,9 +66,9 @@ use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
 use crate::control::people::{People, Refusals};
 use crate::control::sessions::Records;
-use crate::control::store::Store;
+use crate::control::store::{Store, StoreError};
 use crate::control::streams::OpenStreams;
-use crate::denylist::Denylist;
+use crate::denylist::{Denylist, IssuerId};
 use crate::telemetry::counters::Counters;
 use crate::verify::Verifier;
 
@@ -81,6 +85,8 @@ use throttle::Throttle;
 
 /// Batches, exports and imports at once.
 const STREAMS_MAX: usize = 8;
+/// Event streams at once.
+const WATCHERS_MAX: usize = 32;
 
 /// The verifier in force. A reload publishes another one.
 pub type VerifierSource = Arc<dyn Fn() -> Arc<Verifier> + Send + Sync>;
@@ -143,6 +149,8 @@ pub struct Api {
     started_at: UnixMs,
     throttle: Throttle,
     remembered: Remembered,
+    /// Places for those who watch events.
+    watchers: Arc<Semaphore>,
     /// Places for calls that stream: each holds some memory for its answer.
     streams: Arc<Semaphore>,
 }
@@ -168,6 +176,7 @@ impl Api {
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
             remembered: Remembered::default(),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
     }
@@ -175,6 +184,11 @@ impl Api {
     /// For the calls that begin from now on.
     pub fn reconfigure(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
+    }
+
+    /// Keeps what is denied of an issuer until it is undone. Blocks.
+    pub fn hold(&self, issuer: &IssuerId) -> Result<(), StoreError> {
+        self.store.hold(issuer)
     }
 
     fn settings(&self) -> Arc<Settings> {

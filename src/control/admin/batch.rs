@@ -13,16 +13,18 @@ use tokio::sync::mpsc;
 
 use crate::clock::UnixMs;
 use crate::config::Role;
-use crate::control::store::{Accepted, NewDenial};
+use crate::control::people::Reach;
+use crate::control::store::{Accepted, Deed, NewDenial};
 use crate::denylist::DenialId;
 
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
-use super::create::{STORE_TIMEOUT, denial, planned, store_refused};
+use super::create::{STORE_TIMEOUT, Would, denial, planned, store_refused};
 use super::filter::take_time;
 use super::json;
 use super::lines::{LINE_BYTES_MAX, Line, Lines, must_be_ndjson};
+use super::noted;
 use super::plan::{Verb, World};
 use super::problem::{Fault, Refused};
 use super::query::Query;
@@ -47,7 +49,7 @@ struct Group {
 /// What a line came to before the store was asked.
 enum Planned {
     Denial,
-    DryRun,
+    DryRun(Option<Reach>),
 }
 
 /// One line's refusal.
@@ -69,6 +71,8 @@ struct LineDryRun {
     line: u64,
     status: u16,
     dry_run: bool,
+    /// Open streams are not asked about, line by line.
+    would: Would,
 }
 
 /// The last line.
@@ -167,6 +171,14 @@ impl Work {
             failed = sum.failed,
             "denied in a batch"
         );
+        sum.sequence = self.api.store.sequence();
+        let counts = [
+            ("lines", sum.lines),
+            ("created", sum.created),
+            ("already", sum.already),
+            ("failed", sum.failed),
+        ];
+        noted::note(&self.api, noted::act(&self.caller, Deed::Batch, None, &counts)).await;
         if let Err(fault) = read {
             // Without its last line the answer says that the rest did not arrive.
             tracing::info!(target: "portcullis::admin", code = fault.code(), "a batch broke off");
@@ -174,7 +186,6 @@ impl Work {
         }
         sum.done = true;
         sum.durable = true;
-        sum.sequence = self.api.store.sequence();
         outbox.push(Piece::json(&sum));
         outbox.done();
         lines.drain(DRAIN_BYTES_MAX).await;
@@ -223,7 +234,10 @@ impl Work {
             let failed = plan.is_err();
             let step = plan.map(|plan| {
                 if plan.dry_run {
-                    return Planned::DryRun;
+                    let (id, except) = (&plan.issuer.policy.id, plan.except.as_ref());
+                    let people = &self.api.people;
+                    let reach = people.reach(id, &plan.selector, plan.condition, except, now);
+                    return Planned::DryRun(reach);
                 }
                 group.denials.push(denial(&plan, &self.caller));
                 Planned::Denial
@@ -245,9 +259,10 @@ impl Work {
             for (line, step) in group.lines {
                 sum.lines += 1;
                 let outcome = match step {
-                    Ok(Planned::DryRun) => {
+                    Ok(Planned::DryRun(reach)) => {
                         sum.dry_runs += 1;
-                        Ok(Piece::json(&LineDryRun { line, status: 200, dry_run: true }))
+                        let would = Would::of(reach, None);
+                        Ok(Piece::json(&LineDryRun { line, status: 200, dry_run: true, would }))
                     }
                     // The store answers each.
                     Ok(Planned::Denial) => {

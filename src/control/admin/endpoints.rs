@@ -21,6 +21,7 @@ pub(super) enum Operation {
     ReadDenial,
     DeleteDenial,
     UndoDenial,
+    UndoMatching,
     Register,
     ListRegistrations,
     ReadRegistration,
@@ -39,6 +40,8 @@ pub(super) enum Operation {
     RefreshKeys,
     Config,
     Reload,
+    CheckConfig,
+    Events,
 }
 
 /// A row: method, path with at most one `{parameter}`, operation.
@@ -51,6 +54,7 @@ pub(super) const TABLE: &[Row] = &[
     (Method::GET, "/v1/openapi.json", Operation::OpenApi),
     (Method::POST, "/v1/revoke", Operation::Create(Verb::Revoke)),
     (Method::POST, "/v1/block", Operation::Create(Verb::Block)),
+    (Method::POST, "/v1/undo", Operation::UndoMatching),
     (Method::GET, "/v1/denials", Operation::ListDenials),
     (Method::POST, "/v1/denials", Operation::Create(Verb::Deny)),
     (Method::POST, "/v1/denials/batch", Operation::Batch),
@@ -78,6 +82,8 @@ pub(super) const TABLE: &[Row] = &[
     (Method::POST, "/v1/keys/refresh", Operation::RefreshKeys),
     (Method::GET, "/v1/config", Operation::Config),
     (Method::POST, "/v1/config/reload", Operation::Reload),
+    (Method::POST, "/v1/config/check", Operation::CheckConfig),
+    (Method::GET, "/v1/events", Operation::Events),
 ];
 
 /// Where a path and a method lead.

@@ -71,8 +71,11 @@ impl Worker {
             Command::Deny(_)
             | Command::DenyOwn(_)
             | Command::Lift { .. }
+            | Command::LiftMatching { .. }
             | Command::Apply(_)
             | Command::Session(_)
+            | Command::Note(_)
+            | Command::Hold(..)
             | Command::Housekeep(_)
             | Command::Close => {}
         }

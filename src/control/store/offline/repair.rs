@@ -21,6 +21,7 @@ use super::super::codec::{self, CodecError};
 use super::super::open::{self, Meta, Opened};
 use super::super::rows::Fault;
 use super::super::schema::{self, Logged};
+use super::acts::Acts;
 use super::derive::derive;
 use super::{BY_ID, OfflineError, ROWS};
 
@@ -32,6 +33,7 @@ pub struct Repaired {
     pub tombstones: u64,
     /// Browser sessions.
     pub sessions: u64,
+    pub acts: Acts,
     /// Rows found outside the old file's structure.
     pub salvaged: u64,
     /// Rows whose content could not be read anywhere, by the id they have.
@@ -46,9 +48,18 @@ pub struct Repaired {
 
 /// Repairs the store in a directory; `now` names the old file.
 pub fn repair(directory: &Path, now: UnixMs) -> Result<Repaired, OfflineError> {
+    let whole = super::check::check_file(&super::file_of(directory))?.is_whole();
+    rebuilt(directory, whole, now)
+}
+
+/// The same of a file of which it is known whether it is whole.
+pub(super) fn rebuilt(
+    directory: &Path,
+    whole: bool,
+    now: UnixMs,
+) -> Result<Repaired, OfflineError> {
     let path = super::file_of(directory);
     let fresh_path = path.with_extension("redb.new");
-    let whole = super::check::check_file(&path)?.is_whole();
     let done = rebuild(directory, &path, &fresh_path, whole, now);
     if done.is_err() {
         // What is left of it is of no use; it may not even be there.
@@ -101,7 +112,14 @@ fn rebuild(
     }
     let broken = described.is_none() || trees.contains(&false);
     let lost = broken || !copied.unreadable.is_empty();
-    let counts = derive(&fresh, described, lost, now).map_err(|fault| failed(&fault))?;
+    let acts = match &source {
+        Some(source) => super::acts::copy(source, &fresh).map_err(|fault| failed(&fault))?,
+        None => Acts { broken: true, ..Acts::default() },
+    };
+    // In doubt all are held: an error on this side denies too long.
+    let held = source.as_ref().filter(|_| described.is_some()).and_then(held);
+    let counts =
+        derive(&fresh, described, lost, (acts.last, held), now).map_err(|fault| failed(&fault))?;
     let sessions = source.as_ref().map_or(0, |source| copy_sessions(source, &fresh));
     drop((fresh, source));
     let kept = swap(directory, path, fresh_path, &before, now)?;
@@ -110,6 +128,7 @@ fn rebuild(
         in_force: counts.in_force,
         tombstones: counts.tombstones,
         sessions,
+        acts,
         salvaged: copied.salvaged,
         unreadable: copied.unreadable,
         broken,
@@ -119,11 +138,22 @@ fn rebuild(
     })
 }
 
+/// Which records are held; `None`: that cannot be read.
+fn held(source: &Database) -> Option<BTreeSet<DenialId>> {
+    let read = super::guarded(|| {
+        let due = source.begin_read()?.open_table(schema::DUE)?;
+        let first = schema::due_key(schema::NEVER, DenialId([0; 10]));
+        let ids = due.range::<&[u8; 18]>(&first..)?;
+        ids.map(|entry| Ok(schema::due_parts(entry?.0.value()).1)).collect()
+    });
+    read.ok()
+}
+
 /// As far as they lead: nothing depends on them but their own lists.
 fn copy_sessions(source: &Database, fresh: &Database) -> u64 {
     let copied = super::guarded(|| match open::read_meta(fresh)? {
         Meta::Ours(opened) => super::sessions::copy(source, fresh, &opened.index_key),
-        Meta::Empty | Meta::Incomplete | Meta::Foreign(_) => Ok(0),
+        Meta::Empty | Meta::Before(_) | Meta::Incomplete | Meta::Foreign(_) => Ok(0),
     });
     copied.unwrap_or(0)
 }

@@ -23,21 +23,26 @@ pub struct Canonical {
 impl Canonical {
     pub fn from_request(request: Request<Incoming>) -> Result<Self, Rejection> {
         let (parts, body) = request.into_parts();
+        let (host, websocket) = Self::read(&parts, body.is_end_stream())?;
+        Ok(Self { parts, body: ClientBody::new(body), host, websocket })
+    }
+
+    /// Its host, and whether it asks for a WebSocket, if it has one reading.
+    pub(super) fn read(parts: &Parts, bodiless: bool) -> Result<(String, bool), BadRequest> {
         if parts.method == Method::CONNECT {
-            return Err(BadRequest::Connect.into());
+            return Err(BadRequest::Connect);
         }
         // It would show the client what we add for the backend (RFC 9110 section 9.3.8).
         if parts.method == Method::TRACE {
-            return Err(BadRequest::Trace.into());
+            return Err(BadRequest::Trace);
         }
         check_transfer_coding(&parts.headers)?;
-        let host = host_of(&parts)?;
+        let host = host_of(parts)?;
         path::check(parts.uri.path(), parts.uri.query())?;
         if !parts.uri.path().starts_with('/') {
-            return Err(BadRequest::TargetForm.into());
+            return Err(BadRequest::TargetForm);
         }
-        let websocket = is_websocket(&parts, &body)?;
-        Ok(Self { parts, body: ClientBody::new(body), host, websocket })
+        Ok((host, is_websocket(parts, bodiless)?))
     }
 
     pub fn path(&self) -> &str {
@@ -101,7 +106,7 @@ fn single<'h>(
 
 /// A WebSocket handshake is an HTTP/1.1 GET without a body. Other upgrades are not offered: the
 /// header is removed and the request goes on as the plain request that it also is.
-fn is_websocket(parts: &Parts, body: &Incoming) -> Result<bool, BadRequest> {
+fn is_websocket(parts: &Parts, bodiless: bool) -> Result<bool, BadRequest> {
     if !parts.headers.contains_key(UPGRADE) {
         return Ok(false);
     }
@@ -110,8 +115,7 @@ fn is_websocket(parts: &Parts, body: &Incoming) -> Result<bool, BadRequest> {
     if !named || !headers::nominates(&parts.headers, "upgrade") {
         return Ok(false);
     }
-    let good =
-        parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_end_stream();
+    let good = parts.method == Method::GET && parts.version == Version::HTTP_11 && bodiless;
     if good { Ok(true) } else { Err(BadRequest::Upgrade) }
 }
 

@@ -4,21 +4,16 @@
 mod fault;
 mod text;
 
-use bytes::Bytes;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::HeaderValue;
 
 use crate::denylist::Hit;
 use crate::telemetry::counters::Limit;
 use crate::verify::TokenFault;
 
 pub use fault::BadRequest;
+pub use text::{respond, wants_html};
 
-use text::{page, problem};
-
-use super::body::Body;
 use super::cross_site::CrossSite;
 use super::session::capture::CaptureFault;
 use super::streams::Cause;
@@ -358,7 +353,7 @@ impl<'r> Shape<'r> {
 }
 
 /// A session without a good token: it has ended, or it has not got its next one yet.
-fn not_renewed(fault: RenewalFault, policy: AnswerPolicy) -> Shape {
+fn not_renewed<'r>(fault: RenewalFault, policy: AnswerPolicy) -> Shape<'r> {
     match fault {
         RenewalFault::Over(_) => {
             Shape::bad_token(policy, "session_ended", "The session has ended: log in again")
@@ -407,39 +402,4 @@ fn token_text(code: &str) -> &'static str {
         "token_not_yet_valid" => "The token is not valid yet",
         _ => INVALID,
     }
-}
-
-/// The client asks for a page rather than for data.
-pub fn wants_html(accept: Option<&HeaderValue>) -> bool {
-    let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or("");
-    let Some(html) = accept.find("text/html") else { return false };
-    accept.find("json").is_none_or(|json| html < json)
-}
-
-/// The one place that makes our own answers: RFC 9457 problem JSON, or a small page.
-pub fn respond(
-    rejection: &Rejection,
-    policy: AnswerPolicy,
-    request_id: &HeaderValue,
-    html: bool,
-) -> Response<Body> {
-    let shape = rejection.shape(policy);
-    let id = request_id.to_str().unwrap_or("");
-    let (content_type, text) = if html { page(&shape, id) } else { problem(&shape, id) };
-    let mut response = Response::new(Body::full(Bytes::from(text)));
-    *response.status_mut() = shape.status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(super::headers::X_REQUEST_ID, request_id.clone());
-    if let Some(challenge) = shape.challenge.and_then(|challenge| challenge.value()) {
-        headers.insert(WWW_AUTHENTICATE, challenge);
-    }
-    if let Some(allow) = shape.allow {
-        headers.insert(ALLOW, HeaderValue::from_static(allow));
-    }
-    if let Some(seconds) = shape.retry_after_s {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
 }

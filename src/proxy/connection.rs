@@ -364,14 +364,14 @@ mod tests {
     }
 
     fn later(connection: &Connection) -> bool {
-        connection.examine(Instant::now() + REST_AFTER, &limits());
+        connection.examine(Instant::now() + REST_AFTER, &limits(), |_| {});
         connection.may_rest()
     }
 
     #[test]
     fn an_idle_connection_may_rest_and_is_told_once() {
         let connection = idle();
-        connection.examine(Instant::now(), &limits());
+        connection.examine(Instant::now(), &limits(), |_| {});
         assert!(!connection.may_rest(), "not at once");
         assert!(later(&connection));
         assert!(!connection.may_rest());
@@ -392,7 +392,7 @@ mod tests {
         assert!(!later(&connection), "an answer that is not taken");
 
         let connection = idle();
-        connection.examine(Instant::now() + REST_AFTER, &limits());
+        connection.examine(Instant::now() + REST_AFTER, &limits(), |_| {});
         connection.activity.reads.store(1, Ordering::Relaxed);
         assert!(!connection.may_rest(), "what came since the sweeper looked");
 

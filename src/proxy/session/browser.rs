@@ -58,7 +58,12 @@ impl<'p> Page<'p> {
     pub fn of(request: &'p Canonical, connection: &Connection) -> Self {
         let parts = &request.parts;
         Self {
-            asked: Asked::of(&parts.method, &parts.headers, request.asks_for_websocket(), connection),
+            asked: Asked::of(
+                &parts.method,
+                &parts.headers,
+                request.asks_for_websocket(),
+                connection,
+            ),
             path: request.path(),
             target: parts.uri.path_and_query().map_or("/", |target| target.as_str()),
             told: false,

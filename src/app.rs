@@ -12,6 +12,7 @@ mod explain;
 mod inherited;
 mod listening;
 mod live;
+mod memory;
 mod notify;
 mod reload;
 mod replace;
@@ -166,8 +167,10 @@ impl Gateway {
             tracer,
             log: log.clone(),
             seats: Arc::default(),
+            memory: Arc::new(proxy::Memory::new(config.server.limits.memory_max)),
             desk,
         };
+        memory::watch(Arc::downgrade(&shared.memory)).map_err(StartError::Thread)?;
         let cores = start_cores(config.server.threads, &shared).map_err(StartError::Thread)?;
         let store = match early {
             Ok(store) => store,
@@ -200,8 +203,11 @@ impl Gateway {
         let targets = cores.iter().map(CoreHandle::target).collect();
         let connections_max = config.server.limits.connections_max;
         let counting = shared.counters.core_counters();
-        let acceptor = Acceptor::spawn(Vec::new(), targets, connections_max, counting)
-            .map_err(StartError::Thread)?;
+        let acceptor = {
+            let memory = Arc::clone(&shared.memory);
+            Acceptor::spawn(Vec::new(), targets, connections_max, memory, counting)
+                .map_err(StartError::Thread)?
+        };
         keys.run(control.runtime().clone());
         let mut tasks = Tasks::new(control.runtime().clone());
         tasks.settle(background::wanted(config, &published.load_full()));
@@ -226,6 +232,7 @@ impl Gateway {
             cores: cores.iter().map(|core| core.commands.downgrade()).collect(),
             held: Arc::clone(&held),
             acceptor,
+            memory: Arc::clone(&shared.memory),
             tasks,
             api: Arc::clone(control.api()),
             desk: Arc::clone(&desk),

@@ -23,6 +23,7 @@ mod listener;
 mod load;
 mod log;
 mod mask;
+mod memory;
 mod metrics;
 mod order;
 mod report;
@@ -183,11 +184,22 @@ pub enum Forwarded {
     Neither,
 }
 
+/// The least rate of a body, and for how long it may be slower.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BodyPace {
+    pub bytes_per_second: u64,
+    pub grace: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub header_count_max: usize,
     pub header_bytes_max: usize,
     pub header_timeout: Duration,
+    /// How slowly a body may be sent; `None`: at any rate.
+    pub body_pace: Option<BodyPace>,
+    /// Of the whole process; 0: any amount.
+    pub memory_max: u64,
     /// An idle keep-alive connection is closed after this.
     pub idle_timeout: Duration,
     /// No more than there are file descriptors for.

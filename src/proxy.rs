@@ -35,6 +35,7 @@ mod held;
 mod io;
 #[doc(hidden)]
 pub mod measuring;
+mod memory;
 mod nudge;
 mod path;
 mod patience;
@@ -61,6 +62,7 @@ mod subprotocol;
 pub mod tls;
 mod tunnel;
 mod turnstile;
+mod unread;
 mod upgrade;
 mod upstream;
 mod upstream_fault;
@@ -69,6 +71,7 @@ mod upstream_h2;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ORIGIN, STRICT_TRANSPORT_SECURITY};
@@ -76,6 +79,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use entrance::Entrance;
+pub use memory::Memory;
 pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
 pub use upstream::Upstream;
@@ -90,6 +94,7 @@ use self::core::Core;
 use self::cors::Preflight;
 use self::exchange::Exchange;
 use self::route::Target;
+use self::route_load::{RouteLoad, Ticket};
 use self::session::browser::Browser;
 use self::session::capture::Login;
 use self::tunnel::Answer;
@@ -152,6 +157,10 @@ async fn pass(
         core.counters.shed(Limit::Requests);
         return Err(Rejection::Overloaded);
     }
+    if core.memory.is_short() {
+        core.counters.shed(Limit::Memory);
+        return Err(Rejection::Overloaded);
+    }
     if exchange.is_over_http2() {
         h2::check(request.headers(), &published.limits)?;
     }
@@ -177,7 +186,7 @@ async fn pass(
         Some(Preflight::Backends(route)) => {
             exchange.routed(route);
             if let Some(load) = &route.load {
-                exchange.enter(load.enter().ok_or(Rejection::Overloaded)?);
+                exchange.enter(enter(core, load)?);
             }
             let permit = permit::of_preflight(request, route);
             return answer_to(core, connection, exchange, permit, &published).await;
@@ -188,11 +197,7 @@ async fn pass(
     exchange.routed(route);
     exchange.browser = Browser::of(&request, route, connection, &published);
     if let Some(load) = &route.load {
-        let Some(place) = load.enter() else {
-            core.counters.shed(Limit::RouteRequests);
-            return Err(Rejection::Overloaded);
-        };
-        exchange.enter(place);
+        exchange.enter(enter(core, load)?);
     }
     let credential = credential::present(&request, route, &published)?;
     exchange.presented(credential.as_ref());
@@ -221,6 +226,15 @@ async fn pass(
     }
 }
 
+/// A place among the route's requests in flight.
+fn enter(core: &Core, load: &Arc<RouteLoad>) -> Result<Ticket, Rejection> {
+    let ticket = load.enter();
+    if ticket.is_none() {
+        core.counters.shed(Limit::RouteRequests);
+    }
+    ticket.ok_or(Rejection::Overloaded)
+}
+
 /// By the route's upstream, or by the route itself.
 async fn answer_to(
     core: &Rc<Core>,
@@ -232,7 +246,8 @@ async fn answer_to(
     match &permit.route().target {
         Target::Upstream(upstream) => {
             let limits = &permit.route().limits;
-            let watch = permit.request_mut().body.limit(limits)?;
+            let pace = published.limits.body_pace.filter(|_| !grpc::is_call(permit.headers()));
+            let watch = permit.request_mut().body.limit(limits, pace)?;
             let timeout = limits.timeout;
             let sending =
                 pin!(forward::send(core, connection, exchange, permit, upstream, published));

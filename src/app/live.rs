@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -19,7 +20,7 @@ use crate::control::lifetimes;
 use crate::control::tasks::Tasks;
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::Command;
-use crate::proxy::{Addresses, Published};
+use crate::proxy::{Addresses, Memory, Published};
 
 use super::control_thread::credentials;
 use super::inherited::Inherited;
@@ -44,6 +45,7 @@ pub struct Live {
     pub cores: Vec<WeakUnboundedSender<Command>>,
     pub held: Arc<Mutex<Held>>,
     pub acceptor: Acceptor,
+    pub memory: Arc<Memory>,
     pub tasks: Tasks,
     pub api: Arc<Api>,
     pub desk: Arc<Desk>,
@@ -99,6 +101,7 @@ impl Live {
         let limits = &config.server.limits;
         self.api.reconfigure(Settings::new(tokens, &config.admin.hosts, config.log.subject));
         self.acceptor.limit(limits.connections_max);
+        self.memory.max_bytes.store(limits.memory_max, Ordering::Relaxed);
         self.acceptor.listen(sockets.listening(&next.entrances));
         held.public = sockets;
         drop(held);

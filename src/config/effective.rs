@@ -30,6 +30,8 @@ pub fn effective(loaded: &Loaded) -> Value {
                 "header_bytes_max": limits.header_bytes_max,
                 "header_timeout": show_duration(limits.header_timeout),
                 "idle_timeout": show_duration(limits.idle_timeout),
+                "body_rate_min": show_size(limits.body_pace.map_or(0, |pace| pace.bytes_per_second)),
+                "memory_max": show_size(limits.memory_max),
                 "connections_max": limits.connections_max,
                 "connections_per_address": limits.connections_per_address,
                 "token_bytes_max": limits.token_bytes_max,

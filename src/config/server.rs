@@ -7,8 +7,8 @@ use super::cursor::{Reader, Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::entrance::{Entrance, entrance, network};
 use super::item::{Item, Text};
-use super::room;
-use super::{Forwarded, Limits, Listen, Server, Store, TrustedProxies, value};
+use super::{BodyPace, Forwarded, Limits, Listen, Server, Store, TrustedProxies, value};
+use super::{memory, room};
 use crate::token::TOKEN_BYTES_MAX;
 
 /// A path of a unix socket must fit `sockaddr_un` with its closing NUL.
@@ -62,6 +62,8 @@ fn limits(table: &Table<'_>) -> Limits {
         header_count_max: count("header_count_max", 100, 8..=1000),
         header_bytes_max: bytes("header_bytes_max", 64 << 10, 8192..=1 << 20),
         header_timeout: table.duration("header_timeout", 10 * SECOND, SECOND..=HOUR),
+        body_pace: body_pace(table),
+        memory_max: table.size("memory_max", memory_max(), 0..=1 << 50),
         idle_timeout: table.duration("idle_timeout", 75 * SECOND, SECOND..=24 * HOUR),
         failed_credentials_per_minute: table.integer(
             "failed_credentials_per_minute",
@@ -98,6 +100,17 @@ fn limits(table: &Table<'_>) -> Limits {
     }
     table.finish();
     limits
+}
+
+fn body_pace(table: &Table<'_>) -> Option<BodyPace> {
+    let bytes_per_second = table.size("body_rate_min", 500, 0..=1 << 30);
+    let grace = table.duration("body_grace", 20 * SECOND, SECOND / 10..=HOUR);
+    (bytes_per_second > 0).then_some(BodyPace { bytes_per_second, grace })
+}
+
+/// Nine tenths of what there is: short of where the system would end the process.
+fn memory_max() -> u64 {
+    memory::available().map_or(0, |bytes| bytes / 10 * 9)
 }
 
 /// What is written, or as many as there are descriptors for.

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::core::{Accepted, Command, Socket};
 use super::entrance::Entrance;
+use super::memory::Memory;
 use super::place;
 use crate::telemetry::counters::CoreCounters;
 
@@ -52,6 +53,7 @@ struct Orders {
 struct Desk {
     orders: Mutex<Orders>,
     connections_max: AtomicUsize,
+    memory: Arc<Memory>,
 }
 
 /// A core as the acceptor sees it.
@@ -74,6 +76,7 @@ impl Acceptor {
         listeners: Vec<Listener>,
         targets: Vec<Target>,
         connections_max: usize,
+        memory: Arc<Memory>,
         counters: CoreCounters,
     ) -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
@@ -82,6 +85,7 @@ impl Acceptor {
         let desk = Arc::new(Desk {
             orders: Mutex::new(Orders { listeners: Some(listeners), stop: false }),
             connections_max: AtomicUsize::new(connections_max),
+            memory,
         });
         let seen = Arc::clone(&desk);
         let thread = std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
@@ -183,7 +187,7 @@ fn run(
 
 impl Desk {
     fn is_full(&self, targets: &[Target]) -> bool {
-        open(targets) >= self.connections_max.load(Ordering::Relaxed)
+        self.memory.is_short() || open(targets) >= self.connections_max.load(Ordering::Relaxed)
     }
 
     /// Those whose connection stands already are not turned away with the socket.

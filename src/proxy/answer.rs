@@ -10,6 +10,7 @@ use http::header::{
 use http::{Response, StatusCode};
 
 use crate::denylist::Hit;
+use crate::telemetry::counters::Limit;
 use crate::verify::TokenFault;
 
 pub use fault::BadRequest;
@@ -84,6 +85,22 @@ impl From<BadRequest> for Rejection {
 impl From<UpstreamFault> for Rejection {
     fn from(fault: UpstreamFault) -> Self {
         Self::Upstream(fault)
+    }
+}
+
+impl Rejection {
+    /// The limit that turned it away, where that says it all. Overload is counted where it is found.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals are no limit's")]
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::BadRequest(BadRequest::HeaderCount) => Some(Limit::Headers),
+            Self::BadRequest(BadRequest::TokenLength) => Some(Limit::TokenBytes),
+            Self::BodyTooLarge => Some(Limit::BodyBytes),
+            Self::BodyTooSlow => Some(Limit::BodyTime),
+            Self::Upstream(UpstreamFault::Overloaded) => Some(Limit::UpstreamRequests),
+            Self::Upstream(UpstreamFault::NoDescriptors) => Some(Limit::Connections),
+            _ => None,
+        }
     }
 }
 
@@ -227,8 +244,12 @@ impl Rejection {
     fn shape(&self, policy: AnswerPolicy) -> Shape<'_> {
         match self {
             Self::BadRequest(fault) => {
-                let two =
-                    matches!(fault, BadRequest::TwoCredentials | BadRequest::AuthorizationForm);
+                let two = matches!(
+                    fault,
+                    BadRequest::TwoCredentials
+                        | BadRequest::AuthorizationForm
+                        | BadRequest::TokenLength
+                );
                 let challenge = two.then(|| bearer("invalid_request", fault.text()));
                 Shape::new(fault.status(), "bad_request", fault.text()).challenged(challenge)
             }

@@ -1,6 +1,8 @@
 //! A request's body as the client sends it, measured where the route says how much and how long. A
 //! body that takes more is not sent on, and its request is refused, without the upstream's fault.
 
+mod pace;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -12,10 +14,11 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::config::RouteLimits;
+use crate::config::{BodyPace, RouteLimits};
 
 use super::answer::Rejection;
 use super::streams::Stream;
+use pace::Pace;
 
 /// See the module.
 pub struct ClientBody {
@@ -31,6 +34,7 @@ pub struct ClientBody {
 struct Measure {
     left_bytes: u64,
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+    pace: Option<Pace>,
     watch: Rc<BodyWatch>,
 }
 
@@ -156,12 +160,18 @@ impl ClientBody {
 
     /// Holds the body to the route's limits from here on. A length that is said to be too large is
     /// refused at once; `None`: there is nothing to watch.
-    pub fn limit(&mut self, limits: &RouteLimits) -> Result<Option<Rc<BodyWatch>>, Rejection> {
+    pub fn limit(
+        &mut self,
+        limits: &RouteLimits,
+        pace: Option<BodyPace>,
+    ) -> Result<Option<Rc<BodyWatch>>, Rejection> {
         if self.body.is_end_stream() {
             return Ok(None);
         }
         let RouteLimits { body_bytes_max, body_timeout, .. } = *limits;
-        if body_bytes_max.is_none() && body_timeout.is_none() {
+        // A route that says how long it may take has its own rule.
+        let pace = pace.filter(|_| body_timeout.is_none()).map(Pace::new);
+        if body_bytes_max.is_none() && body_timeout.is_none() && pace.is_none() {
             return Ok(None);
         }
         let left_bytes = body_bytes_max.unwrap_or(u64::MAX);
@@ -170,7 +180,8 @@ impl ClientBody {
         }
         let deadline = body_timeout.map(|timeout: Duration| Box::pin(tokio::time::sleep(timeout)));
         let watch = Rc::new(BodyWatch::default());
-        self.measure = Some(Box::new(Measure { left_bytes, deadline, watch: Rc::clone(&watch) }));
+        let measure = Measure { left_bytes, deadline, pace, watch: Rc::clone(&watch) };
+        self.measure = Some(Box::new(measure));
         Ok(Some(watch))
     }
 }
@@ -183,8 +194,11 @@ impl Measure {
     ) -> Option<Excess> {
         match frame {
             Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                match self.left_bytes.checked_sub(bytes) {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if let Some(pace) = &mut self.pace {
+                    pace.moved(bytes);
+                }
+                match self.left_bytes.checked_sub(bytes as u64) {
                     Some(left) => self.left_bytes = left,
                     None => return Some(Excess::Bytes),
                 }
@@ -192,8 +206,10 @@ impl Measure {
             }
             Poll::Ready(Some(Err(_)) | None) => None,
             Poll::Pending => {
-                let over = self.deadline.as_mut()?.as_mut().poll(context).is_ready();
-                over.then_some(Excess::Time)
+                let deadline = self.deadline.as_mut();
+                let late = deadline.is_some_and(|at| at.as_mut().poll(context).is_ready());
+                let slow = self.pace.as_mut().is_some_and(|pace| pace.is_over(context));
+                (late || slow).then_some(Excess::Time)
             }
         }
     }

@@ -12,8 +12,9 @@ use base64::Engine as _;
 use http::HeaderValue;
 
 use crate::config::{Limits, TrustedProxies};
+use crate::telemetry::counters::Closed;
 
-use super::h2::Guard;
+use super::h2::{Examined, Guard};
 use super::io::Activity;
 use super::place::Place;
 
@@ -264,17 +265,30 @@ impl Connection {
     }
 
     /// Somebody else needs its place. A client of HTTP/2 is told first, and closed when it is asked
-    /// again.
-    pub(super) fn give_way(&self) {
+    /// again. `true`: this is the first that it hears.
+    pub(super) fn give_way(&self) -> bool {
+        let first = !self.leaving.get();
         let told = !self.multiplexed.get() || self.leaving.replace(true);
         self.close.set(told);
         self.wake();
+        first
     }
 
-    pub(super) fn examine(&self, now: Instant, limits: &Limits) {
+    /// Looks after it once a second; `closed` is told why it ends, if it does.
+    pub(super) fn examine(&self, now: Instant, limits: &Limits, closed: impl Fn(Closed)) {
         self.resets.set(0);
-        self.stalled.borrow_mut().retain(|stream| stream.examine(now, limits.idle_timeout));
+        self.stalled.borrow_mut().retain(|stream| {
+            let found = stream.examine(now, limits.idle_timeout);
+            if found == Examined::GivenUp {
+                closed(Closed::Stalled);
+            }
+            found == Examined::Waits
+        });
+        if self.close.get() || self.ended.get() {
+            return;
+        }
         if self.has_stalled(now, limits) {
+            closed(Closed::Stalled);
             // What it has of the answer must not look whole.
             self.abort();
             self.close.set(true);
@@ -299,9 +313,14 @@ impl Connection {
         }
         if too_slow || too_idle {
             // A client of HTTP/2 is told first, so that no request of its crosses the end.
+            let leaving = self.leaving.get();
             let told = !self.multiplexed.get() || self.leaving.replace(true);
             self.close.set(told);
             self.wake();
+            if !leaving {
+                let idled = self.served.get() && !too_slow;
+                closed(if idled { Closed::Idle } else { Closed::Header });
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::UnixMs;
 use crate::denylist::Fingerprint;
 use crate::telemetry::access::CoreLog;
-use crate::telemetry::counters::{CoreCounters, Counters, Limit};
+use crate::telemetry::counters::{Closed, CoreCounters, Counters, Limit};
 use crate::telemetry::streams::Question;
 use crate::telemetry::trace::{CoreTracer, Tracer};
 use crate::telemetry::{CoreObserver, Observer};
@@ -26,6 +26,7 @@ use crate::upstreams::Key;
 use super::accept::{Room, Target};
 use super::connection::{Connection, Peer};
 use super::entrance::Entrance;
+use super::memory::Memory;
 use super::nudge::Places;
 use super::place::Place;
 use super::pool::Pool;
@@ -68,11 +69,11 @@ pub struct Core {
     open: Arc<AtomicUsize>,
     room: Arc<Room>,
     seats: Arc<Seats>,
+    pub(super) memory: Arc<Memory>,
     /// TLS handshakes wait here for their turn.
     pub(super) handshakes: Rc<Turnstile>,
     /// Tokens whose signature is not remembered wait here for theirs.
     pub(super) verifications: Rc<Turnstile>,
-    pub(super) handshakes_failed: Cell<u64>,
     beginnings_refused: Cell<u64>,
 }
 
@@ -160,6 +161,7 @@ pub struct Shared {
     pub log: crate::telemetry::access::AccessLogWriter,
     /// Connections by address.
     pub seats: Arc<Seats>,
+    pub memory: Arc<Memory>,
     /// For what a request must ask of the control plane.
     pub desk: Desk,
 }
@@ -211,9 +213,9 @@ async fn run(
         open,
         room,
         seats: shared.seats,
+        memory: shared.memory,
         handshakes: Turnstile::new(HANDSHAKES_PER_TURN),
         verifications: Turnstile::new(VERIFICATIONS_PER_TURN),
-        handshakes_failed: Cell::new(0),
         beginnings_refused: Cell::new(0),
     });
     let mut tick = tokio::time::interval(TICK);
@@ -317,6 +319,11 @@ impl Core {
         }
     }
 
+    /// Connections that are open here.
+    pub(super) fn clients(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
     }
@@ -383,7 +390,9 @@ impl Core {
             idle.truncate(some);
         }
         for (_, connection) in &idle {
-            connection.give_way();
+            if connection.give_way() {
+                self.counters.closed(Closed::Room);
+            }
         }
         self.room.none.store(idle.is_empty(), Ordering::Release);
         self.room.asked.store(false, Ordering::Release);
@@ -395,7 +404,7 @@ impl Core {
         self.connections.borrow_mut().retain(|connection| !connection.has_ended());
         let now = Instant::now();
         for connection in self.connections.borrow().iter() {
-            connection.examine(now, &published.limits);
+            connection.examine(now, &published.limits, |cause| self.counters.closed(cause));
         }
         let timeouts = published.idle_timeouts();
         let timeout_of = |key: Key| {

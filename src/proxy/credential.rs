@@ -89,7 +89,7 @@ pub(super) fn present_in<'r>(
     }
     let too_long = |found: &Presented<'_>| found.credential.expose().len() > bytes_max;
     if found.as_ref().is_some_and(too_long) {
-        return Err(BadRequest::AuthorizationForm.into());
+        return Err(BadRequest::TokenLength.into());
     }
     Ok(found)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::config::{self, Config, IpNet};
+use crate::telemetry::counters::Closed;
 
 use super::connection::Peer;
 use super::core::Core;
@@ -119,7 +120,7 @@ impl Entrance {
             return Ok(Begun { stream, activity, peer, secure: None });
         };
         let Ok(stream) = tls.accept(stream, &core.handshakes).await else {
-            core.handshakes_failed.set(core.handshakes_failed.get() + 1);
+            core.counters.closed(Closed::Handshake);
             return Err(NotBegun);
         };
         let session = stream.get_ref().1;
@@ -142,12 +143,14 @@ impl Entrance {
     ) -> Result<(Rewound, Peer), NotBegun> {
         let listed = |peer| self.proxy_protocol.iter().any(|network| network.contains(peer));
         if !peer.address().is_none_or(listed) {
+            core.counters.closed(Closed::ProxyProtocol);
             core.refuse_beginning("its peer is not listed in `proxy_protocol`", peer);
             return Err(NotBegun);
         }
         let patience = core.published().limits.header_timeout;
         let read = tokio::time::timeout(patience, proxy_protocol::read(&mut stream)).await;
         let Ok(Ok((source, ahead))) = read else {
+            core.counters.closed(Closed::ProxyProtocol);
             core.refuse_beginning("it has no PROXY protocol header", peer);
             return Err(NotBegun);
         };

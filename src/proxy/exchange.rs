@@ -19,12 +19,12 @@ use hyper::body::Incoming;
 use crate::clock::UnixMs;
 use crate::denylist::Hit;
 use crate::telemetry::access::Verdict;
-use crate::telemetry::counters::{Limit, Outcome};
+use crate::telemetry::counters::Outcome;
 use crate::telemetry::trace::{Parent, Trace};
 use crate::telemetry::{Observation, Sighting};
 use crate::verify::Signed;
 
-use super::answer::{Rejection, UpstreamFault};
+use super::answer::Rejection;
 use super::body::Body;
 use super::client_address::Client;
 use super::client_body::ClientBody;
@@ -299,11 +299,8 @@ impl Exchange {
                 self.core.counters.denied(&token.policy().name, hit.selector);
             }
         }
-        if matches!(rejection, Rejection::Upstream(UpstreamFault::Overloaded)) {
-            self.core.counters.shed(Limit::UpstreamRequests);
-        }
-        if matches!(rejection, Rejection::Upstream(UpstreamFault::NoDescriptors)) {
-            self.core.counters.shed(Limit::Connections);
+        if let Some(limit) = rejection.limit() {
+            self.core.counters.shed(limit);
         }
         self.observe_refusal();
     }

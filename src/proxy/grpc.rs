@@ -1,6 +1,8 @@
 //! gRPC calls among the requests of HTTP/2. A client of gRPC reads our refusals only as a status of
 //! gRPC, and a cut only as trailers behind a whole message.
 
+use std::time::Duration;
+
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
@@ -9,6 +11,9 @@ use super::body::Body;
 use super::headers::X_REQUEST_ID;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// Nothing is waited for longer.
+const PATIENCE_MAX: Duration = Duration::from_secs(86_400);
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// A flag of one byte and a length of four.
 const PREFIX_BYTES: u32 = 5;
@@ -18,6 +23,35 @@ pub fn is_call(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     kind.strip_prefix(b"application/grpc")
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'-')))
+}
+
+/// How long the answer to a call may let itself be waited for: as long as the client says
+/// (`grpc-timeout`), else as long as it likes. A stream of messages may be silent for hours before
+/// its first; whether its server is there at all is known by pings.
+pub fn patience(headers: &HeaderMap) -> Option<Duration> {
+    if !is_call(headers) {
+        return None;
+    }
+    let told = headers.get(GRPC_TIMEOUT).and_then(|value| timeout(value.as_bytes()));
+    Some(told.unwrap_or(PATIENCE_MAX).min(PATIENCE_MAX))
+}
+
+/// At most eight digits and a unit.
+fn timeout(text: &[u8]) -> Option<Duration> {
+    let (unit, digits) = text.split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let amount: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    match unit {
+        b'H' => Some(Duration::from_secs(amount * 3600)),
+        b'M' => Some(Duration::from_secs(amount * 60)),
+        b'S' => Some(Duration::from_secs(amount)),
+        b'm' => Some(Duration::from_millis(amount)),
+        b'u' => Some(Duration::from_micros(amount)),
+        b'n' => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
 }
 
 /// Where in its messages the answer to a call is.
@@ -118,6 +152,24 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_waits_as_long_as_its_client_says_and_another_request_as_its_upstream_does() {
+        let headers = |kind: &'static str, timeout: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            let timeout = timeout.map(HeaderValue::from_static);
+            headers.extend(timeout.map(|timeout| (GRPC_TIMEOUT, timeout)));
+            headers
+        };
+        let call = |timeout| patience(&headers("application/grpc+proto", timeout));
+        assert_eq!(call(Some("250m")), Some(Duration::from_millis(250)));
+        assert_eq!(call(Some("2M")), Some(Duration::from_secs(120)));
+        for endless in [None, Some(""), Some("S"), Some("1s"), Some("123456789S"), Some("99H")] {
+            assert_eq!(call(endless), Some(PATIENCE_MAX), "{endless:?}");
+        }
+        assert_eq!(patience(&headers("application/json", Some("1S"))), None);
+    }
 
     #[test]
     fn a_boundary_is_between_messages_however_they_are_cut_into_frames() {

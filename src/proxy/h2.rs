@@ -5,7 +5,7 @@
 mod guard;
 mod request;
 
-pub use guard::Guard;
+pub use guard::{Examined, Guard};
 pub use request::check;
 
 use std::convert::Infallible;
@@ -23,9 +23,17 @@ use super::core::{Core, Snapshot};
 use super::io::ClientStream;
 use super::serve::until_ended;
 
-/// What a stream may have unacknowledged on its way up, and all of a connection together.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What a stream may have unacknowledged on its way up, and all of a connection together. The more
+/// clients a core has, the less each may make it hold; the protocol's own least is 64 KiB.
+fn windows(clients: usize) -> (u32, u32) {
+    const KIB: u32 = 1024;
+    match clients {
+        0..256 => (256 * KIB, 1024 * KIB),
+        256..2048 => (128 * KIB, 256 * KIB),
+        _ => (64 * KIB, 64 * KIB),
+    }
+}
+
 /// What is kept of one answer that its client does not take.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that we reset because the client broke the protocol: then the connection goes
@@ -43,6 +51,7 @@ pub async fn serve(
 ) {
     let limits = &published.limits;
     connection.multiplex(limits.http2_resets_max);
+    let (stream_window, connection_window) = windows(core.clients());
     let header_bytes_max = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(StreamTasks(Rc::clone(connection)));
     builder
@@ -50,8 +59,8 @@ pub async fn serve(
         .max_header_list_size(header_bytes_max)
         .max_pending_accept_reset_streams(EARLY_RESETS_MAX)
         .max_local_error_reset_streams(OUR_RESETS_MAX)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(connection_window)
         .max_send_buf_size(SEND_BUFFER)
         .timer(TokioTimer::new())
         // A client that is gone without a word leaves its streams behind.

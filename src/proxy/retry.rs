@@ -30,6 +30,7 @@ use super::answer::{Rejection, UpstreamFault};
 use super::balance;
 use super::body::{Moved, RequestBody};
 use super::core::Core;
+use super::grpc;
 use super::permit::{Permit, Recheck};
 use super::pool::{Http1, Lease};
 use super::published::Published;
@@ -210,7 +211,7 @@ impl Delivery<'_> {
         if let Some(host) = self.upstream.own_host(endpoint) {
             request.headers_mut().insert(HOST, host.clone());
         }
-        let timeout = self.upstream.config().response_timeout;
+        let timeout = self.patience(&request);
         if self.upstream.config().http2 && !request.headers().contains_key(UPGRADE) {
             match Box::pin(self.on_http2(endpoint, request)).await {
                 Http2Outcome::Done(outcome) => return *outcome,
@@ -289,6 +290,11 @@ impl Delivery<'_> {
         }
         let again = copy.and_then(Spare::into_request).map(Box::new);
         Err(Missed::Fault { fault: UpstreamFault::Broken, again, sent: true })
+    }
+
+    /// How long the head of the answer may take.
+    fn patience(&self, request: &Request<RequestBody>) -> Duration {
+        grpc::patience(request.headers()).unwrap_or(self.upstream.config().response_timeout)
     }
 
     fn failed(

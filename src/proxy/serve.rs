@@ -20,6 +20,7 @@ use super::io::{ClientStream, Rewound, Stream};
 use super::place::Place;
 use super::rest;
 use super::sniff;
+use super::unread;
 
 /// Serves what the acceptor handed over, in a task of its own.
 pub fn serve(core: &Rc<Core>, accepted: Accepted) {
@@ -188,7 +189,7 @@ pub enum Served {
 }
 
 /// Until it ends, is closed by the sweeper or may rest; a drain is told to it once, by `shut`.
-pub async fn until_ended<F: Future>(
+pub async fn until_ended<F: Future<Output = hyper::Result<()>>>(
     core: &Core,
     connection: &Connection,
     mut serving: Pin<&mut F>,
@@ -208,7 +209,10 @@ pub async fn until_ended<F: Future>(
         }
         connection.watch(context);
         // A connection that fails has nobody left to be told; its exchange has written its line.
-        if serving.as_mut().poll(context).is_ready() {
+        if let Poll::Ready(ended) = serving.as_mut().poll(context) {
+            if let Err(error) = &ended {
+                unread::note(core, connection, error);
+            }
             return Poll::Ready(Served::ToItsEnd);
         }
         if connection.has_unseen_cut() {

@@ -5,6 +5,7 @@
 //! that a rate over a reload is right. The names are the configuration's: no stranger makes one.
 
 mod cell;
+mod closed;
 mod issuer;
 mod limit;
 mod route;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use cell::{Count, Histogram, HistogramSum};
+pub use closed::Closed;
 pub use issuer::{IssuerSum, Unrevocable};
 pub use limit::Limit;
 pub use route::{Outcome, RouteSum, STATUS_CLASSES};
@@ -50,6 +52,7 @@ struct Shared {
     streams: Mutex<Vec<(Arc<str>, Arc<StreamCells>)>>,
     cache: CacheCells,
     shed: [Count; Limit::ALL.len()],
+    closed: [Count; Closed::ALL.len()],
     cut_took: CutCells,
 }
 
@@ -139,6 +142,13 @@ impl CoreCounters {
     /// A limit turned somebody away.
     pub fn shed(&self, by: Limit) {
         if let Some(count) = self.shared.shed.get(by as usize) {
+            count.add(1);
+        }
+    }
+
+    /// A connection was ended by us.
+    pub fn closed(&self, cause: Closed) {
+        if let Some(count) = self.shared.closed.get(cause as usize) {
             count.add(1);
         }
     }

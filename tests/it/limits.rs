@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Gateway, Issuer, Setup, Upstream, eventually};
+use serde_json::json;
+
+use crate::support::{Gateway, Issuer, PATIENCE, ReadError, Setup, Upstream, eventually};
 
 /// Lets every answer wait until it is opened.
 #[derive(Default)]
@@ -25,7 +27,7 @@ impl Gate {
 }
 
 fn gateway(upstream: &Upstream, server: &str, routes: &[(&str, &str)]) -> Gateway {
-    let setup = Setup::simple(&Issuer::new("ES256"), upstream).server(server);
+    let setup = Setup::simple(&Issuer::new("ES256"), upstream).server(server).metrics();
     let routes = routes.iter();
     let public = |lines: &str| format!("access = \"public\"\n{lines}");
     routes.fold(setup, |setup, (path, lines)| setup.route(path, &public(lines))).start()
@@ -146,4 +148,123 @@ fn what_is_beyond_requests_max_is_shed_and_the_place_comes_back() {
             (connection.get("/", &[]).status == 200).then_some(())
         });
     }
+}
+
+const PACE: &str = "limits = { body_rate_min = \"1KiB\", body_grace = \"500ms\" }";
+
+/// An upload of so many chunks, each behind a pause. What the gateway says, and when it said so.
+fn upload(gateway: &Gateway, path: &str, chunks: usize, bytes: usize) -> (u16, usize) {
+    let mut client = gateway.connect();
+    let length = chunks * bytes;
+    let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    client.send(head);
+    for sent in 0..chunks {
+        if client.try_send(vec![b'x'; bytes]).is_err() {
+            break;
+        }
+        client.read_patience(Duration::from_millis(50));
+        match client.answer_to("POST") {
+            Ok(answer) => return (answer.status, sent),
+            Err(ReadError::Late(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    client.read_patience(PATIENCE);
+    (client.answer().status, chunks)
+}
+
+#[test]
+fn a_body_that_trickles_is_given_up_and_one_at_the_least_rate_or_with_its_own_limit_is_not() {
+    let upstream = Upstream::new();
+    let gateway = gateway(&upstream, PACE, &[("/", ""), ("/own", "body_timeout = \"1h\"")]);
+    let (status, sent) = upload(&gateway, "/", 2000, 1);
+    assert_eq!(status, 408);
+    assert!(sent < 1000, "{sent}");
+    assert_eq!(gateway.metric("portcullis_shed_total{limit=\"body_time\"}"), 1.0);
+    assert_eq!(upload(&gateway, "/", 30, 16 * 1024).0, 200);
+    assert_eq!(upload(&gateway, "/own", 30, 1).0, 200);
+}
+
+#[test]
+fn a_backend_that_takes_nothing_for_a_while_makes_no_upload_too_slow() {
+    let upstream = Upstream::answering(|exchange| {
+        std::thread::sleep(Duration::from_millis(1500));
+        exchange.echo();
+    });
+    let gateway = gateway(&upstream, PACE, &[("/", "")]);
+    let body = vec![b'x'; 16 << 20];
+    let answer = gateway.connect().request("POST", "/", &[], &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn what_the_parser_refuses_has_its_line_and_is_counted() {
+    let gateway = gateway(&Upstream::new(), "", &[("/", "")]);
+    let refused = "portcullis_rejections_total{route=\"\",reason=\"bad_request\"}";
+    let malformed = "portcullis_connections_closed_total{cause=\"malformed\"}";
+    let many = "X: y\r\n".repeat(200);
+    let cases = [
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 6\r\n\r\n".to_owned(), 400),
+        ("\x16\x03\x01 no HTTP\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 431),
+    ];
+    for (number, (request, status)) in (1_u32..).zip(&cases) {
+        let mut client = gateway.connect();
+        client.send(request);
+        assert_eq!(client.answer().status, *status, "{request:?}");
+        eventually("it is counted", || {
+            (gateway.metric(refused) >= f64::from(number)).then_some(())
+        });
+        assert_eq!(gateway.metric(malformed), f64::from(number));
+    }
+    assert_eq!(gateway.metric("portcullis_shed_total{limit=\"headers\"}"), 1.0);
+    let lines = eventually("each has its line", || {
+        let lines = gateway.access_log();
+        (lines.len() == cases.len()).then_some(lines)
+    });
+    for (line, (_, status)) in lines.iter().zip(&cases) {
+        assert_eq!(
+            (&line["status"], &line["verdict"]),
+            (&json!(status), &json!("refused")),
+            "{line}"
+        );
+        assert_eq!(
+            (&line["reason"], &line["client"]),
+            (&json!("bad_request"), &json!("127.0.0.1"))
+        );
+    }
+    // What is good is no refusal, and neither is a client that leaves.
+    assert_eq!(gateway.get("/", &[]).status, 200);
+    drop(gateway.connect());
+    assert_eq!(gateway.metric(malformed), 4.0);
+}
+
+#[test]
+fn where_memory_is_short_requests_are_turned_away_and_served_again_when_it_is_not() {
+    let upstream = Upstream::new();
+    let gateway = gateway(&upstream, "limits = { memory_max = \"1MiB\" }", &[("/", "")]);
+    eventually("it is short", || (gateway.get("/", &[]).status == 503).then_some(()));
+    let answer = gateway.get("/", &[]);
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    let text = std::fs::read_to_string(gateway.config()).unwrap();
+    std::fs::write(gateway.config(), text.replace("1MiB", "64GiB")).unwrap();
+    gateway.admin().post("/v1/config/reload", &json!({}));
+    eventually("it is enough", || (gateway.get("/", &[]).status == 200).then_some(()));
+}
+
+#[test]
+fn timeouts_and_broken_beginnings_are_counted_by_their_cause() {
+    let lines = "limits = { header_timeout = \"1s\", idle_timeout = \"1s\" }";
+    let gateway = gateway(&Upstream::new(), lines, &[("/", "")]);
+    let closed = |cause: &str| {
+        gateway.metric(&format!("portcullis_connections_closed_total{{cause=\"{cause}\"}}"))
+    };
+    let mut idle = gateway.connect();
+    assert_eq!(idle.get("/", &[]).status, 200);
+    let mut slow = gateway.connect();
+    slow.send("GET / HTTP/1.1\r\nHos");
+    idle.assert_closed();
+    slow.assert_closed();
+    assert_eq!((closed("idle"), closed("header")), (1.0, 1.0));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::telemetry::access::Verdict;
-use crate::telemetry::counters::{HistogramSum, Limit, RouteSum, STATUS_CLASSES, Sums};
+use crate::telemetry::counters::{Closed, HistogramSum, Limit, RouteSum, STATUS_CLASSES, Sums};
 use crate::telemetry::streams::{CutCause, StreamKind};
 
 use super::Sources;
@@ -26,6 +26,11 @@ pub fn write(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
         "portcullis_shed",
         "Requests and connections that a limit turned away",
         Limit::ALL.iter().zip(sums.shed).map(|(limit, n)| ([("limit", limit.as_str())], n)),
+    )?;
+    page.counters(
+        "portcullis_connections_closed",
+        "Connections of clients that the gateway ended, or that did not begin",
+        Closed::ALL.iter().zip(sums.closed).map(|(cause, n)| ([("cause", cause.as_str())], n)),
     )?;
     page.counters(
         "portcullis_signature_cache",

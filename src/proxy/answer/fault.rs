@@ -28,6 +28,8 @@ pub enum BadRequest {
     /// More than one credential, or one that can be read as two (RFC 6750 section 2).
     TwoCredentials,
     AuthorizationForm,
+    /// A token longer than any that is read.
+    TokenLength,
     /// The proxy in front does not tell which request it asks about.
     ForwardedRequest,
 }
@@ -53,6 +55,7 @@ impl BadRequest {
             Self::HeaderCount => "There are too many header fields",
             Self::TwoCredentials => "There is more than one credential",
             Self::AuthorizationForm => "The Authorization header is malformed",
+            Self::TokenLength => "The token is too long",
             Self::ForwardedRequest => "X-Forwarded-Method, -Host and -Uri must tell one request",
         }
     }
@@ -77,6 +80,7 @@ impl BadRequest {
             | Self::TransferCoding
             | Self::TwoCredentials
             | Self::AuthorizationForm
+            | Self::TokenLength
             | Self::ForwardedRequest => StatusCode::BAD_REQUEST,
         }
     }

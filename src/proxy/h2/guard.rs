@@ -44,6 +44,14 @@ pub struct Guard {
     pub grpc: RefCell<Option<Messages>>,
 }
 
+/// What the sweeper finds of a stream. Only one that waits need be asked again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Examined {
+    Moves,
+    Waits,
+    GivenUp,
+}
+
 impl Guard {
     pub fn new(connection: &Rc<Connection>) -> Rc<Self> {
         Rc::new(Self::of(connection, false))
@@ -136,17 +144,16 @@ impl Guard {
     }
 
     /// Asked by the sweeper: gives a stream up whose client has taken nothing for `patience`.
-    /// `false`: it need not be asked again.
-    pub fn examine(&self, now: Instant, patience: Duration) -> bool {
+    pub fn examine(&self, now: Instant, patience: Duration) -> Examined {
         let Some((_, since)) = self.stall.get().filter(|_| !self.over.get()) else {
             self.listed.set(false);
-            return false;
+            return Examined::Moves;
         };
         if now.duration_since(since) < patience {
-            return true;
+            return Examined::Waits;
         }
         self.give_up();
-        false
+        Examined::GivenUp
     }
 
     /// Ends the task before it is polled again. Where it had not ended by itself its client gets

@@ -46,7 +46,7 @@ impl Delivery<'_> {
         mut request: Request<RequestBody>,
     ) -> Http2Outcome {
         let done = |outcome| Http2Outcome::Done(Box::new(outcome));
-        let timeout = self.upstream.config().response_timeout;
+        let timeout = self.patience(&request);
         let mut left = CONNECTIONS_MAX;
         loop {
             left -= 1;

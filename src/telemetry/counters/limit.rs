@@ -18,10 +18,20 @@ pub enum Limit {
     Connections,
     /// `connections_per_address`: 503, or closed.
     AddressConnections,
+    /// `header_count_max`, `header_bytes_max`: 431.
+    Headers,
+    /// `token_bytes_max`: 400.
+    TokenBytes,
+    /// A route's `body_bytes_max`: 413.
+    BodyBytes,
+    /// A route's `body_timeout`, or `body_rate_min`: 408.
+    BodyTime,
+    /// `memory_max`: 503.
+    Memory,
 }
 
 impl Limit {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::FailedCredentials,
         Self::Requests,
         Self::RouteRequests,
@@ -29,6 +39,11 @@ impl Limit {
         Self::Http2Resets,
         Self::Connections,
         Self::AddressConnections,
+        Self::Headers,
+        Self::TokenBytes,
+        Self::BodyBytes,
+        Self::BodyTime,
+        Self::Memory,
     ];
 
     /// The label `limit`.
@@ -41,6 +56,11 @@ impl Limit {
             Self::Http2Resets => "http2_resets",
             Self::Connections => "connections",
             Self::AddressConnections => "connections_per_address",
+            Self::Headers => "headers",
+            Self::TokenBytes => "token_bytes",
+            Self::BodyBytes => "body_bytes",
+            Self::BodyTime => "body_time",
+            Self::Memory => "memory",
         }
     }
 }

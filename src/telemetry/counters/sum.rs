@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::HistogramSum;
-use super::{Counters, IssuerSum, Limit, RouteSum, STATUS_CLASSES, StreamSum};
+use super::{Closed, Counters, IssuerSum, Limit, RouteSum, STATUS_CLASSES, StreamSum};
 
 /// See the module.
 #[derive(Default)]
@@ -18,6 +18,8 @@ pub struct Sums {
     pub cache_misses: u64,
     /// In the order of [`Limit::ALL`].
     pub shed: [u64; Limit::ALL.len()],
+    /// In the order of [`Closed::ALL`].
+    pub closed: [u64; Closed::ALL.len()],
 }
 
 /// An upstream over all cores.
@@ -51,6 +53,9 @@ impl Counters {
             sums.cache_hits += core.cache.hits.value();
             sums.cache_misses += core.cache.misses.value();
             for (sum, count) in sums.shed.iter_mut().zip(&core.shed) {
+                *sum += count.value();
+            }
+            for (sum, count) in sums.closed.iter_mut().zip(&core.closed) {
                 *sum += count.value();
             }
         }

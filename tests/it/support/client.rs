@@ -165,6 +165,15 @@ impl Connection {
         }
     }
 
+    /// How long a read may take, where the peer may have nothing to say.
+    pub fn read_patience(&mut self, patience: Duration) {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.set_read_timeout(Some(patience)).unwrap(),
+            Stream::Unix(stream) => stream.set_read_timeout(Some(patience)).unwrap(),
+            Stream::Tls(stream) => stream.sock.set_read_timeout(Some(patience)).unwrap(),
+        }
+    }
+
     /// Sends a request without a body and reads its answer.
     #[track_caller]
     pub fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Answer {

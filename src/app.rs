@@ -331,7 +331,9 @@ impl Opening {
                 Some(predecessor.follower())
             }
         };
-        let options = store::Options { limit: config.limit };
+        let audit =
+            store::Retention { keep: config.audit_keep, entries_max: config.audit_entries_max };
+        let options = store::Options { limit: config.limit, audit };
         Store::open_followed(&config.path, &options, (writer, follower), denylist)
             .map_err(StartError::Store)
     }

@@ -239,6 +239,9 @@ pub enum Role {
 pub struct Store {
     pub path: PathBuf,
     pub limit: u64,
+    /// How long acts stay in the audit, and how many at the most.
+    pub audit_keep: Duration,
+    pub audit_entries_max: u64,
 }
 
 pub struct Issuer {

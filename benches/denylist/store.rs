@@ -25,7 +25,7 @@ pub fn runtime() -> Runtime {
 pub fn open(directory: &Path, clock: Clock) -> (Store, Arc<Denylist>, Duration) {
     let start = Instant::now();
     let (denylist, writer) = Denylist::new(Fingerprinter::random());
-    let options = Options { limit: u64::MAX };
+    let options = Options::of_limit(u64::MAX);
     let store = Store::open_at(directory, &options, writer, Arc::clone(&denylist), clock).unwrap();
     (store, denylist, start.elapsed())
 }

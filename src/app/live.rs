@@ -149,6 +149,8 @@ impl Fixed {
             ("tracing", format!("{tracing:?}")),
             ("store.path", format!("{:?}", store.path)),
             ("store.limit", store.limit.to_string()),
+            ("store.audit_keep", format!("{:?}", store.audit_keep)),
+            ("store.audit_entries_max", store.audit_entries_max.to_string()),
             ("metrics.listen", format!("{:?}", metrics.listen)),
             ("log.access_file", format!("{:?}", log.access_file)),
             ("log.access_format", format!("{:?}", log.access_format)),

@@ -64,6 +64,9 @@ fn run(mut live: Live, asks: &Receiver<Ask>, mut watch: Watch) -> Live {
         });
         watch.watch_also(&named);
         watch.forget_all_but(&named);
+        if outcome.is_ok() {
+            live.api.reloaded(trigger);
+        }
         tell(&live.desk, trigger, &outcome);
         for ask in waiting {
             if let Some(reply) = ask.reply {

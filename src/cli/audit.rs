@@ -1,5 +1,6 @@
 //! `audit`: who denied and took back what, newest first.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -31,6 +32,7 @@ struct Act {
     at: Option<Time>,
     action: String,
     denial: String,
+    counts: BTreeMap<String, u64>,
     by: Option<By>,
     reason: Option<String>,
     issuer: Option<String>,
@@ -70,6 +72,19 @@ pub fn run(list: &List, global: &Global, console: &Console) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
+impl Act {
+    fn what(&self) -> String {
+        if self.counts.is_empty() {
+            return match &self.issuer {
+                None => String::new(),
+                Some(issuer) => self.selector.words(Some(issuer)),
+            };
+        }
+        let count = |(name, n): (&String, &u64)| format!("{} {name}", words::count(*n));
+        self.counts.iter().map(count).collect::<Vec<_>>().join(", ")
+    }
+}
+
 fn render(acts: &[Act], look: &Look) -> String {
     let text = |text: Option<&str>| match text {
         Some(text) if !text.is_empty() => text.to_owned(),
@@ -87,9 +102,9 @@ fn render(acts: &[Act], look: &Look) -> String {
                 at,
                 act.by.as_ref().map_or("-".to_owned(), By::words),
                 act.action.clone(),
-                act.selector.words(act.issuer.as_deref()),
+                text(Some(&act.what())),
                 text(act.reason.as_deref()),
-                act.denial.clone(),
+                text(Some(&act.denial)),
             ]
         })
         .collect();
@@ -130,6 +145,14 @@ mod tests {
         );
         let text = render(&acts, &look(true));
         assert!(text.starts_with("WHEN") && text.contains("dana (cli, 10.0.0.9)"), "{text}");
+        let many: Vec<Act> = serde_json::from_value(json!([
+            {"at": "2026-11-21T11:20:11Z", "action": "batch", "by": {"name": "dana", "via": "api"},
+             "counts": {"lines": 1_000_000, "created": 999_999}},
+            {"at": "2026-11-21T11:20:11Z", "action": "reloaded", "by": {"name": "file"}}]))
+        .unwrap();
+        let text = render(&many, &look(false));
+        assert!(text.contains("\tbatch\t999,999 created, 1,000,000 lines\t-\t-\n"), "{text}");
+        assert!(text.contains("\treloaded\t-\t-\t-\n"), "{text}");
         assert!(render(&[], &look(true)).starts_with("Nothing"));
     }
 }

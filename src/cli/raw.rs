@@ -280,7 +280,13 @@ pub enum RawStore {
     /// Build the file anew from all that can be read of it; the old one stays beside it
     Repair(RawPlace),
     /// Records and tombstones as NDJSON to stdout, nothing left out
-    Export(RawPlace),
+    Export {
+        /// The audit instead: who did what, when and why
+        #[arg(long)]
+        audit: bool,
+        #[command(flatten)]
+        place: RawPlace,
+    },
 }
 
 /// Which store.

@@ -69,6 +69,8 @@ pub struct Selector {
     pub key: Option<String>,
     pub claim: Option<Claim>,
     pub everyone: Option<bool>,
+    /// What is let pass, of a registration.
+    pub registered: Option<Box<Selector>>,
 }
 
 #[derive(Clone, Deserialize, Debug, Default)]
@@ -93,6 +95,9 @@ impl Selector {
             if let Some(id) = id {
                 return format!("{noun} {id}");
             }
+        }
+        if let Some(registered) = &self.registered {
+            return format!("registration of {}", registered.words(issuer));
         }
         match (&self.claim, self.everyone, issuer) {
             (Some(claim), _, _) => format!("{}={}", claim.name, claim.value),

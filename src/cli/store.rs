@@ -30,6 +30,7 @@ enum Act {
     Check,
     Repair,
     Export,
+    ExportAudit,
 }
 
 impl Store {
@@ -37,7 +38,8 @@ impl Store {
         let (act, place) = match raw {
             RawStore::Check(place) => (Act::Check, place),
             RawStore::Repair(place) => (Act::Repair, place),
-            RawStore::Export(place) => (Act::Export, place),
+            RawStore::Export { audit: false, place } => (Act::Export, place),
+            RawStore::Export { audit: true, place } => (Act::ExportAudit, place),
         };
         Self { act, directory: place.store }
     }
@@ -57,6 +59,19 @@ pub fn run(store: &Store, global: &Global, console: &Console) -> Result<Exit, Fa
         Act::Repair => {
             let repaired = offline::repair(&directory, UnixMs::now()).map_err(refused)?;
             say_repaired(&repaired, console)
+        }
+        Act::ExportAudit => {
+            let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+            let acts =
+                offline::export_acts(&directory, |line| out.write_all(json_text(line).as_bytes()))
+                    .map_err(refused)?;
+            out.flush().map_err(|cause| Failure::Write { what: "stdout".to_owned(), cause })?;
+            console.remark(&format!("{} written\n", many(acts.readable, "act")));
+            let lost = acts.unreadable > 0 || acts.broken;
+            if lost {
+                console.remark("Some of the audit cannot be read and is left out.\n");
+            }
+            Ok(if lost { Exit::InPart } else { Exit::Done })
         }
         Act::Export => {
             let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
@@ -97,6 +112,7 @@ fn say_checked(checked: &Checked, console: &Console) -> Result<Exit, Failure> {
             "in_force": checked.in_force,
             "tombstones": checked.tombstones,
             "sessions": checked.sessions,
+            "acts": checked.acts,
             "faults": checked.faults,
             "faults_beyond": checked.faults_beyond,
         });
@@ -138,6 +154,8 @@ fn say_repaired(repaired: &Repaired, console: &Console) -> Result<Exit, Failure>
             "in_force": repaired.in_force,
             "tombstones": repaired.tombstones,
             "sessions": repaired.sessions,
+            "acts": repaired.acts.readable,
+            "acts_unreadable": repaired.acts.unreadable,
             "salvaged": repaired.salvaged,
             "unreadable": unreadable,
             "bytes_before": repaired.bytes_before,
@@ -162,6 +180,12 @@ fn say_repaired(repaired: &Repaired, console: &Console) -> Result<Exit, Failure>
         }
         for id in &unreadable {
             text.push_str(&format!("  {id} cannot be read and is not in the new file\n"));
+        }
+        if repaired.acts.unreadable > 0 || repaired.acts.broken {
+            text.push_str(&format!(
+                "Of the audit {} could be read; the rest is not in the new file.\n",
+                many(repaired.acts.readable, "act")
+            ));
         }
         if repaired.broken {
             text.push_str("Its structure was broken: more may be missing than is named here.\n");

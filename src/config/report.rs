@@ -120,7 +120,12 @@ pub fn report_json(loaded: &Loaded) -> Value {
         "redirect_from": addresses(config, true),
         "certificates": certificates(config),
         "admin": listen(&config.admin.listen),
-        "store": { "path": config.store.path.display().to_string(), "limit": config.store.limit },
+        "store": {
+            "path": config.store.path.display().to_string(),
+            "limit": config.store.limit,
+            "audit_keep": show_duration(config.store.audit_keep),
+            "audit_entries_max": config.store.audit_entries_max,
+        },
         "issuers": issuers,
         "session": session_json(config),
         "routes": routes,

@@ -188,6 +188,8 @@ fn trusted_proxies(table: &Table<'_>) -> TrustedProxies {
     proxies
 }
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 pub fn store(table: &Table<'_>) -> Store {
     let instead = "each gateway has its own store in `path`";
     table.unsupported("kind", instead);
@@ -196,6 +198,8 @@ pub fn store(table: &Table<'_>) -> Store {
     let store = Store {
         path: table.reader.resolve(&path),
         limit: table.integer("limit", 10_000_000, 1_000..=1_000_000_000),
+        audit_keep: table.duration("audit_keep", DAY * 400, DAY..=DAY * 3_660),
+        audit_entries_max: table.integer("audit_entries_max", 1_000_000, 1_000..=100_000_000),
     };
     table.finish();
     store

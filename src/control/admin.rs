@@ -30,6 +30,7 @@ mod listener;
 mod members;
 mod moment;
 mod near;
+mod noted;
 mod openapi;
 mod plan;
 mod problem;

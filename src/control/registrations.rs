@@ -111,9 +111,12 @@ pub async fn end(
     let denied = match denied {
         Ok(accepted) => Some(accepted),
         Err(StoreError::Full { .. }) => None,
-        Err(fault @ (StoreError::Disk(_) | StoreError::Closed | StoreError::Open(_))) => {
-            return Err(fault);
-        }
+        Err(
+            fault @ (StoreError::NoSpace(_)
+            | StoreError::Disk(_)
+            | StoreError::Closed
+            | StoreError::Open(_)),
+        ) => return Err(fault),
     };
     let mut lifted = store.lift(vec![denial.id], reason, by).await?;
     Ok(Ended { record: lifted.pop(), denied })

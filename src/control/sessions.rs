@@ -84,7 +84,7 @@ fn told(fault: &StoreError) -> DeskFault {
     match fault {
         StoreError::Full { .. } => DeskFault::Full,
         StoreError::Closed => DeskFault::Closed,
-        StoreError::Disk(why) | StoreError::Open(why) => {
+        StoreError::NoSpace(why) | StoreError::Disk(why) | StoreError::Open(why) => {
             tracing::error!(target: "portcullis::session", why, "the store failed");
             DeskFault::Store
         }

@@ -1,13 +1,14 @@
 //! The durable copy of the records: redb in a directory, written by one named thread with group
 //! commit. A change is on disk, then in the hot table, then acknowledged.
 
+mod acts;
 mod batch;
 mod codec;
 mod command;
 mod compact;
 mod figures;
 mod handover;
-mod journal;
+mod index;
 pub mod offline;
 mod open;
 mod read;
@@ -16,6 +17,7 @@ mod schema;
 mod sessions;
 mod tally;
 mod types;
+mod upgrade;
 mod worker;
 
 use std::path::Path;
@@ -35,14 +37,14 @@ use crate::denylist::{Actor, DenialId, Denylist, Follower, IdSource};
 use self::command::{Command, Task};
 use self::handover::Possession;
 use self::open::Opener;
-use self::worker::Worker;
+use self::worker::{Limits, Worker};
 
 pub use self::types::{
-    Accepted, Applied, Change, Epoch, Filter, NewDenial, Options, OwnDenial, Page, Record,
-    StoreError,
+    Accepted, Applied, Change, Epoch, Filter, Matching, NewDenial, Options, OwnDenial, Page,
+    Record, StoreError,
 };
+pub use acts::{Act, Deed, NewAct, Retention, What};
 pub use figures::Figures;
-pub use journal::Act;
 pub use sessions::{Advance, Advanced, SessionId, SessionRecord};
 pub use tally::Tally;
 
@@ -119,7 +121,10 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let database = opener()?;
         let mut tally = Tally::default();
-        let (opened, next_due) = open::fill(&database, &mut writer, &mut tally, clock.wall())?;
+        let (opened, next_due) = {
+            let keep = options.audit.keep;
+            open::fill(&database, &mut writer, &mut tally, keep, clock.wall())?
+        };
         if let Some(follower) = follower {
             writer.followed_by(follower);
         }
@@ -143,7 +148,7 @@ impl Store {
             guarded: GuardedClock::resume(opened.progress.clock, clock.read().1),
             clock,
             ids: IdSource::default(),
-            limit: options.limit,
+            limits: Limits { records: options.limit, audit: options.audit },
             progress: opened.progress,
             next_due,
             unsure: Vec::new(),
@@ -175,11 +180,10 @@ impl Store {
         denials: Vec<NewDenial>,
     ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
         let via = denials.first().map(|denial| denial.created_by.via.as_str());
+        let count = denials.len();
         let (task, answer) = Task::new(denials);
-        let outcome = self.ask(Command::Deny(task), answer).await?;
-        let new = outcome.iter().flatten().filter(|accepted| !accepted.already).count() as u64;
-        self.figures().changed("create", via.unwrap_or_default(), new);
-        Ok(outcome)
+        let outcome = self.ask(Command::Deny(task), answer).await;
+        self.counted(via, count, outcome)
     }
 
     /// What people end of their own access. It is bounded for each of them: see `batch/folding.rs`.
@@ -188,11 +192,10 @@ impl Store {
         denials: Vec<OwnDenial>,
     ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
         let via = denials.first().map(|own| own.denial.created_by.via.as_str());
+        let count = denials.len();
         let (task, answer) = Task::new(denials);
-        let outcome = self.ask(Command::DenyOwn(task), answer).await?;
-        let new = outcome.iter().flatten().filter(|accepted| !accepted.already).count() as u64;
-        self.figures().changed("create", via.unwrap_or_default(), new);
-        Ok(outcome)
+        let outcome = self.ask(Command::DenyOwn(task), answer).await;
+        self.counted(via, count, outcome)
     }
 
     /// Writes tombstones; ids that are unknown or lifted already are answered as they stand.
@@ -215,6 +218,36 @@ impl Store {
     pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Applied>, StoreError> {
         let (task, answer) = Task::new(changes);
         self.ask(Command::Apply(task), answer).await
+    }
+
+    /// Lifts what stands of a selector, in one transaction; which these are, newest first.
+    pub async fn lift_matching(
+        &self,
+        which: Matching,
+        reason: Option<String>,
+        by: Actor,
+    ) -> Result<Vec<Record>, StoreError> {
+        let via = by.via.as_str();
+        let (task, answer) = Task::new(vec![which]);
+        let lifted = self.ask(Command::LiftMatching { which: task, reason, by }, answer).await?;
+        let lifted: Vec<Record> = lifted.into_iter().flatten().collect();
+        self.figures().changed("undo", via, lifted.len() as u64);
+        Ok(lifted)
+    }
+
+    /// Writes an act that changes no record into the audit.
+    pub async fn note(&self, act: NewAct) -> Result<(), StoreError> {
+        let (task, answer) = Task::new(vec![act]);
+        self.ask(Command::Note(task), answer).await.map(drop)
+    }
+
+    /// As [`Store::note`], without waiting for it.
+    pub fn note_later(&self, act: NewAct) {
+        let (task, _) = Task::new(vec![act]);
+        if let Some(queue) = &*self.handle.queue.lock() {
+            // The store's thread has ended: nobody reads its audit either.
+            queue.send(Command::Note(task)).ok();
+        }
     }
 
     /// Forgets what is due now rather than within a second; how many records.
@@ -269,6 +302,28 @@ impl Store {
         self.handle.join();
     }
 
+    /// For the metrics: what was made, and why the rest of `count` was not.
+    fn counted(
+        &self,
+        via: Option<&'static str>,
+        count: usize,
+        outcome: Result<Vec<Result<Accepted, StoreError>>, StoreError>,
+    ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        let figures = self.figures();
+        match &outcome {
+            Ok(all) => {
+                let new = all.iter().flatten().filter(|accepted| !accepted.already).count() as u64;
+                figures.changed("create", via.unwrap_or_default(), new);
+                let refused = all.iter().filter_map(|one| one.as_ref().err()?.cause());
+                refused.for_each(|cause| figures.refused(cause, 1));
+            }
+            Err(whole) => {
+                whole.cause().into_iter().for_each(|cause| figures.refused(cause, count as u64));
+            }
+        }
+        outcome
+    }
+
     async fn ask<T>(
         &self,
         command: Command,
@@ -307,4 +362,4 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::control) mod tests;

@@ -126,7 +126,7 @@ pub enum Via {
     Cli,
     Dashboard,
     Import,
-    /// The gateway itself: a timed block that ended.
+    /// The gateway itself: a timed block that ended, a log-out that a wider one took the place of.
     Gateway,
 }
 
@@ -166,6 +166,12 @@ impl Actor {
             None => Self::SELF.to_owned(),
         };
         Self { name, role: Self::SELF.to_owned(), via: Via::Api, address }
+    }
+
+    /// The gateway itself: nobody asked for it.
+    pub fn gateway() -> Self {
+        let name = Via::Gateway.as_str().to_owned();
+        Self { role: name.clone(), name, via: Via::Gateway, address: None }
     }
 
     /// The person, where this is one who ended their own access.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Listen;
 use crate::denylist::Step;
 
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Steps in one message: it must fit into a socket's buffer.
 pub const STEPS: usize = 100;

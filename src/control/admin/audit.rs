@@ -1,6 +1,7 @@
-//! Who denied and took back what, when, why, and from which address: the log of the store, newest
-//! first. What was forgotten because no token can match it any more has left the log too.
+//! Who did what, when, why, and from which address: the store's audit, newest first. It tells of
+//! denials that are long forgotten too.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -9,8 +10,9 @@ use serde::Serialize;
 
 use crate::clock::UnixMs;
 use crate::config::Role;
-use crate::control::store::Act;
-use crate::denylist::{Actor, Denial, DenialId, IssuerId, Selector, Via};
+use crate::control::store::{Act, Deed};
+use crate::denylist::{DenialId, IssuerId, Selector};
+use crate::verify::Verifier;
 
 use super::Api;
 use super::answer::Answer;
@@ -20,7 +22,7 @@ use super::filter::{take_issuer, take_selector, take_time};
 use super::list::{cursor_of, cursor_text, sees};
 use super::problem::Refused;
 use super::query::Query;
-use super::record::{ActorJson, ConditionJson, SelectorJson, View};
+use super::record::{ActorJson, ConditionJson, ExceptJson, SelectorJson, issuer_name};
 use super::serve::Underway;
 use super::stream::{Outbox, Piece, pair};
 
@@ -44,35 +46,44 @@ struct Listed {
 }
 
 #[derive(Serialize)]
-struct ActJson {
-    sequence: u64,
+pub(super) struct ActJson {
+    pub sequence: u64,
     at: String,
     action: &'static str,
-    denial: String,
+    /// Absent where no single one was the matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denial: Option<String>,
     by: ActorJson,
     /// Why it was done: of a denial its own reason, of an undo the undo's.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Of a call of many: how many of what.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    counts: BTreeMap<String, u64>,
     #[serde(flatten)]
-    what: Option<What>,
+    what: Option<WhatJson>,
 }
 
-/// What was denied; absent where a tombstone came and its denial did not.
+/// What was denied.
 #[derive(Serialize)]
-struct What {
+struct WhatJson {
     issuer: String,
     #[serde(flatten)]
     selector: SelectorJson,
     #[serde(flatten)]
     condition: ConditionJson,
     #[serde(skip_serializing_if = "Option::is_none")]
+    except: Option<ExceptJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
 }
 
 #[derive(Default)]
 struct Wanted {
     issuer: Option<IssuerId>,
-    selector: Option<crate::denylist::Selector>,
+    selector: Option<Selector>,
     by: Option<String>,
     address: Option<String>,
     action: Option<String>,
@@ -97,6 +108,7 @@ pub(super) fn audit(
     let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     let mut pages = Pages { before, scanned: 0 };
     let mut items = Vec::new();
+    let verifier = api.verifier();
     let next = loop {
         let page = pages.next(api)?;
         let ended = page.len() < PAGE;
@@ -104,7 +116,7 @@ pub(super) fn audit(
         for act in left.by_ref() {
             pages.before = act.sequence;
             if shows(api, &caller, &wanted, &act) {
-                items.extend(json(api, &act));
+                items.push(ActJson::of(&act, &verifier));
             }
             if items.len() == limit {
                 break;
@@ -155,7 +167,7 @@ async fn write(
             pages.before = act.sequence;
             if left > 0 && shows(api, caller, wanted, &act) {
                 left -= 1;
-                json(api, &act).iter().for_each(|act| outbox.push(Piece::json(act)));
+                outbox.push(Piece::json(&ActJson::of(&act, &api.verifier())));
             }
         }
         if ended || left == 0 {
@@ -194,7 +206,7 @@ fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Option<usize>), R
     query.take("cursor");
     let limit = Some(query.take_limit(0, usize::MAX)).filter(|limit| *limit > 0);
     let action = query.take("action");
-    let known = ["denied", "undone", "ended", "registered", "removed"];
+    let known = Deed::ALL.map(Deed::as_str);
     if action.as_deref().is_some_and(|said| !known.contains(&said)) {
         query.fault("action", "unknown_action", format!("Expected one of {}.", known.join(", ")));
     }
@@ -219,71 +231,46 @@ fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Option<usize>), R
     if faults.is_empty() { Ok((wanted, limit)) } else { Err(Refused::InvalidQuery(faults)) }
 }
 
-fn is_registration(denial: &Denial) -> bool {
-    matches!(denial.selector, Selector::Registration(_))
-}
-
-/// When, by whom, and what for.
-fn done(act: &Act) -> Option<(UnixMs, &Actor, &'static str)> {
-    match (&act.lift, &act.denial) {
-        (Some(lift), Some(denial)) if is_registration(denial) => {
-            Some((lift.at, &lift.by, "removed"))
-        }
-        (Some(lift), _) if lift.by.via == Via::Gateway => Some((lift.at, &lift.by, "ended")),
-        (Some(lift), _) => Some((lift.at, &lift.by, "undone")),
-        (None, Some(denial)) if is_registration(denial) => {
-            Some((denial.created_at, &denial.created_by, "registered"))
-        }
-        (None, Some(denial)) => Some((denial.created_at, &denial.created_by, "denied")),
-        (None, None) => None,
-    }
-}
-
 fn shows(api: &Api, caller: &Caller, wanted: &Wanted, act: &Act) -> bool {
-    let Some((at, by, action)) = done(act) else { return false };
-    let denial = act.denial.as_ref();
-    let may = match denial {
-        Some(denial) => sees(caller, &api.verifier(), &denial.issuer),
+    let what = act.what.as_ref();
+    // An act that names no issuer is for those who may see all of them.
+    let may = match what {
+        Some(what) => sees(caller, &api.verifier(), &what.issuer),
         None => caller.issuers.is_none(),
     };
     let is = |said: &Option<String>, it: Option<&str>| said.is_none() || said.as_deref() == it;
-    may && wanted.since.is_none_or(|since| at >= since)
-        && wanted.until.is_none_or(|until| at < until)
-        && is(&wanted.by, Some(&by.name))
-        && is(&wanted.address, by.address.as_deref())
-        && is(&wanted.action, Some(action))
-        && wanted.denial.is_none_or(|id| id == act.id)
-        && wanted
-            .issuer
-            .as_ref()
-            .is_none_or(|issuer| denial.is_some_and(|denial| denial.issuer == *issuer))
-        && wanted
-            .selector
-            .as_ref()
-            .is_none_or(|selector| denial.is_some_and(|denial| denial.selector == *selector))
+    let of_issuer = |id: &IssuerId| what.is_some_and(|what| what.issuer == *id);
+    let of_selector = |one: &Selector| what.is_some_and(|what| what.selector == *one);
+    may && wanted.since.is_none_or(|since| act.at >= since)
+        && wanted.until.is_none_or(|until| act.at < until)
+        && is(&wanted.by, Some(&act.by.name))
+        && is(&wanted.address, act.by.address.as_deref())
+        && is(&wanted.action, Some(act.deed.as_str()))
+        && wanted.denial.is_none_or(|id| Some(id) == act.denial)
+        && wanted.issuer.as_ref().is_none_or(of_issuer)
+        && wanted.selector.as_ref().is_none_or(of_selector)
 }
 
-fn json(api: &Api, act: &Act) -> Option<ActJson> {
-    let (at, by, action) = done(act)?;
-    let verifier = api.verifier();
-    let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
-    let denial = act.denial.as_ref();
-    let reason = match &act.lift {
-        Some(lift) => lift.reason.clone(),
-        None => denial.map(|denial| denial.reason.clone()).filter(|reason| !reason.is_empty()),
-    };
-    Some(ActJson {
-        sequence: act.sequence,
-        at: at.rfc3339(),
-        action,
-        denial: act.id.to_string(),
-        by: ActorJson::of(by),
-        reason,
-        what: denial.map(|denial| What {
-            issuer: view.issuer_name(&denial.issuer),
-            selector: SelectorJson::of(&denial.selector),
-            condition: ConditionJson::of(denial.condition),
-            reference: denial.reference.clone(),
-        }),
-    })
+impl ActJson {
+    pub(super) fn of(act: &Act, verifier: &Verifier) -> Self {
+        Self {
+            sequence: act.sequence,
+            at: act.at.rfc3339(),
+            action: act.deed.as_str(),
+            denial: act.denial.map(|id| id.to_string()),
+            by: ActorJson::of(&act.by),
+            reason: act.reason.clone(),
+            counts: act.counts.iter().cloned().collect(),
+            what: act.what.as_ref().map(|what| WhatJson {
+                issuer: issuer_name(verifier, &what.issuer)
+                    .unwrap_or_else(|| what.issuer.as_str())
+                    .to_owned(),
+                selector: SelectorJson::of(&what.selector),
+                condition: ConditionJson::of(what.condition),
+                except: what.except.as_ref().map(ExceptJson::of),
+                reference: what.reference.clone(),
+                ends_at: what.ends_at.map(UnixMs::rfc3339),
+            }),
+        }
+    }
 }

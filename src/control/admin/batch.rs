@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::UnixMs;
 use crate::config::Role;
-use crate::control::store::{Accepted, NewDenial};
+use crate::control::store::{Accepted, Deed, NewDenial};
 use crate::denylist::DenialId;
 
 use super::Api;
@@ -23,6 +23,7 @@ use super::create::{STORE_TIMEOUT, denial, planned, store_refused};
 use super::filter::take_time;
 use super::json;
 use super::lines::{LINE_BYTES_MAX, Line, Lines, must_be_ndjson};
+use super::noted;
 use super::plan::{Verb, World};
 use super::problem::{Fault, Refused};
 use super::query::Query;
@@ -167,6 +168,14 @@ impl Work {
             failed = sum.failed,
             "denied in a batch"
         );
+        sum.sequence = self.api.store.sequence();
+        let counts = [
+            ("lines", sum.lines),
+            ("created", sum.created),
+            ("already", sum.already),
+            ("failed", sum.failed),
+        ];
+        noted::note(&self.api, noted::act(&self.caller, Deed::Batch, None, &counts)).await;
         if let Err(fault) = read {
             // Without its last line the answer says that the rest did not arrive.
             tracing::info!(target: "portcullis::admin", code = fault.code(), "a batch broke off");
@@ -174,7 +183,6 @@ impl Work {
         }
         sum.done = true;
         sum.durable = true;
-        sum.sequence = self.api.store.sequence();
         outbox.push(Piece::json(&sum));
         outbox.done();
         lines.drain(DRAIN_BYTES_MAX).await;

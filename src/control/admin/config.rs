@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use crate::config::Role;
 use crate::control::config::{ReloadFault, Reloaded, Standing, Trigger};
+use crate::control::store::Deed;
 
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
+use super::noted;
 use super::problem::{Fault, Refused};
 
 pub(super) fn config(api: &Api, caller: &Caller) -> Result<Answer, Refused> {
@@ -37,6 +39,7 @@ pub(super) async fn reload(
     match api.config.reload(Trigger::Api).await {
         Ok(Reloaded { at, needs_restart, notes }) => {
             tracing::info!(by = caller.name, "the config was reloaded by the API");
+            api.store.note_later(noted::act(caller, Deed::Reloaded, None, &[]));
             let body = json!({
                 "reloaded": true,
                 "loaded_at": at.rfc3339(),

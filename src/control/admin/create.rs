@@ -196,8 +196,12 @@ async fn dry_run(api: &Api, plan: &Plan, reach: Option<Reach>, warnings: Vec<War
 
 pub(super) fn store_refused(api: &Api, fault: StoreError) -> Refused {
     match fault {
-        StoreError::Full { limit } => {
-            Refused::DenylistFull { limit, in_force: api.store.records() }
+        StoreError::Full { limit, reserved } => {
+            Refused::DenylistFull { limit, in_force: api.store.records(), reserved }
+        }
+        StoreError::NoSpace(why) => {
+            tracing::error!(target: "portcullis::admin", why, "the store's disk is full");
+            Refused::DiskFull
         }
         StoreError::Disk(why) | StoreError::Open(why) => {
             tracing::error!(target: "portcullis::admin", why, "the store failed");

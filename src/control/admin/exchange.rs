@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::clock::UnixMs;
 use crate::config::Role;
-use crate::control::store::{Applied, Change};
+use crate::control::store::{Applied, Change, Deed};
 use crate::denylist::DenialId;
 
 use super::Api;
@@ -21,6 +21,7 @@ use super::exchange_format::{Counts, Entry, Header, VERSION};
 use super::json;
 use super::lines::{LINE_BYTES_MAX, Line, Lines, must_be_ndjson};
 use super::list::sees;
+use super::noted;
 use super::problem::Refused;
 use super::query::Query;
 use super::serve::Underway;
@@ -157,11 +158,16 @@ where
     let mut import =
         Import { api, caller, begun: false, seen: Counts::default(), done: Imported::default() };
     loop {
-        let group = lines.group().await?;
-        if group.is_empty() {
-            break;
-        }
+        let group = match lines.group().await {
+            Ok(group) if group.is_empty() => break,
+            Ok(group) => group,
+            Err(refused) => {
+                import.note().await;
+                return Err(refused);
+            }
+        };
         if let Err(refused) = import.group(group).await {
+            import.note().await;
             lines.drain(DRAIN_BYTES_MAX).await;
             return Err(refused);
         }
@@ -169,6 +175,7 @@ where
     if !import.begun {
         return Err(Refused::NotAnExport);
     }
+    import.note().await;
     let done = import.done;
     tracing::info!(
         target: "portcullis::admin",
@@ -191,6 +198,16 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
+    /// What was taken is in force, also where the file broke off after it.
+    async fn note(&self) {
+        let done = &self.done;
+        let counts =
+            [("denials", done.denials.new), ("lifts", done.lifts.new), ("failed", done.failed)];
+        if counts.iter().any(|(_, count)| *count > 0) {
+            noted::note(self.api, noted::act(self.caller, Deed::Imported, None, &counts)).await;
+        }
+    }
+
     async fn group(&mut self, group: Vec<Line>) -> Result<(), Refused> {
         let mut changes = Vec::with_capacity(group.len());
         for Line { number, text } in group {

@@ -103,7 +103,11 @@ pub(super) enum Refused {
     DenylistFull {
         limit: u64,
         in_force: u64,
+        /// An admin would still be let in.
+        reserved: bool,
     },
+    /// The store's disk has no room left.
+    DiskFull,
     StoreFailed(String),
     StoreSlow,
     /// The config file cannot be used; what is in force stays.
@@ -194,10 +198,14 @@ impl Refused {
                 "Use next_cursor as it was given, with the same other parameters.".to_owned()
             }
             Self::NotReady => "The gateway is not ready.".to_owned(),
-            Self::DenylistFull { limit, in_force } => format!(
-                "{in_force} denials are in force and the limit is {limit}. Undo blocks that are no \
-                 longer needed, or raise store.limit and restart."
+            Self::DenylistFull { limit, in_force, reserved } => format!(
+                "{in_force} denials are in force and the limit is {limit}{}. Undo blocks that are \
+                 no longer needed, or raise store.limit and restart.",
+                if *reserved { ", the last tenth of it for admins" } else { "" }
             ),
+            Self::DiskFull => "The store's disk is full. Nothing was changed, and what was denied \
+                 before stays denied. Make room on it, then repeat the call."
+                .to_owned(),
             Self::StoreFailed(why) => format!("{why} Nothing was changed."),
             Self::BadConfig(found) => {
                 format!("{}. The config in force stays.", ReloadFault::Config(found.clone()))

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::config::Role;
+use crate::control::store::Deed;
 use crate::denylist::{Fold, IssuerId, Selector};
 use crate::telemetry::streams::{ByKind, CutCause, OpenStream, StreamId, StreamKind, Wanted};
 use crate::verify::Verifier;
@@ -16,6 +17,7 @@ use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::list::{cursor_of, cursor_text};
+use super::noted;
 use super::plan::Plan;
 use super::problem::Refused;
 use super::query::Query;
@@ -117,6 +119,8 @@ pub(super) async fn cut(api: &Api, caller: &Caller, text: &str) -> Result<Answer
         stream = id.to_string(),
         "cut a stream"
     );
+    let which = Some(format!("stream {id}"));
+    api.store.note_later(noted::act(caller, Deed::Cut, which, &[]));
     let detail = "The client may open it again with the same token. To end the token: revoke it.";
     let cut = Cut {
         id: id.to_string(),

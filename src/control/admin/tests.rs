@@ -7,6 +7,7 @@ mod creating;
 mod door;
 mod exchanging;
 mod explaining;
+mod filling;
 mod listing;
 mod looking;
 mod repeating;

@@ -57,7 +57,8 @@ pub(super) fn warnings(
     }
     warnings.extend(wide(plan, reach));
     warnings.extend(clock_ahead(api, plan));
-    if let Some(record) = wider(api, plan)? {
+    // A file that cannot be read now must not keep anybody from trying to deny.
+    if let Ok(Some(record)) = wider(api, plan) {
         warnings.push(Warning::new(
             "already_covered",
             None,

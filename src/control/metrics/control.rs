@@ -116,6 +116,16 @@ fn denylist(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
         "Denials that may be in force; new ones beyond it are refused with 507",
         number(sources.store_limit),
     )?;
+    page.gauge(
+        "portcullis_records",
+        "Denials and registrations in force: what the limit holds",
+        number(sources.store.records()),
+    )?;
+    page.counters(
+        "portcullis_denials_refused",
+        "Denials and registrations that were asked for and not made",
+        sources.store.figures().refusals().into_iter().map(|(cause, n)| ([("cause", cause)], n)),
+    )?;
     page.counter(
         "portcullis_denials_folded",
         "People's own denials whose place one cutoff of all their tokens took",

@@ -2,26 +2,37 @@
 //! they are on disk. Changes commute and duplicates are harmless: a record is put once, a tombstone
 //! may come before its record, and of two tombstones the same one stays in any order.
 
+mod auditing;
 mod folding;
+mod forgetting;
 mod sessions;
+mod standing;
+
+use standing::lasts;
 
 #[cfg(test)]
 pub(super) use folding::OWN_MAX;
+#[cfg(test)]
+pub(super) use forgetting::LIFTED_OWN_MAX;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use crate::clock::UnixMs;
 use crate::denylist::{
-    Condition, Denial, DenialId, Denylist, Fingerprint, Fold, Lift, SelectorKind, canonical,
+    Actor, Condition, Denial, DenialId, Denylist, Fingerprint, Fold, Lift, SelectorKind, canonical,
 };
 
-use super::rows::{self, Fault};
-use super::schema::{self, Logged, Progress, SelectorHash};
+use super::acts::Part;
+use super::index::{Key, SelectorHash};
+use super::rows::{self, Fault, Folding};
+use super::schema::{self, Logged, Progress};
 use super::tally::Changes;
-use super::{Accepted, Applied, Change, NewDenial, Record, StoreError, codec};
+use super::worker::Limits;
+use super::{Accepted, Applied, Change, Matching, NewDenial, Record, StoreError, codec};
 
 /// A record is forgotten this long after no token can match it any more.
 pub(super) const PURGE_DELAY: Duration = Duration::from_secs(3600);
@@ -35,23 +46,32 @@ pub(super) const PURGE_DELAY: Duration = Duration::from_secs(3600);
 /// (the safe side) and is lifted once more.
 pub(super) const LIFTED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
+type Acts<'t> = Table<'t, u64, &'static [u8]>;
+
 /// The tables of one write transaction.
 pub(super) struct Batch<'t> {
     transaction: &'t WriteTransaction,
     log: Table<'t, u64, &'static [u8; 11]>,
     records: Table<'t, &'static [u8; 10], &'static [u8]>,
     lifts: Table<'t, &'static [u8; 10], &'static [u8]>,
-    by_selector: Table<'t, &'static [u8; 19], ()>,
+    by_selector: Table<'t, &'static Key, ()>,
     due: Table<'t, &'static [u8; 18], ()>,
+    acts: Acts<'t>,
+    acts_of_many: Acts<'t>,
+    acts_of_people: Acts<'t>,
     denylist: &'t Denylist,
     index_key: &'t [u8; 16],
-    limit: u64,
+    limits: Limits,
     pub(super) progress: Progress,
     effects: Effects,
     /// Selectors with additions in this transaction, which the hot table does not know yet.
     pending: HashSet<Fingerprint>,
     /// Something is to be written: without it there is nothing to commit.
     changed: bool,
+    /// What is done now was asked for with much else in one call.
+    pub(super) is_of_many: bool,
+    /// Records that were read.
+    reads: Cell<u64>,
 }
 
 /// What a committed transaction means for the hot table.
@@ -65,6 +85,7 @@ pub(super) struct Effects {
     /// Denials that a wider one of the same person took the place of.
     pub(super) folded: u64,
     pub(super) tally: Changes,
+    pub(super) reads: u64,
 }
 
 pub(super) struct Addition {
@@ -90,7 +111,7 @@ impl<'t> Batch<'t> {
         transaction: &'t WriteTransaction,
         denylist: &'t Denylist,
         index_key: &'t [u8; 16],
-        limit: u64,
+        limits: Limits,
         progress: Progress,
     ) -> Result<Self, Fault> {
         Ok(Self {
@@ -100,13 +121,18 @@ impl<'t> Batch<'t> {
             lifts: transaction.open_table(schema::LIFTS)?,
             by_selector: transaction.open_table(schema::BY_SELECTOR)?,
             due: transaction.open_table(schema::DUE)?,
+            acts: transaction.open_table(Part::Single.table())?,
+            acts_of_many: transaction.open_table(Part::Many.table())?,
+            acts_of_people: transaction.open_table(Part::Own.table())?,
             denylist,
             index_key,
-            limit,
+            limits,
             progress,
             effects: Effects::default(),
             pending: HashSet::new(),
             changed: false,
+            is_of_many: false,
+            reads: Cell::new(0),
         })
     }
 
@@ -120,9 +146,11 @@ impl<'t> Batch<'t> {
         if let Some(record) = self.standing(&new)? {
             return Ok(Ok(Accepted { record, already: true }));
         }
-        let reserve = if new.created_by.role == "admin" { 0 } else { self.limit / 10 };
-        if self.progress.in_force >= self.limit - reserve {
-            return Ok(Err(StoreError::Full { limit: self.limit }));
+        let limit = self.limits.records;
+        let reserve = if new.created_by.role == "admin" { 0 } else { limit / 10 };
+        if self.progress.in_force >= limit - reserve {
+            let reserved = self.progress.in_force < limit;
+            return Ok(Err(StoreError::Full { limit, reserved }));
         }
         self.accept(new, id, now).map(Ok)
     }
@@ -145,6 +173,7 @@ impl<'t> Batch<'t> {
             created_by,
         };
         let (sequence, lift) = self.put(&denial, form)?;
+        self.act_of_denial(sequence, &denial)?;
         Ok(Accepted { record: Record { sequence, denial, lift }, already: false })
     }
 
@@ -163,20 +192,52 @@ impl<'t> Batch<'t> {
                 self.put(&denial, form)?;
                 Ok(Applied::New)
             }
-            Change::Lifted(lift) => self.put_lift(&lift),
+            Change::Lifted(lift) => {
+                let forgotten = self.progress.clock.plus(LIFTED_KEPT);
+                self.put_lift(&lift, forgotten).map(|(applied, _)| applied)
+            }
         }
     }
 
     /// Lifts a denial that is known and not lifted; answers it as it then stands.
     pub(super) fn lift(&mut self, lift: Lift) -> Result<Option<Record>, Fault> {
+        let forgotten = self.progress.clock.plus(LIFTED_KEPT);
+        self.lift_until(lift, forgotten)
+    }
+
+    fn lift_until(&mut self, lift: Lift, forgotten: UnixMs) -> Result<Option<Record>, Fault> {
         let mut record = rows::record(&self.records, &self.lifts, lift.denial)?;
         if let Some(record) = &mut record
             && record.lift.is_none()
         {
-            self.put_lift(&lift)?;
+            let (_, sequence) = self.put_lift(&lift, forgotten)?;
+            self.act_of_lift(sequence, &lift, &record.denial)?;
             record.lift = Some(lift);
         }
         Ok(record)
+    }
+
+    /// Lifts what stands of a selector, the newest first; those.
+    pub(super) fn lift_matching(
+        &mut self,
+        which: &Matching,
+        reason: Option<&str>,
+        by: &Actor,
+        at: UnixMs,
+    ) -> Result<Vec<Record>, Fault> {
+        let form = canonical::of_selector(&which.issuer, &which.selector);
+        let in_force = self.hash(&form).in_force();
+        let mut ids = rows::indexed(&self.by_selector, &in_force, usize::MAX)?;
+        ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+        let mut lifted = Vec::new();
+        for id in ids {
+            let record = rows::record(&self.records, &self.lifts, id)?.ok_or(Fault::Missing(id))?;
+            if lifted.len() < which.most && which.takes(&record.denial) {
+                let reason = reason.map(str::to_owned);
+                lifted.extend(self.lift(Lift { denial: id, at, reason, by: by.clone() })?);
+            }
+        }
+        Ok(lifted)
     }
 
     /// Commit also when nothing else changes: the clock is to be written.
@@ -186,56 +247,6 @@ impl<'t> Batch<'t> {
 
     pub(super) fn is_changed(&self) -> bool {
         self.changed
-    }
-
-    /// Forgets what is due at `clock`, looking at no more than `most`; how many it looked at.
-    pub(super) fn purge(&mut self, clock: UnixMs, most: usize) -> Result<usize, Fault> {
-        let end = schema::due_key(clock, DenialId([0xff; 10]));
-        let start = schema::due_key(UnixMs(0), DenialId([0; 10]));
-        let due = self
-            .due
-            .range::<&[u8; 18]>(&start..=&end)?
-            .take(most)
-            .map(|entry| Ok(*entry?.0.value()))
-            .collect::<Result<Vec<[u8; 18]>, Fault>>()?;
-        for key in &due {
-            self.due.remove(key)?;
-            let (_, id) = schema::due_parts(key);
-            self.forget(id, clock)?;
-        }
-        self.changed |= !due.is_empty();
-        Ok(due.len())
-    }
-
-    /// Forgets a record with its tombstone, or a tombstone alone. A time that a lift left behind
-    /// may outlive it: what is in force goes by its own time only.
-    fn forget(&mut self, id: DenialId, clock: UnixMs) -> Result<(), Fault> {
-        let record = rows::record(&self.records, &self.lifts, id)?;
-        if let Some(Record { denial, lift: None, .. }) = &record
-            && due_at(denial).is_none_or(|due| due > clock)
-        {
-            return Ok(());
-        }
-        if let Some(row) = self.lifts.remove(&id.0)? {
-            let (sequence, _) = codec::decode_lift(id, row.value())?;
-            self.log.remove(sequence)?;
-        }
-        let Some(record) = record else { return Ok(()) };
-        if let Some(due) = due_at(&record.denial) {
-            self.due.remove(&schema::due_key(due, id))?;
-        }
-        self.records.remove(&id.0)?;
-        self.log.remove(record.sequence)?;
-        let form = canonical::of_selector(&record.denial.issuer, &record.denial.selector);
-        let lifted = record.lift.is_some();
-        for key in rows::index_keys(&record.denial, &form, lifted, self.index_key) {
-            self.by_selector.remove(&key)?;
-        }
-        if !lifted {
-            self.fewer(&record.denial);
-            self.effects.recomputed.insert(form, Fold::default());
-        }
-        Ok(())
     }
 
     /// Puts a record that is not there yet; its sequence, and its tombstone if that came first.
@@ -267,7 +278,8 @@ impl<'t> Batch<'t> {
         Ok((sequence, lift))
     }
 
-    fn put_lift(&mut self, lift: &Lift) -> Result<Applied, Fault> {
+    /// And its sequence. `forgotten`: when what is left of it may go.
+    fn put_lift(&mut self, lift: &Lift, forgotten: UnixMs) -> Result<(Applied, u64), Fault> {
         let id = lift.denial;
         let known = match self.lifts.get(&id.0)? {
             Some(row) => Some(codec::decode_lift(id, row.value())?),
@@ -278,9 +290,9 @@ impl<'t> Batch<'t> {
             if precedence(lift) < precedence(&known) {
                 self.lifts.insert(&id.0, codec::encode_lift(sequence, lift).as_slice())?;
                 self.changed = true;
-                return Ok(Applied::New);
+                return Ok((Applied::New, sequence));
             }
-            return Ok(Applied::Known);
+            return Ok((Applied::Known, sequence));
         }
         let sequence = self.next_sequence(Logged::Lifted(id))?;
         self.lifts.insert(&id.0, codec::encode_lift(sequence, lift).as_slice())?;
@@ -288,11 +300,10 @@ impl<'t> Batch<'t> {
             Some(row) => Some(codec::decode_denial(id, row.value())?.1),
             None => None,
         };
-        let forgotten = self.progress.clock.plus(LIFTED_KEPT);
         if denial.as_ref().and_then(due_at).is_none_or(|due| due > forgotten) {
             self.put_due(forgotten, id)?;
         }
-        let Some(denial) = denial else { return Ok(Applied::New) };
+        let Some(denial) = denial else { return Ok((Applied::New, sequence)) };
         let form = canonical::of_selector(&denial.issuer, &denial.selector);
         for (stood, lifted) in rows::index_keys(&denial, &form, false, self.index_key)
             .zip(rows::index_keys(&denial, &form, true, self.index_key))
@@ -302,46 +313,22 @@ impl<'t> Batch<'t> {
         }
         self.fewer(&denial);
         self.effects.recomputed.insert(form, Fold::default());
-        Ok(Applied::New)
-    }
-
-    /// The unlifted record that says already what `new` says, for at least as long. Kept times are
-    /// compared with the hour by which purging is late, so that a call that is sent again finds
-    /// its record, and one much later gets its full time.
-    fn standing(&self, new: &NewDenial) -> Result<Option<Record>, Fault> {
-        let form = canonical::of_selector(&new.issuer, &new.selector);
-        let at = self.denylist.fingerprinter().form(&form);
-        if !self.pending.contains(&at) && self.denylist.fold(&at).is_empty() {
-            return Ok(None);
-        }
-        for id in rows::indexed(&self.by_selector, self.hash(&form).in_force())? {
-            let record = rows::record(&self.records, &self.lifts, id)?.ok_or(Fault::Missing(id))?;
-            let old = &record.denial;
-            // Who registered it first makes no difference to what passes.
-            let is_registration = old.selector.kind() == SelectorKind::Registration;
-            let same = old.selector == new.selector
-                && old.issuer == new.issuer
-                && old.condition == new.condition
-                && old.except == new.except
-                && (is_registration
-                    || (old.reference == new.reference
-                        && old.created_by.name == new.created_by.name));
-            let delay = if is_registration { Duration::ZERO } else { PURGE_DELAY };
-            let kept = old.kept_until.map(|until| until.plus(delay));
-            if same && lasts(kept, new.kept_until) && lasts(old.ends_at, new.ends_at) {
-                return Ok(Some(record));
-            }
-        }
-        Ok(None)
+        Ok((Applied::New, sequence))
     }
 
     /// Ends the changes: folds what lost records. The tables close with this.
     pub(super) fn finish(mut self) -> Result<(Progress, Effects), Fault> {
         let mut recomputed = std::mem::take(&mut self.effects.recomputed);
+        let mut folding = Folding {
+            records: &self.records,
+            by_selector: &self.by_selector,
+            by: self.denylist.fingerprinter(),
+            reads: self.reads.get(),
+        };
         for (form, fold) in &mut recomputed {
-            let by = self.denylist.fingerprinter();
-            *fold = rows::fold_of(&self.records, &self.by_selector, self.hash(form), form, by)?;
+            *fold = folding.of(self.hash(form), form)?;
         }
+        self.effects.reads = folding.reads;
         self.effects.recomputed = recomputed;
         Ok((self.progress, self.effects))
     }
@@ -366,9 +353,13 @@ impl<'t> Batch<'t> {
 
     fn put_due(&mut self, due: UnixMs, id: DenialId) -> Result<(), Fault> {
         self.due.insert(&schema::due_key(due, id), ())?;
+        self.is_due_by(due);
+        Ok(())
+    }
+
+    fn is_due_by(&mut self, due: UnixMs) {
         let next = self.effects.next_due.map_or(due, |next| next.min(due));
         self.effects.next_due = Some(next);
-        Ok(())
     }
 
     fn next_sequence(&mut self, logged: Logged) -> Result<u64, Fault> {
@@ -382,15 +373,6 @@ impl<'t> Batch<'t> {
 /// It lets pass instead of denying.
 pub(super) fn is_registration(denial: &Denial) -> bool {
     denial.selector.kind() == SelectorKind::Registration
-}
-
-/// Does an end (`None`: never) reach another?
-fn lasts(old: Option<UnixMs>, new: Option<UnixMs>) -> bool {
-    match (old, new) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(old), Some(new)) => old >= new,
-    }
 }
 
 pub(super) fn precedence(lift: &Lift) -> (UnixMs, Vec<u8>) {

@@ -1,6 +1,7 @@
 //! The binary form of records on disk. A version byte first, a check of the whole at the end: a
 //! row that was written by a later format or damaged is an error that says so, never a guess.
 
+pub(super) mod acts;
 mod bytes;
 mod session;
 
@@ -54,17 +55,7 @@ pub(super) fn encode_denial(sequence: u64, denial: &Denial) -> Vec<u8> {
     };
     row.number(sequence);
     row.bytes(&canonical::of_selector(&denial.issuer, &denial.selector));
-    match denial.condition {
-        Condition::Always => row.byte(0),
-        Condition::IssuedBefore(before) => {
-            row.byte(1);
-            row.time(before);
-        }
-        Condition::VersionBelow(version) => {
-            row.byte(2);
-            row.number(version);
-        }
-    }
+    row.condition(denial.condition);
     row.optional(denial.except.as_ref(), |row, except| {
         row.bytes(&except_form(&denial.issuer, except));
     });

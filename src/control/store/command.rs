@@ -8,7 +8,12 @@ use crate::denylist::{Actor, DenialId, IdSource, Lift, Step};
 use super::batch::Batch;
 use super::rows::Fault;
 use super::sessions::SessionJob;
-use super::{Accepted, Applied, Change, NewDenial, OwnDenial, Record, StoreError};
+use super::{
+    Accepted, Applied, Change, Matching, NewAct, NewDenial, OwnDenial, Record, StoreError,
+};
+
+/// Calls that change more at once have a part of the audit for themselves.
+const MANY: usize = 16;
 
 /// What callers ask of the thread.
 pub(super) enum Command {
@@ -19,9 +24,15 @@ pub(super) enum Command {
         reason: Option<String>,
         by: Actor,
     },
+    LiftMatching {
+        which: Task<Matching, Vec<Record>>,
+        reason: Option<String>,
+        by: Actor,
+    },
     Apply(Task<Change, Applied>),
     /// A change of browser sessions.
     Session(Box<dyn SessionJob>),
+    Note(Task<NewAct, ()>),
     /// Forget all that is due now; how many.
     Housekeep(oneshot::Sender<Result<u64, StoreError>>),
     /// Write what is pending and let go of the file: another process opens it now.
@@ -59,7 +70,9 @@ impl Command {
             Self::Deny(task) => task.input.len(),
             Self::DenyOwn(task) => task.input.len(),
             Self::Lift { ids, .. } => ids.input.len(),
+            Self::LiftMatching { which, .. } => which.input.iter().map(|which| which.most).sum(),
             Self::Apply(task) => task.input.len(),
+            Self::Note(task) => task.input.len(),
             Self::Session(_)
             | Self::Housekeep(_)
             | Self::Release(_)
@@ -76,8 +89,10 @@ impl Command {
             Self::Deny(_)
             | Self::DenyOwn(_)
             | Self::Lift { .. }
+            | Self::LiftMatching { .. }
             | Self::Apply(_)
             | Self::Session(_)
+            | Self::Note(_)
             | Self::Housekeep(_)
             | Self::Close => false,
         }
@@ -93,19 +108,34 @@ impl Command {
     ) -> Result<(), Fault> {
         match self {
             Self::Deny(task) => {
+                batch.is_of_many = task.input.len() > MANY;
                 for denial in task.input.drain(..) {
                     task.output.push(batch.deny(denial, ids.next(now), now)?);
                 }
             }
             Self::DenyOwn(task) => {
+                batch.is_of_many = false;
                 for own in task.input.drain(..) {
                     task.output.push(batch.deny_own(own, ids.next(now), now)?);
                 }
             }
             Self::Lift { ids: task, reason, by } => {
+                batch.is_of_many = task.input.len() > MANY;
                 for denial in task.input.drain(..) {
                     let (reason, by) = (reason.clone(), by.clone());
                     task.output.extend(batch.lift(Lift { denial, at: now, reason, by })?);
+                }
+            }
+            Self::LiftMatching { which: task, reason, by } => {
+                batch.is_of_many = false;
+                for which in task.input.drain(..) {
+                    task.output.push(batch.lift_matching(&which, reason.as_deref(), by, now)?);
+                }
+            }
+            Self::Note(task) => {
+                batch.is_of_many = false;
+                for act in task.input.drain(..) {
+                    task.output.push(batch.note(act, now)?);
                 }
             }
             Self::Apply(task) => {

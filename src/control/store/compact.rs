@@ -8,6 +8,7 @@ use std::time::Instant;
 use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _};
 
 use super::StoreError;
+use super::acts::Part;
 use super::open::Meta;
 use super::rows::Fault;
 use super::{open, schema, sessions};
@@ -22,6 +23,7 @@ const FREE_FACTOR: u64 = 4;
 const RECORD_BYTES: u64 = 700;
 const LIFT_BYTES: u64 = 400;
 const SESSION_BYTES: u64 = 700;
+const ACT_BYTES: u64 = 300;
 
 /// Compacts the file of a directory where that is worth it; how many bytes it had and has.
 /// Nothing here keeps a store from starting: what is wrong with the file, opening it will say.
@@ -52,7 +54,7 @@ pub(super) fn at_start(directory: &Path, file_bytes_min: u64) -> Option<(u64, u6
 fn compact(path: &Path, file_bytes: u64) -> Result<bool, Fault> {
     let opened = open::builder().open(path);
     let mut database = opened.map_err(|error| Fault::Open(StoreError::Open(error.to_string())))?;
-    let Meta::Ours(_) = open::read_meta(&database)? else { return Ok(false) };
+    let (Meta::Ours(_) | Meta::Before(_)) = open::read_meta(&database)? else { return Ok(false) };
     let live = live_bytes(&database)?;
     if live > LIVE_BYTES_MAX || live.saturating_mul(FREE_FACTOR) > file_bytes {
         return Ok(false);
@@ -65,8 +67,18 @@ fn live_bytes(database: &Database) -> Result<u64, Fault> {
     let records = transaction.open_table(schema::RECORDS)?.len()?;
     let lifts = transaction.open_table(schema::LIFTS)?.len()?;
     let sessions = sessions::count(&transaction)?;
-    Ok(records
-        .saturating_mul(RECORD_BYTES)
-        .saturating_add(lifts.saturating_mul(LIFT_BYTES))
-        .saturating_add(sessions.saturating_mul(SESSION_BYTES)))
+    let mut acts = 0_u64;
+    for part in Part::ALL {
+        // A file of the format before has none.
+        acts += transaction.open_table(part.table()).map_or(Ok(0), |table| table.len())?;
+    }
+    let rows = [
+        (records, RECORD_BYTES),
+        (lifts, LIFT_BYTES),
+        (sessions, SESSION_BYTES),
+        (acts, ACT_BYTES),
+    ];
+    let sum =
+        |sum: u64, (rows, bytes): &(u64, u64)| sum.saturating_add(rows.saturating_mul(*bytes));
+    Ok(rows.iter().fold(0, sum))
 }

@@ -15,9 +15,16 @@ pub struct Figures {
     failed: Count,
     waiting: AtomicU64,
     folded: Count,
+    /// Records that the store's thread read to make its changes.
+    read: Count,
     /// By action and by the way it came.
     changes: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Denials that were asked for and not made, by cause.
+    refused: Mutex<BTreeMap<&'static str, u64>>,
 }
+
+/// Why a denial is not made.
+const REFUSALS: [&str; 4] = ["limit", "reserve", "no_space", "disk"];
 
 impl Default for Figures {
     fn default() -> Self {
@@ -26,7 +33,9 @@ impl Default for Figures {
             failed: Count::default(),
             waiting: AtomicU64::new(0),
             folded: Count::default(),
+            read: Count::default(),
             changes: Mutex::default(),
+            refused: Mutex::new(REFUSALS.map(|cause| (cause, 0)).into()),
         }
     }
 }
@@ -61,10 +70,24 @@ impl Figures {
         self.folded.add(count);
     }
 
+    /// Called by the store's thread only.
+    pub(super) fn read(&self, count: u64) {
+        self.read.add(count);
+    }
+
     pub(super) fn changed(&self, action: &'static str, via: &'static str, count: u64) {
         if count > 0 {
             *self.changes.lock().entry((action, via)).or_default() += count;
         }
+    }
+
+    pub(super) fn refused(&self, cause: &'static str, count: u64) {
+        *self.refused.lock().entry(cause).or_default() += count;
+    }
+
+    /// Denials that were asked for and not made: cause, and how many.
+    pub fn refusals(&self) -> Vec<(&'static str, u64)> {
+        self.refused.lock().iter().map(|(cause, n)| (*cause, *n)).collect()
     }
 
     pub fn commits(&self) -> HistogramSum {
@@ -83,6 +106,11 @@ impl Figures {
     /// People's own denials whose place one cutoff of theirs took.
     pub fn folds(&self) -> u64 {
         self.folded.value()
+    }
+
+    /// Records that were read to make changes: what a change costs beside its own rows.
+    pub fn reads(&self) -> u64 {
+        self.read.value()
     }
 
     /// Action, way, and how many.

@@ -71,8 +71,10 @@ impl Worker {
             Command::Deny(_)
             | Command::DenyOwn(_)
             | Command::Lift { .. }
+            | Command::LiftMatching { .. }
             | Command::Apply(_)
             | Command::Session(_)
+            | Command::Note(_)
             | Command::Housekeep(_)
             | Command::Close => {}
         }

@@ -2,6 +2,7 @@
 //! ([`repair()`]), write it out ([`export()`]). None of them changes the file that it reads: it is
 //! opened below a layer in memory that takes every write, recovery after a crash included.
 
+mod acts;
 mod check;
 mod derive;
 mod export;
@@ -20,6 +21,7 @@ use super::open::{self, Meta};
 use super::rows::Fault;
 use super::schema;
 
+pub use self::acts::{Acts, export_acts};
 pub use self::check::{Checked, check};
 pub use self::export::{Exported, export};
 pub use self::repair::{Repaired, repair};
@@ -135,6 +137,15 @@ fn describe(
 ) -> Result<Result<open::Opened, String>, OfflineError> {
     match guarded(|| open::read_meta(database)) {
         Ok(Meta::Ours(opened)) => Ok(Ok(opened)),
+        Ok(Meta::Before(_)) => Err(OfflineError::Foreign {
+            path: path.to_owned(),
+            why: format!(
+                "it is of format {}: start the gateway once, which brings it up to format {}, or \
+                 use the version that wrote it",
+                schema::FORMAT_BEFORE,
+                schema::FORMAT
+            ),
+        }),
         Ok(Meta::Empty) => Ok(Err("it has no tables".to_owned())),
         Ok(Meta::Incomplete) => Ok(Err("its description is incomplete".to_owned())),
         Ok(Meta::Foreign(why)) => Err(OfflineError::Foreign { path: path.to_owned(), why }),

@@ -3,16 +3,18 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _};
 
 use crate::clock::{Clock, UnixMs};
 use crate::denylist::{DenialId, Writer, canonical};
 
+use super::acts::Part;
 use super::codec;
-use super::rows::Fault;
+use super::rows::{self, Fault};
 use super::schema::{self, Progress};
-use super::{Epoch, StoreError, Tally};
+use super::{Epoch, StoreError, Tally, upgrade};
 
 /// Pages that redb keeps itself; the kernel's page cache has the rest.
 const CACHE_BYTES: usize = 64 << 20;
@@ -109,6 +111,11 @@ fn open_guarded(
              this one a store.path of its own",
             path.display()
         ))),
+        Ok(Err(DatabaseError::Storage(redb::StorageError::Io(error))))
+            if rows::is_no_space(&error) =>
+        {
+            Err(StoreError::NoSpace(format!("cannot open {}: {error}", path.display())))
+        }
         Ok(Err(error)) => Err(unusable(path, &error)),
         Err(_) => Err(unusable(path, &"its structure is damaged")),
     }
@@ -130,6 +137,10 @@ pub(super) fn prepare(database: &Database, now: UnixMs) -> Result<Opened, StoreE
     match read_meta(database).map_err(fault)? {
         Meta::Ours(opened) => Ok(opened),
         Meta::Empty => create(database, now).map_err(fault),
+        Meta::Before(opened) => {
+            upgrade::upgrade(database, &opened).map_err(fault)?;
+            Ok(opened)
+        }
         Meta::Incomplete => Err(unusable(Path::new(FILE), &"its description is incomplete")),
         Meta::Foreign(why) => Err(unusable(Path::new(FILE), &why)),
     }
@@ -138,6 +149,8 @@ pub(super) fn prepare(database: &Database, now: UnixMs) -> Result<Opened, StoreE
 pub(super) enum Meta {
     Empty,
     Ours(Opened),
+    /// Ours, of the format before.
+    Before(Opened),
     /// Ours, and damaged.
     Incomplete,
     /// Of another program, or of another format.
@@ -159,8 +172,9 @@ pub(super) fn read_meta(database: &Database) -> Result<Meta, Fault> {
         Ok(table.get(name)?.map(|row| row.value().to_vec()))
     };
     let format = row(schema::META_FORMAT)?.and_then(|row| row.try_into().ok());
-    match format.map(u64::from_le_bytes) {
-        Some(schema::FORMAT) => {}
+    let format = format.map(u64::from_le_bytes);
+    match format {
+        Some(schema::FORMAT | schema::FORMAT_BEFORE) => {}
         Some(other) => {
             return Ok(Meta::Foreign(format!(
                 "it is of format {other}, this program knows {}: use the version that wrote it, \
@@ -175,7 +189,8 @@ pub(super) fn read_meta(database: &Database) -> Result<Meta, Fault> {
     let progress = row(schema::META_PROGRESS)?.and_then(|row| Progress::from_bytes(&row));
     Ok(match (epoch, index_key, progress) {
         (Some(epoch), Some(index_key), Some(progress)) => {
-            Meta::Ours(Opened { epoch: Epoch(epoch), index_key, progress })
+            let opened = Opened { epoch: Epoch(epoch), index_key, progress };
+            if format == Some(schema::FORMAT) { Meta::Ours(opened) } else { Meta::Before(opened) }
         }
         _ => Meta::Incomplete,
     })
@@ -216,6 +231,9 @@ pub(super) fn write_tables(database: &Database, opened: &Opened) -> Result<(), F
         transaction.open_table(schema::LIFTS)?;
         transaction.open_table(schema::BY_SELECTOR)?;
         transaction.open_table(schema::DUE)?;
+        for part in Part::ALL {
+            transaction.open_table(part.table())?;
+        }
     }
     transaction.commit()?;
     Ok(())
@@ -226,11 +244,13 @@ pub(super) fn fill(
     database: &Database,
     writer: &mut Writer,
     tally: &mut Tally,
+    keep: Duration,
     now: UnixMs,
 ) -> Result<(Opened, Option<UnixMs>), StoreError> {
     let filling = || {
         let opened = prepare(database, now)?;
-        let read = load(database, writer, tally).and_then(|count| Ok((count, next_due(database)?)));
+        let read =
+            load(database, writer, tally).and_then(|count| Ok((count, next_due(database, keep)?)));
         let (in_force, due) = read.map_err(|fault| unusable(Path::new(FILE), &fault))?;
         if in_force != opened.progress.in_force {
             let said = opened.progress.in_force;
@@ -279,9 +299,17 @@ pub(super) fn load(
     Ok(in_force)
 }
 
-/// The earliest time at which a record is due.
-pub(super) fn next_due(database: &Database) -> Result<Option<UnixMs>, Fault> {
+/// The earliest time at which a record is due, or an act, which are kept for `keep`.
+pub(super) fn next_due(database: &Database, keep: Duration) -> Result<Option<UnixMs>, Fault> {
     let transaction = database.begin_read()?;
     let due = transaction.open_table(schema::DUE)?;
-    Ok(due.first()?.map(|(key, _)| schema::due_parts(key.value()).0))
+    let mut next = due.first()?.map(|(key, _)| schema::due_parts(key.value()).0);
+    for part in Part::ALL {
+        let acts = transaction.open_table(part.table())?;
+        if let Some((sequence, row)) = acts.first()? {
+            let due = codec::acts::taken(sequence.value(), row.value())?.plus(keep);
+            next = Some(next.map_or(due, |next| next.min(due)));
+        }
+    }
+    Ok(next)
 }

@@ -4,12 +4,16 @@ use redb::{ReadTransaction, ReadableDatabase as _};
 
 use crate::denylist::{DenialId, IssuerId, Selector, SelectorKind, canonical};
 
+use super::index::SelectorHash;
 use super::rows::{self, Fault};
-use super::schema::{self, Logged, SelectorHash};
+use super::schema::{self, Logged};
 use super::{Change, Filter, Page, Record, Store, StoreError, codec};
 
 /// Rows that one call looks at: a filter that matches little gives short pages, not a long wait.
 const SCAN_MAX: usize = 100_000;
+/// Records in force of one selector that are looked at to say what denies a token: the index has
+/// the strictest first.
+pub(super) const IN_FORCE_MAX: usize = 256;
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 10_000;
 
@@ -48,14 +52,14 @@ impl Store {
         })
     }
 
-    /// Unlifted records of one selector.
+    /// Unlifted records of one selector: of many the strictest, at most [`IN_FORCE_MAX`], newest first.
     pub fn in_force(
         &self,
         issuer: &IssuerId,
         selector: &Selector,
     ) -> Result<Vec<Record>, StoreError> {
         self.read(|transaction| {
-            let mut found = self.of_selector(transaction, issuer, selector, false)?;
+            let mut found = self.of_selector(transaction, issuer, selector, false, IN_FORCE_MAX)?;
             found.sort_unstable_by_key(|record| std::cmp::Reverse(record.sequence));
             Ok(found)
         })
@@ -99,7 +103,9 @@ impl Store {
         issuer: &IssuerId,
         selector: &Selector,
     ) -> Result<Page, Fault> {
-        let mut found = self.of_selector(transaction, issuer, selector, filter.with_lifted)?;
+        let most = usize::MAX;
+        let mut found =
+            self.of_selector(transaction, issuer, selector, filter.with_lifted, most)?;
         found.retain(|record| {
             filter.before.is_none_or(|before| record.sequence < before) && filter.takes(record)
         });
@@ -116,6 +122,7 @@ impl Store {
         issuer: &IssuerId,
         selector: &Selector,
         with_lifted: bool,
+        most: usize,
     ) -> Result<Vec<Record>, Fault> {
         let records = transaction.open_table(schema::RECORDS)?;
         let lifts = transaction.open_table(schema::LIFTS)?;
@@ -124,7 +131,7 @@ impl Store {
         let hash = SelectorHash::of(&form, &self.handle.shared.index_key);
         let range = if with_lifted { hash.all() } else { hash.in_force() };
         let mut found = Vec::new();
-        for id in rows::indexed(&by_selector, range)? {
+        for id in rows::indexed(&by_selector, &range, most)? {
             let record = rows::record(&records, &lifts, id)?.ok_or(Fault::Missing(id))?;
             // Another selector may have the same hash.
             if record.denial.selector == *selector && record.denial.issuer == *issuer {

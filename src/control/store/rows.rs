@@ -5,7 +5,7 @@ use redb::ReadableTable;
 use crate::denylist::{Denial, DenialId, Fingerprinter, Fold, canonical};
 
 use super::codec::{self, CodecError};
-use super::schema::SelectorHash;
+use super::index::{self, Facts, Key, Rank, SelectorHash};
 use super::{Record, StoreError};
 
 /// Why a transaction could not be done.
@@ -18,6 +18,11 @@ pub(super) enum Fault {
     /// The file could not be opened again after a failure.
     Open(StoreError),
     Closed,
+}
+
+/// Nothing more fits: as a file system or a quota says it.
+pub(super) fn is_no_space(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 impl Fault {
@@ -46,6 +51,10 @@ impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Closed => Self::Closed,
+            Fault::Open(no_space @ Self::NoSpace(_)) => no_space,
+            Fault::Redb(redb::Error::Io(error)) if is_no_space(&error) => {
+                Self::NoSpace(error.to_string())
+            }
             Fault::Redb(_) | Fault::Record(_) | Fault::Missing(_) | Fault::Open(_) => {
                 Self::Disk(fault.to_string())
             }
@@ -81,8 +90,8 @@ pub(super) trait ById: ReadableTable<&'static [u8; 10], &'static [u8]> {}
 impl<T: ReadableTable<&'static [u8; 10], &'static [u8]>> ById for T {}
 
 /// The index by selector.
-pub(super) trait BySelector: ReadableTable<&'static [u8; 19], ()> {}
-impl<T: ReadableTable<&'static [u8; 19], ()>> BySelector for T {}
+pub(super) trait BySelector: ReadableTable<&'static Key, ()> {}
+impl<T: ReadableTable<&'static Key, ()>> BySelector for T {}
 
 pub(super) fn record(
     records: &impl ById,
@@ -105,42 +114,82 @@ pub(super) fn index_keys(
     form: &[u8],
     lifted: bool,
     index_key: &[u8; 16],
-) -> impl Iterator<Item = [u8; 19]> {
+) -> impl Iterator<Item = Key> {
     let id = denial.id;
-    let of_selector = SelectorHash::of(form, index_key).key(lifted, id);
+    let rank = Rank::of(&Facts::of(denial), index_key);
+    let of_selector = SelectorHash::of(form, index_key).key(lifted, rank, id);
     let of_person = denial.created_by.person().map(|person| {
         let form = canonical::of_person(&denial.issuer, person);
-        SelectorHash::of(&form, index_key).key(lifted, id)
+        SelectorHash::of(&form, index_key).key(lifted, rank, id)
     });
     std::iter::once(of_selector).chain(of_person)
 }
 
-/// Ids that the index has in a range: of this selector, or of one whose hash collides.
+/// Ids that the index has in a range, at most so many: of this selector, or of one whose hash
+/// collides.
 pub(super) fn indexed(
     by_selector: &impl BySelector,
-    range: std::ops::RangeInclusive<[u8; 19]>,
+    range: &std::ops::RangeInclusive<Key>,
+    most: usize,
 ) -> Result<Vec<DenialId>, Fault> {
-    by_selector
-        .range::<&[u8; 19]>(range.start()..=range.end())?
-        .map(|entry| Ok(SelectorHash::id_of(entry?.0.value())))
-        .collect()
+    keys(by_selector, range)?.take(most).map(|key| Ok(index::id_of(&key?))).collect()
 }
 
-/// The fold of the unlifted records of the selector with this canonical form.
-pub(super) fn fold_of(
-    records: &impl ById,
+pub(super) fn keys(
     by_selector: &impl BySelector,
-    hash: SelectorHash,
-    form: &[u8],
-    by: &Fingerprinter,
-) -> Result<Fold, Fault> {
-    let mut fold = Fold::default();
-    for id in indexed(by_selector, hash.in_force())? {
-        let row = records.get(&id.0)?.ok_or(Fault::Missing(id))?;
-        let hot = codec::decode_hot(id, row.value())?;
-        if hot.form == form {
-            fold.add_condition(hot.condition, hot.except.map(|except| by.form(except)));
+    range: &std::ops::RangeInclusive<Key>,
+) -> Result<impl Iterator<Item = Result<Key, Fault>>, Fault> {
+    let found = by_selector.range::<&Key>(range.start()..=range.end())?;
+    Ok(found.map(|entry| Ok(*entry?.0.value())))
+}
+
+/// The fold of the unlifted records of a selector. It reads the strictest of each kind, and one for
+/// each session or token that a cutoff spares: not what stands below those.
+pub(super) struct Folding<'a, R, B> {
+    pub(super) records: &'a R,
+    pub(super) by_selector: &'a B,
+    pub(super) by: &'a Fingerprinter,
+    /// Records that were read.
+    pub(super) reads: u64,
+}
+
+impl<R: ById, B: BySelector> Folding<'_, R, B> {
+    pub(super) fn of(&mut self, hash: SelectorHash, form: &[u8]) -> Result<Fold, Fault> {
+        let mut fold = Fold::default();
+        if self.first(&hash.always(), form, &mut fold)?.is_some() {
+            return Ok(fold);
         }
+        self.first(&hash.cutoffs(), form, &mut fold)?;
+        let mut after = None;
+        while let Some(range) = hash.cutoffs_sparing(after) {
+            after = self.first(&range, form, &mut fold)?;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.first(&hash.versions(), form, &mut fold)?;
+        Ok(fold)
     }
-    Ok(fold)
+
+    /// Adds the first record of the range; its rank.
+    fn first(
+        &mut self,
+        range: &std::ops::RangeInclusive<Key>,
+        form: &[u8],
+        fold: &mut Fold,
+    ) -> Result<Option<Rank>, Fault> {
+        for key in keys(self.by_selector, range)? {
+            let key = key?;
+            let id = index::id_of(&key);
+            let row = self.records.get(&id.0)?.ok_or(Fault::Missing(id))?;
+            self.reads += 1;
+            let hot = codec::decode_hot(id, row.value())?;
+            // Another selector may have the same hash.
+            if hot.form == form {
+                fold.add_condition(hot.condition, hot.except.map(|except| self.by.form(except)));
+                return Ok(Some(index::rank_of(&key)));
+            }
+        }
+        Ok(None)
+    }
 }

@@ -9,8 +9,12 @@ use redb::TableDefinition;
 use crate::clock::UnixMs;
 use crate::denylist::DenialId;
 
+use super::index;
+
 /// Format of the file as a whole. Another number is another layout.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
+/// The one before, which opening brings up to this one: `upgrade`.
+pub(super) const FORMAT_BEFORE: u64 = 1;
 
 /// What the file is: see the names below.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -19,9 +23,11 @@ pub(super) const LOG: TableDefinition<'_, u64, &[u8; 11]> = TableDefinition::new
 pub(super) const RECORDS: TableDefinition<'_, &[u8; 10], &[u8]> = TableDefinition::new("records");
 /// Tombstones by the id they name, also of denials that have not arrived.
 pub(super) const LIFTS: TableDefinition<'_, &[u8; 10], &[u8]> = TableDefinition::new("lifts");
-/// Eight bytes of a keyed hash of the selector's canonical form, 0 or 1 for lifted, the id. A hash
-/// may collide: who reads compares the selector.
-pub(super) const BY_SELECTOR: TableDefinition<'_, &[u8; 19], ()> =
+/// See `index`.
+pub(super) const BY_SELECTOR: TableDefinition<'_, &index::Key, ()> =
+    TableDefinition::new("by_strictness");
+/// The index of format 1.
+pub(super) const BY_SELECTOR_BEFORE: TableDefinition<'_, &[u8; 19], ()> =
     TableDefinition::new("by_selector");
 /// When a record or a tombstone is due to be forgotten (milliseconds, big endian) and its id.
 pub(super) const DUE: TableDefinition<'_, &[u8; 18], ()> = TableDefinition::new("due");
@@ -35,6 +41,12 @@ pub(super) const SESSIONS_BY_SUBJECT: TableDefinition<'_, &[u8; 28], ()> =
 /// When a session can be used no more (milliseconds, big endian) and its id.
 pub(super) const SESSIONS_DUE: TableDefinition<'_, &[u8; 28], ()> =
     TableDefinition::new("sessions_due");
+/// The audit by sequence: what single calls did, calls of many, and people with their own sessions.
+pub(super) const ACTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("acts");
+pub(super) const ACTS_OF_MANY: TableDefinition<'_, u64, &[u8]> =
+    TableDefinition::new("acts_of_many");
+pub(super) const ACTS_OF_PEOPLE: TableDefinition<'_, u64, &[u8]> =
+    TableDefinition::new("acts_of_people");
 
 pub(super) const META_FORMAT: &str = "format";
 /// Sixteen random bytes that say "this store and its history" to replicas.
@@ -114,41 +126,6 @@ impl Logged {
             2 => Some(Self::Lifted(DenialId(id))),
             _ => None,
         }
-    }
-}
-
-/// The part of an index key that all records of a selector share, and its range.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct SelectorHash(pub(super) [u8; 8]);
-
-impl SelectorHash {
-    pub(super) fn of(form: &[u8], key: &[u8; 16]) -> Self {
-        let hash = siphasher::sip::SipHasher24::new_with_key(key).hash(form);
-        Self(hash.to_be_bytes())
-    }
-
-    pub(super) fn key(self, lifted: bool, id: DenialId) -> [u8; 19] {
-        let mut key = [0; 19];
-        let parts = self.0.iter().chain(std::iter::once(if lifted { &1 } else { &0 })).chain(&id.0);
-        for (to, from) in key.iter_mut().zip(parts) {
-            *to = *from;
-        }
-        key
-    }
-
-    /// Keys of the records in force.
-    pub(super) fn in_force(self) -> std::ops::RangeInclusive<[u8; 19]> {
-        self.key(false, DenialId([0; 10]))..=self.key(false, DenialId([0xff; 10]))
-    }
-
-    /// Keys of all records.
-    pub(super) fn all(self) -> std::ops::RangeInclusive<[u8; 19]> {
-        self.key(false, DenialId([0; 10]))..=self.key(true, DenialId([0xff; 10]))
-    }
-
-    pub(super) fn id_of(key: &[u8; 19]) -> DenialId {
-        let [_, _, _, _, _, _, _, _, _, id @ ..] = *key;
-        DenialId(id)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The store over a real file in a temporary directory, with a simulated clock where time matters.
 
+mod acts;
 mod compact;
-mod disk;
+mod crowd;
+pub(in crate::control) mod disk;
 mod folding;
 mod offline;
 mod oracle;
@@ -31,7 +33,7 @@ fn try_open(directory: &Path, limit: u64, clock: &Arc<SimulatedClock>) -> Result
     let (denylist, writer) = Denylist::new(Fingerprinter::random());
     let clock = Clock::Simulated(Arc::clone(clock));
     let store =
-        Store::open_at(directory, &Options { limit }, writer, Arc::clone(&denylist), clock)?;
+        Store::open_at(directory, &Options::of_limit(limit), writer, Arc::clone(&denylist), clock)?;
     Ok(Bed { store, denylist })
 }
 
@@ -210,13 +212,16 @@ fn the_limit_refuses_new_denials_and_keeps_a_tenth_for_admins() {
     for n in 0..18 {
         deny(&bed, named(n));
     }
-    assert_eq!(run(bed.store.deny(named(18))), Err(StoreError::Full { limit: 20 }));
+    assert_eq!(run(bed.store.deny(named(18))), Err(StoreError::Full { limit: 20, reserved: true }));
     assert!(!denied(&bed, "u-18"));
     assert!(deny(&bed, named(3)).already, "what stands is still answered");
     let admin = |n| NewDenial { created_by: actor("root", "admin"), ..named(n) };
     deny(&bed, admin(18));
     let last = deny(&bed, admin(19)).record.denial.id;
-    assert_eq!(run(bed.store.deny(admin(20))), Err(StoreError::Full { limit: 20 }));
+    assert_eq!(
+        run(bed.store.deny(admin(20))),
+        Err(StoreError::Full { limit: 20, reserved: false })
+    );
     lift(&bed, last);
     deny(&bed, admin(20));
     assert!(denied(&bed, "u-0") && denied(&bed, "u-20") && !denied(&bed, "u-19"));

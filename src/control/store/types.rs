@@ -3,6 +3,8 @@
 use crate::clock::UnixMs;
 use crate::denylist::{Actor, Condition, Denial, Except, IssuerId, Lift, Selector, SelectorKind};
 
+use super::acts::Retention;
+
 /// A denial with what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
@@ -73,7 +75,13 @@ pub struct Page {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreError {
     /// The configured limit of denials is reached.
-    Full { limit: u64 },
+    Full {
+        limit: u64,
+        /// All but the tenth that is kept for admins: one of them would still be taken.
+        reserved: bool,
+    },
+    /// The disk is full, or the quota on it is used up; nothing was changed.
+    NoSpace(String),
     /// The disk failed; nothing was changed.
     Disk(String),
     /// The store's thread has ended.
@@ -85,7 +93,13 @@ pub enum StoreError {
 impl std::fmt::Display for StoreError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Full { limit } => write!(out, "the limit of {limit} denials is reached"),
+            Self::Full { limit, reserved: false } => {
+                write!(out, "the limit of {limit} denials is reached")
+            }
+            Self::Full { limit, reserved: true } => {
+                write!(out, "the limit of {limit} denials is reached but for the admins' tenth")
+            }
+            Self::NoSpace(why) => write!(out, "the store's disk is full: {why}"),
             Self::Disk(why) => write!(out, "the store's disk failed: {why}"),
             Self::Closed => out.write_str("the store is closed"),
             Self::Open(why) => out.write_str(why),
@@ -95,11 +109,32 @@ impl std::fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+impl StoreError {
+    /// The metrics' label of a create that came to this; `None`: nothing was refused, the gateway
+    /// ends.
+    pub(super) fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::Full { reserved: false, .. } => Some("limit"),
+            Self::Full { reserved: true, .. } => Some("reserve"),
+            Self::NoSpace(_) => Some("no_space"),
+            Self::Disk(_) | Self::Open(_) => Some("disk"),
+            Self::Closed => None,
+        }
+    }
+}
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Denials in force at the most; a tenth is kept for admins.
     pub limit: u64,
+    pub audit: Retention,
+}
+
+impl Options {
+    pub fn of_limit(limit: u64) -> Self {
+        Self { limit, audit: Retention::default() }
+    }
 }
 
 /// Which store, with its history, this is: random, made with the file. Sequences are comparable
@@ -112,6 +147,23 @@ pub struct Epoch(pub [u8; 16]);
 pub enum Change {
     Denied(Denial),
     Lifted(Lift),
+}
+
+/// What of a selector is to be lifted: all that is in force, or what has this condition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Matching {
+    pub issuer: IssuerId,
+    pub selector: Selector,
+    pub condition: Option<Condition>,
+    pub most: usize,
+}
+
+impl Matching {
+    pub fn takes(&self, denial: &Denial) -> bool {
+        denial.selector == self.selector
+            && denial.issuer == self.issuer
+            && self.condition.is_none_or(|condition| condition == denial.condition)
+    }
 }
 
 /// What became of a change that was applied.

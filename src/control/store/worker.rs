@@ -10,12 +10,14 @@ use redb::{Database, ReadableDatabase as _};
 use crate::clock::{Clock, GuardedClock, UnixMs};
 use crate::denylist::{IdSource, Writer, canonical};
 
+use super::acts::Retention;
 use super::batch::{Batch, Effects};
 use super::command::Command;
 use super::handover::Possession;
+use super::index::SelectorHash;
 use super::open::{self, Opener};
-use super::rows::{self, Fault};
-use super::schema::{self, Progress, SelectorHash};
+use super::rows::{Fault, Folding};
+use super::schema::{self, Progress};
 use super::tally::{Changes, Tally};
 use super::{Shared, StoreError};
 
@@ -30,6 +32,13 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How far the clock on disk may lag behind while nothing else is written.
 const CLOCK_LAG: Duration = Duration::from_secs(300);
 
+/// What the config says of how much may be in the file.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) records: u64,
+    pub(super) audit: Retention,
+}
+
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) opener: Opener,
@@ -38,7 +47,7 @@ pub(super) struct Worker {
     pub(super) clock: Clock,
     pub(super) guarded: GuardedClock,
     pub(super) ids: IdSource,
-    pub(super) limit: u64,
+    pub(super) limits: Limits,
     pub(super) progress: Progress,
     pub(super) next_due: Option<UnixMs>,
     /// Selectors of a commit that failed: what the disk says of them is asked once it can be.
@@ -78,13 +87,16 @@ impl Worker {
             handover.into_iter().for_each(|command| self.hand_over(command));
             let now = self.clock.read().1;
             let ours = self.possession != Possession::Released;
+            if ours && now.saturating_sub(looked) >= HOUSEKEEPING {
+                self.reopen_if_closed();
+            }
             if ours && (now.saturating_sub(looked) >= HOUSEKEEPING || self.is_due()) {
                 looked = now;
                 let forgotten = self.housekeep();
                 if let Err(fault) = &forgotten {
                     tracing::error!(%fault, "housekeeping of the store failed");
                 }
-                backlog = forgotten.is_ok_and(|forgotten| forgotten == PURGE_MAX);
+                backlog = forgotten.is_ok_and(|forgotten| forgotten >= PURGE_MAX);
             }
         }
         self.release();
@@ -136,8 +148,10 @@ impl Worker {
                 Command::Deny(task) => task.end(outcome.clone()),
                 Command::DenyOwn(task) => task.end(outcome.clone()),
                 Command::Lift { ids, .. } => ids.end(outcome.clone()),
+                Command::LiftMatching { which, .. } => which.end(outcome.clone()),
                 Command::Apply(task) => task.end(outcome.clone()),
                 Command::Session(job) => job.end(outcome.clone()),
+                Command::Note(task) => task.end(outcome.clone()),
                 Command::Housekeep(reply) => {
                     let _ = reply.send(self.housekeep_all().map_err(StoreError::from));
                 }
@@ -159,14 +173,16 @@ impl Worker {
     fn housekeep(&mut self) -> Result<usize, Fault> {
         let clock = self.guarded.reading();
         if self.is_due() {
-            let mut forgotten = 0;
+            let (mut forgotten, mut acts) = (0, 0);
             self.transact(|batch| {
                 forgotten = batch.purge(clock, PURGE_MAX)?;
+                acts = batch.purge_acts(clock, PURGE_MAX)?;
                 Ok(())
             })?;
             self.shared.figures.changed("expire", "housekeeping", forgotten as u64);
-            self.next_due = self.on_disk(open::next_due)?;
-            return Ok(forgotten);
+            let keep = self.limits.audit.keep;
+            self.next_due = self.on_disk(|database| open::next_due(database, keep))?;
+            return Ok(forgotten.max(acts));
         }
         if clock.since(self.progress.clock) >= CLOCK_LAG {
             self.write_clock()?;
@@ -236,7 +252,7 @@ impl Worker {
         let progress = Progress { clock: self.guarded.reading(), ..self.progress };
         let shared = &*self.shared;
         let mut batch =
-            Batch::begin(&transaction, &shared.denylist, &shared.index_key, self.limit, progress)?;
+            Batch::begin(&transaction, &shared.denylist, &shared.index_key, self.limits, progress)?;
         change(&mut batch)?;
         if self.synced && !batch.is_changed() {
             drop(batch);
@@ -268,6 +284,7 @@ impl Worker {
         }
         self.writer.announce();
         self.shared.figures.folded(effects.folded);
+        self.shared.figures.read(effects.reads);
         self.shared.tally.lock().apply(&effects.tally);
         self.next_due = match (self.next_due, effects.next_due) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -310,9 +327,10 @@ impl Worker {
         let transaction = database.begin_read()?;
         let records = transaction.open_table(schema::RECORDS)?;
         let by_selector = transaction.open_table(schema::BY_SELECTOR)?;
+        let mut folding = Folding { records: &records, by_selector: &by_selector, by, reads: 0 };
         for form in std::mem::take(&mut self.unsure) {
             let hash = SelectorHash::of(&form, &shared.index_key);
-            match rows::fold_of(&records, &by_selector, hash, &form, by) {
+            match folding.of(hash, &form) {
                 Ok(fold) => self.set(&form, &fold),
                 Err(fault) => {
                     self.unsure.push(form);
@@ -328,7 +346,7 @@ impl Worker {
             self.possession = Possession::Ours;
         }
         self.writer.announce();
-        self.next_due = open::next_due(&database)?;
+        self.next_due = open::next_due(&database, self.limits.audit.keep)?;
         // A commit is on disk whole or not at all, and says where it came to.
         if let Some((progress, changes)) = self.uncounted.take()
             && progress == opened.progress
@@ -339,6 +357,15 @@ impl Worker {
         shared.tell(opened.progress);
         *place = Some(database);
         Ok(())
+    }
+
+    /// After a failure, also while nobody asks for a change: readers need the file too.
+    fn reopen_if_closed(&mut self) {
+        if self.shared.database.read().is_none()
+            && let Err(fault) = self.reopen()
+        {
+            tracing::warn!(%fault, "the store cannot be opened again yet");
+        }
     }
 
     fn on_disk<T>(&self, read: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {

@@ -85,6 +85,7 @@ impl Refused {
             Self::DenylistFull { .. } => {
                 (S::INSUFFICIENT_STORAGE, "denylist_full", "The denial was not created")
             }
+            Self::DiskFull => (S::INSUFFICIENT_STORAGE, "disk_full", "The store did not take it"),
             Self::StoreFailed(_) => {
                 (S::SERVICE_UNAVAILABLE, "store_failed", "The store did not take it")
             }

@@ -42,7 +42,8 @@ fn all() -> Vec<Refused> {
         Refused::InvalidQuery(fault),
         Refused::InvalidCursor,
         Refused::NotReady,
-        Refused::DenylistFull { limit: 10, in_force: 10 },
+        Refused::DenylistFull { limit: 10, in_force: 9, reserved: true },
+        Refused::DiskFull,
         Refused::StoreFailed("The store could not write it.".to_owned()),
         Refused::StoreSlow,
         Refused::BadConfig(Diagnostics {
@@ -89,6 +90,7 @@ fn all() -> Vec<Refused> {
             | Refused::InvalidCursor
             | Refused::NotReady
             | Refused::DenylistFull { .. }
+            | Refused::DiskFull
             | Refused::StoreFailed(_)
             | Refused::StoreSlow
             | Refused::BadConfig(_)

@@ -115,3 +115,28 @@ async fn a_bound_credential_sees_the_acts_of_its_own_issuer() {
     let own = brief(&bed.send(Ask::get("/v1/audit").by("partner-backend")).await.body);
     assert_eq!(own, ["admin denied pat"]);
 }
+
+#[tokio::test]
+async fn a_batch_and_an_import_are_acts_with_their_numbers_for_those_who_see_all_issuers() {
+    let (bed, _) = worked().await;
+    let line = |user: &str| json!({"issuer": "main", "user": user, "always": true}).to_string();
+    let lines = format!("{}\n{}\n{{\n", line("u1"), line("u2"));
+    bed.send(Ask::lines("/v1/denials/batch", &lines).by("revoker")).await;
+    let other = Bed::start().await;
+    other.post("/v1/block", json!({"issuer": "main", "user": "elsewhere"})).await;
+    let exported = other.get("/v1/denials/export").await.text;
+    let exported = String::from_utf8(exported.to_vec()).unwrap();
+    bed.send(Ask::lines("/v1/denials/import", &exported)).await;
+    // The same once more brings nothing and is no act.
+    bed.send(Ask::lines("/v1/denials/import", &exported)).await;
+    let acts = bed.get("/v1/audit?limit=4").await.body;
+    assert_eq!(
+        brief(&acts),
+        ["admin imported -", "revoker batch -", "revoker denied u2", "revoker denied u1"]
+    );
+    assert_eq!(acts["items"][0]["counts"], json!({"denials": 1}));
+    assert_eq!(acts["items"][1]["counts"], json!({"lines": 3, "created": 2, "failed": 1}));
+    assert!(acts["items"][0].get("denial").is_none());
+    let own = brief(&bed.send(Ask::get("/v1/audit").by("partner-backend")).await.body);
+    assert_eq!(own, ["admin denied pat"]);
+}

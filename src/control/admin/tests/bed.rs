@@ -1,7 +1,7 @@
 //! A running API with two issuers, four credentials, and a client that sends what it is told.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use crate::clock::UnixMs;
+use crate::clock::{Clock, UnixMs};
 use crate::config::{AdminToken, Listen, Role};
 use crate::control::admin::{
     AdminListener, Api, Parts, RouteFound, RouteQuestion, RouteRefusal, RouteReport, Settings,
@@ -23,9 +23,10 @@ use crate::control::admin::{
 use crate::control::config::{Desk, Standing};
 use crate::control::people::{People, Refusals};
 use crate::control::sessions::Records;
+use crate::control::store::tests::disk::SimulatedDisk;
 use crate::control::store::{Options, Store};
 use crate::control::streams::OpenStreams;
-use crate::denylist::{Denylist, Fingerprinter, IssuerId};
+use crate::denylist::{Denylist, Fingerprinter, IssuerId, Writer};
 use crate::keys::{Algorithm, KeySet, SigningKey};
 use crate::secret::Secret;
 use crate::sockets::bind;
@@ -186,11 +187,30 @@ impl Bed {
     }
 
     pub async fn with(store_limit: u64, remember: bool) -> Self {
+        let options = Options::of_limit(store_limit);
+        Self::over(store_limit, remember, |place, writer, denylist| {
+            Store::open(place, &options, writer, denylist).unwrap()
+        })
+        .await
+    }
+
+    /// With its store on this disk.
+    pub async fn on(disk: &SimulatedDisk) -> Self {
+        Self::over(100_000, true, |_, writer, denylist| {
+            disk.store(writer, denylist, Clock::system()).unwrap()
+        })
+        .await
+    }
+
+    async fn over(
+        store_limit: u64,
+        remember: bool,
+        open: impl FnOnce(&Path, Writer, Arc<Denylist>) -> Store,
+    ) -> Self {
         let place = tempfile::tempdir().unwrap();
         let by = Fingerprinter::random();
         let (denylist, writer) = Denylist::new(by.clone());
-        let options = Options { limit: store_limit };
-        let store = Store::open(place.path(), &options, writer, Arc::clone(&denylist)).unwrap();
+        let store = open(place.path(), writer, Arc::clone(&denylist));
         let key = SigningKey::generate(Algorithm::ES256).unwrap().with_kid("2026-11");
         let verifier = Arc::new(Verifier::new(
             vec![issuer("main", MAIN, &key), issuer("partner", PARTNER, &key)],

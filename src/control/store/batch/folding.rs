@@ -3,7 +3,8 @@
 //! A person has at most [`OWN_MAX`] such denials in force. The next one becomes a cutoff of the
 //! whole subject, and those that it covers are lifted, in the same transaction; the cutoff stands
 //! before them in the log. What is lifted denies nothing of this person that the cutoff does not
-//! deny, for no longer than it: [`covers`] says so of each. What is not covered stays, and while
+//! deny, for no longer than it: [`covers`] says so of each. Of what was lifted so, the last
+//! `LIFTED_OWN_MAX` are kept. What is not covered stays, and while
 //! there are as many of those, each further log-out is a cutoff that takes the former one's place.
 
 use std::time::Duration;
@@ -11,9 +12,11 @@ use std::time::Duration;
 use crate::clock::UnixMs;
 use crate::control::store::rows::{self, Fault};
 use crate::control::store::{Accepted, NewDenial, OwnDenial, Record, StoreError};
-use crate::denylist::{Condition, Denial, DenialId, Except, IssuerId, Lift, Selector, canonical};
+use crate::denylist::{
+    Actor, Condition, Denial, DenialId, Except, IssuerId, Lift, Selector, canonical,
+};
 
-use super::{Batch, lasts};
+use super::{Batch, LIFTED_KEPT, lasts};
 
 /// Denials in force that one person may have made of their own access.
 pub(in crate::control::store) const OWN_MAX: usize = 64;
@@ -49,7 +52,7 @@ impl Batch<'_> {
             .filter(|record| covers(&instead, &record.denial))
             .map(|record| record.denial.id)
             .collect();
-        let by = instead.created_by.clone();
+        let issuer = instead.issuer.clone();
         // Where nothing goes for it, the limit holds.
         let accepted = if covered.is_empty() {
             match self.deny(instead, id, now)? {
@@ -61,9 +64,11 @@ impl Batch<'_> {
         };
         for denial in covered {
             let reason = Some(format!("folded into {id}"));
-            self.lift(Lift { denial, at: now, reason, by: by.clone() })?;
+            let lift = Lift { denial, at: now, reason, by: Actor::gateway() };
+            self.lift_until(lift, now.plus(LIFTED_KEPT))?;
             self.effects.folded += 1;
         }
+        self.forget_folded(&issuer, &person)?;
         Ok(Ok(accepted))
     }
 
@@ -71,7 +76,7 @@ impl Batch<'_> {
     fn of_person(&self, issuer: &IssuerId, person: &str) -> Result<Vec<Record>, Fault> {
         let form = canonical::of_person(issuer, person);
         let mut found = Vec::new();
-        for id in rows::indexed(&self.by_selector, self.hash(&form).in_force())? {
+        for id in rows::indexed(&self.by_selector, &self.hash(&form).in_force(), usize::MAX)? {
             let record = rows::record(&self.records, &self.lifts, id)?.ok_or(Fault::Missing(id))?;
             let denial = &record.denial;
             // Another form may have the same hash.

@@ -70,6 +70,20 @@ impl Row {
         }
     }
 
+    pub(super) fn condition(&mut self, condition: Condition) {
+        match condition {
+            Condition::Always => self.byte(0),
+            Condition::IssuedBefore(before) => {
+                self.byte(1);
+                self.time(before);
+            }
+            Condition::VersionBelow(version) => {
+                self.byte(2);
+                self.number(version);
+            }
+        }
+    }
+
     pub(super) fn actor(&mut self, actor: &Actor) {
         self.bytes(actor.name.as_bytes());
         self.bytes(actor.role.as_bytes());

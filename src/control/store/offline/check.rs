@@ -28,6 +28,7 @@ pub struct Checked {
     pub tombstones: u64,
     /// Browser sessions.
     pub sessions: u64,
+    pub acts: u64,
     /// What is wrong, the first of it in words.
     pub faults: Vec<String>,
     /// How much more is wrong.
@@ -158,6 +159,7 @@ fn rows(database: &Database, opened: &Opened, checked: &mut Checked) -> Result<(
     for entry in due.iter()? {
         entry?;
     }
+    last = last.max(acts(database, checked));
     let said = opened.progress.in_force;
     let (in_force, rows) = (checked.in_force, checked.records + checked.tombstones);
     let (indexed, changes) = (by_selector.len()?, log.len()?);
@@ -178,4 +180,14 @@ fn rows(database: &Database, opened: &Opened, checked: &mut Checked) -> Result<(
     checked
         .expect(last <= most, || format!("the last sequence should be {most} and there is {last}"));
     super::sessions::check(&transaction, &opened.index_key, checked)
+}
+
+/// The audit; the last sequence in it.
+fn acts(database: &Database, checked: &mut Checked) -> u64 {
+    let acts = super::acts::look(database);
+    checked.acts = acts.readable;
+    checked.expect(acts.unreadable == 0 && !acts.broken, || {
+        format!("{} acts of the audit cannot be read, or more", acts.unreadable)
+    });
+    acts.last
 }

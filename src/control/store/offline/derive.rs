@@ -21,11 +21,13 @@ pub(super) struct Counts {
     pub(super) tombstones: u64,
 }
 
-/// Makes what follows from records and tombstones: log, index, due times, description.
+/// Makes what follows from records and tombstones: log, index, due times, description. `last_act`:
+/// the last sequence of the audit.
 pub(super) fn derive(
     fresh: &Database,
     described: Option<Opened>,
     lost: bool,
+    last_act: u64,
     now: UnixMs,
 ) -> Result<Counts, Fault> {
     let (last, latest) = ends(fresh)?;
@@ -38,8 +40,12 @@ pub(super) fn derive(
     let index_key = described.as_ref().map_or(newborn.index_key, |opened| opened.index_key);
     // Another history where something may be missing, so that replicas bring what they have.
     let epoch = described.filter(|_| !lost).map_or(newborn.epoch, |opened| opened.epoch);
-    let mut derived =
-        Derived { counts: Counts::default(), sequence: last.max(said), clock, index_key };
+    let mut derived = Derived {
+        counts: Counts::default(),
+        sequence: last.max(said).max(last_act),
+        clock,
+        index_key,
+    };
     for table in [0, 1] {
         let mut after: Option<[u8; 10]> = None;
         while let Some(last) = derived.some(fresh, table, after)? {

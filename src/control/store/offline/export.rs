@@ -98,36 +98,16 @@ fn rows(
 }
 
 fn denial_line(denial: &Denial) -> Value {
-    let one = |one: &Except| match one {
-        Except::Session(id) => json!({"session": id}),
-        Except::Token(TokenId::Jti(id)) => json!({"jti": id}),
-        Except::Token(TokenId::Digest(digest)) => json!({"token": digest_text(digest)}),
-    };
-    let selector = match &denial.selector {
-        Selector::Token(token) => one(&Except::Token(token.clone())),
-        Selector::Session(id) => json!({"session": id}),
-        Selector::Subject(id) => json!({"subject": id}),
-        Selector::Client(id) => json!({"client": id}),
-        Selector::Key(thumbprint) => json!({"key": thumbprint.to_string()}),
-        Selector::Claim { name, value } => json!({"claim": {"name": name, "value": value}}),
-        Selector::Issuer => json!({"everyone": true}),
-        Selector::Registration(registered) => json!({"registered": one(registered)}),
-    };
-    let condition = match denial.condition {
-        Condition::Always => json!({"always": true}),
-        Condition::IssuedBefore(before) => json!({"issued_before": time(before)}),
-        Condition::VersionBelow(version) => json!({"version_below": version}),
-    };
     let mut line = Map::new();
     let mut put = |name: &str, value: Value| {
         line.insert(name.to_owned(), value);
     };
     put("id", denial.id.to_string().into());
     put("issuer_id", denial.issuer.as_str().into());
-    put("selector", selector);
-    put("condition", condition);
+    put("selector", selector_value(&denial.selector));
+    put("condition", condition_value(denial.condition));
     if let Some(except) = &denial.except {
-        put("except", one(except));
+        put("except", one_value(except));
     }
     put("created_at", time(denial.created_at));
     put("created_by", actor(&denial.created_by));
@@ -145,6 +125,35 @@ fn denial_line(denial: &Denial) -> Value {
     json!({"denial": line})
 }
 
+pub(super) fn one_value(one: &Except) -> Value {
+    match one {
+        Except::Session(id) => json!({"session": id}),
+        Except::Token(TokenId::Jti(id)) => json!({"jti": id}),
+        Except::Token(TokenId::Digest(digest)) => json!({"token": digest_text(digest)}),
+    }
+}
+
+pub(super) fn selector_value(selector: &Selector) -> Value {
+    match selector {
+        Selector::Token(token) => one_value(&Except::Token(token.clone())),
+        Selector::Session(id) => json!({"session": id}),
+        Selector::Subject(id) => json!({"subject": id}),
+        Selector::Client(id) => json!({"client": id}),
+        Selector::Key(thumbprint) => json!({"key": thumbprint.to_string()}),
+        Selector::Claim { name, value } => json!({"claim": {"name": name, "value": value}}),
+        Selector::Issuer => json!({"everyone": true}),
+        Selector::Registration(registered) => json!({"registered": one_value(registered)}),
+    }
+}
+
+pub(super) fn condition_value(condition: Condition) -> Value {
+    match condition {
+        Condition::Always => json!({"always": true}),
+        Condition::IssuedBefore(before) => json!({"issued_before": time(before)}),
+        Condition::VersionBelow(version) => json!({"version_below": version}),
+    }
+}
+
 fn lift_line(lift: &Lift) -> Value {
     let mut line = json!({
         "id": lift.denial.to_string(),
@@ -157,7 +166,7 @@ fn lift_line(lift: &Lift) -> Value {
     json!({"lift": line})
 }
 
-fn actor(actor: &Actor) -> Value {
+pub(super) fn actor(actor: &Actor) -> Value {
     let via = match actor.via {
         Via::Api => "api",
         Via::Cli => "cli",
@@ -176,7 +185,7 @@ fn digest_text(digest: &[u8; 32]) -> Value {
     format!("sha256:{}", URL_SAFE_NO_PAD.encode(digest)).into()
 }
 
-fn time(at: UnixMs) -> Value {
+pub(super) fn time(at: UnixMs) -> Value {
     let text = at.rfc3339();
     if UnixMs::parse_rfc3339(&text) == Some(at) { text.into() } else { at.0.into() }
 }

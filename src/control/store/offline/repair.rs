@@ -21,6 +21,7 @@ use super::super::codec::{self, CodecError};
 use super::super::open::{self, Meta, Opened};
 use super::super::rows::Fault;
 use super::super::schema::{self, Logged};
+use super::acts::Acts;
 use super::derive::derive;
 use super::{BY_ID, OfflineError, ROWS};
 
@@ -32,6 +33,7 @@ pub struct Repaired {
     pub tombstones: u64,
     /// Browser sessions.
     pub sessions: u64,
+    pub acts: Acts,
     /// Rows found outside the old file's structure.
     pub salvaged: u64,
     /// Rows whose content could not be read anywhere, by the id they have.
@@ -101,7 +103,11 @@ fn rebuild(
     }
     let broken = described.is_none() || trees.contains(&false);
     let lost = broken || !copied.unreadable.is_empty();
-    let counts = derive(&fresh, described, lost, now).map_err(|fault| failed(&fault))?;
+    let acts = match &source {
+        Some(source) => super::acts::copy(source, &fresh).map_err(|fault| failed(&fault))?,
+        None => Acts { broken: true, ..Acts::default() },
+    };
+    let counts = derive(&fresh, described, lost, acts.last, now).map_err(|fault| failed(&fault))?;
     let sessions = source.as_ref().map_or(0, |source| copy_sessions(source, &fresh));
     drop((fresh, source));
     let kept = swap(directory, path, fresh_path, &before, now)?;
@@ -110,6 +116,7 @@ fn rebuild(
         in_force: counts.in_force,
         tombstones: counts.tombstones,
         sessions,
+        acts,
         salvaged: copied.salvaged,
         unreadable: copied.unreadable,
         broken,
@@ -123,7 +130,7 @@ fn rebuild(
 fn copy_sessions(source: &Database, fresh: &Database) -> u64 {
     let copied = super::guarded(|| match open::read_meta(fresh)? {
         Meta::Ours(opened) => super::sessions::copy(source, fresh, &opened.index_key),
-        Meta::Empty | Meta::Incomplete | Meta::Foreign(_) => Ok(0),
+        Meta::Empty | Meta::Before(_) | Meta::Incomplete | Meta::Foreign(_) => Ok(0),
     });
     copied.unwrap_or(0)
 }

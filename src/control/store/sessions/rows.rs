@@ -6,8 +6,9 @@ use crate::clock::UnixMs;
 use crate::denylist::{IssuerId, Selector, canonical};
 
 use super::super::codec;
+use super::super::index::SelectorHash;
 use super::super::rows::Fault;
-use super::super::schema::{self, SelectorHash};
+use super::super::schema;
 use super::{ALL_MAX, Advance, Advanced, OF_SUBJECT_MAX, SessionId, SessionRecord};
 
 /// The tables of one write transaction.

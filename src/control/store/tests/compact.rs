@@ -28,7 +28,7 @@ fn size(directory: &Path) -> u64 {
 fn what_is_forgotten_makes_room_for_what_comes_and_a_mostly_free_file_is_made_small() {
     let directory = tempfile::tempdir().unwrap();
     let clock = SimulatedClock::at(START);
-    let bed = try_open(directory.path(), 1_000_000, &clock).unwrap();
+    let bed = acts::with(directory.path(), &clock, 4000);
     deny(&bed, new(subject("mallory"), Condition::Always));
     churn(&bed, &clock, 0, 4000);
     churn(&bed, &clock, 1, 4000);

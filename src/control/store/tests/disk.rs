@@ -10,7 +10,7 @@ use super::*;
 
 /// A disk in memory. What is written is seen at once and sure only after a sync.
 #[derive(Clone, Debug)]
-pub(super) struct SimulatedDisk(Arc<Mutex<Platter>>);
+pub(in crate::control) struct SimulatedDisk(Arc<Mutex<Platter>>);
 
 #[derive(Debug, Default)]
 struct Platter {
@@ -46,7 +46,7 @@ impl Written {
 }
 
 impl SimulatedDisk {
-    pub(super) fn new() -> Self {
+    pub(in crate::control) fn new() -> Self {
         Self(Arc::default())
     }
 
@@ -73,21 +73,41 @@ impl SimulatedDisk {
         })))
     }
 
-    fn open(&self) -> Result<Bed, StoreError> {
-        self.open_at(&SimulatedClock::at(START))
+    /// From now on it has no room for more, or for anything again.
+    pub(in crate::control) fn is_full(&self, full: bool) {
+        let mut platter = self.0.lock();
+        platter.size_max = full.then_some(platter.seen.len());
     }
 
-    pub(super) fn open_at(&self, clock: &Arc<SimulatedClock>) -> Result<Bed, StoreError> {
+    /// From now on it fails, or works again.
+    pub(in crate::control) fn is_broken(&self, broken: bool) {
+        self.0.lock().syncs_left = broken.then_some(0);
+    }
+
+    /// A store on it.
+    pub(in crate::control) fn store(
+        &self,
+        writer: crate::denylist::Writer,
+        denylist: Arc<Denylist>,
+        clock: Clock,
+    ) -> Result<Store, StoreError> {
         let disk = self.clone();
         let opener: Opener = Box::new(move || {
             open::builder()
                 .create_with_backend(disk.clone())
                 .map_err(|error| StoreError::Open(error.to_string()))
         });
+        Store::start(opener, &Options::of_limit(100_000), (writer, None), denylist, clock)
+    }
+
+    fn open(&self) -> Result<Bed, StoreError> {
+        self.open_at(&SimulatedClock::at(START))
+    }
+
+    pub(super) fn open_at(&self, clock: &Arc<SimulatedClock>) -> Result<Bed, StoreError> {
         let (denylist, writer) = Denylist::new(Fingerprinter::random());
         let clock = Clock::Simulated(Arc::clone(clock));
-        let options = Options { limit: 100_000 };
-        let store = Store::start(opener, &options, (writer, None), Arc::clone(&denylist), clock)?;
+        let store = self.store(writer, Arc::clone(&denylist), clock)?;
         Ok(Bed { store, denylist })
     }
 
@@ -357,8 +377,7 @@ fn a_full_disk_refuses_what_is_new_and_keeps_what_is_old() {
     let disk = SimulatedDisk::new();
     let bed = disk.open().unwrap();
     deny(&bed, new(subject("alice"), Condition::Always));
-    let size = disk.0.lock().seen.len();
-    disk.0.lock().size_max = Some(size);
+    disk.is_full(true);
     let batch = |from: usize| -> Vec<NewDenial> {
         (from..from + 500).map(|n| new(subject(&format!("u-{n}")), Condition::Always)).collect()
     };
@@ -370,9 +389,9 @@ fn a_full_disk_refuses_what_is_new_and_keeps_what_is_old() {
         }
         assert!(taken < 100_000, "the disk is full at some time");
     };
-    assert!(matches!(refused, StoreError::Disk(_)), "{refused:?}");
+    assert!(matches!(refused, StoreError::NoSpace(_)), "{refused:?}");
     assert!(denied(&bed, "alice") && !denied(&bed, &format!("u-{taken}")));
-    disk.0.lock().size_max = None;
+    disk.is_full(false);
     run(bed.store.deny_all(batch(taken))).unwrap();
     assert!(denied(&bed, "alice") && denied(&bed, &format!("u-{taken}")));
     assert_eq!(bed.store.count(), taken as u64 + 501);
@@ -451,7 +470,7 @@ fn a_store_in_use_a_foreign_file_and_an_empty_one_are_refused_with_advice() {
     drop(open(directory.path(), &SimulatedClock::at(START)));
     let ours = Database::open(&path).unwrap();
     let transaction = ours.begin_write().unwrap();
-    let later = 2_u64.to_le_bytes();
+    let later = 3_u64.to_le_bytes();
     transaction
         .open_table(schema::META)
         .unwrap()
@@ -459,7 +478,7 @@ fn a_store_in_use_a_foreign_file_and_an_empty_one_are_refused_with_advice() {
         .unwrap();
     transaction.commit().unwrap();
     drop(ours);
-    assert!(open_error(directory.path()).contains("format 2"));
+    assert!(open_error(directory.path()).contains("format 3"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::control::store::batch::OWN_MAX;
+use crate::control::store::batch::{LIFTED_OWN_MAX, OWN_MAX};
 
 const LEEWAY: Duration = Duration::from_secs(30);
 
@@ -154,6 +154,40 @@ fn young_tokens_are_not_folded_for_their_clock_may_be_ahead_and_are_bounded_all_
     ask(&bed, asked(&Token { issued_at: START, ..ahead(200) }, None, wall(&clock)));
     assert_eq!(bed.store.count(), 1);
     assert!(ended.iter().all(|token| !token.passes(&bed)));
+}
+
+#[test]
+fn who_logs_out_without_end_fills_no_disk_and_passes_nowhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = SimulatedClock::at(START);
+    let bed = open(directory.path(), &clock);
+    let mut rows = 0;
+    let mut tokens = Vec::new();
+    for turn in 0..600 {
+        clock.pass(Duration::from_secs(1));
+        // Half of them cannot be folded for five minutes.
+        let session = (turn % 2 == 0).then(|| format!("s-{turn}"));
+        let issued_at = wall(&clock).minus(Duration::from_secs(1));
+        let token = Token { jti: format!("j-{turn}"), session, issued_at };
+        ask(&bed, asked(&token, None, wall(&clock)));
+        tokens.push(token);
+        rows = rows.max(bed.store.changes_after(0, 10_000).unwrap().len());
+    }
+    // A record and a tombstone each of what is lifted.
+    let most = OWN_MAX * 2 + 3 + LIFTED_OWN_MAX * 2;
+    assert!(rows <= most + OWN_MAX, "{rows} rows, {most}");
+    assert!(tokens.iter().all(|token| !token.passes(&bed)));
+    drop(bed);
+    let due = {
+        let database = redb::Database::open(directory.path().join("denials.redb")).unwrap();
+        let read = redb::ReadableDatabase::begin_read(&database).unwrap();
+        redb::ReadableTableMetadata::len(&read.open_table(schema::DUE).unwrap()).unwrap() as usize
+    };
+    assert!(due <= most * 2, "{due} due times");
+    let checked = crate::control::store::offline::check(directory.path()).unwrap();
+    assert!(checked.is_whole(), "{checked:?}");
+    let bed = open(directory.path(), &clock);
+    assert!(tokens.iter().all(|token| !token.passes(&bed)), "after a restart too");
 }
 
 #[derive(Clone, Debug)]

@@ -81,11 +81,11 @@ fn a_store_in_use_an_absent_one_and_one_of_another_program_are_left_alone() {
         assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 1, "nothing is left beside");
     }
     tamper(&directory, |transaction| {
-        let later = 2_u64.to_le_bytes();
+        let later = 3_u64.to_le_bytes();
         let mut meta = transaction.open_table(schema::META).unwrap();
         meta.insert(schema::META_FORMAT, later.as_slice()).unwrap();
     });
-    assert!(text(repair(directory.path(), START).unwrap_err()).contains("format 2"));
+    assert!(text(repair(directory.path(), START).unwrap_err()).contains("format 3"));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn every_kind_of_inconsistency_is_found_and_a_repair_mends_it_without_a_loss() {
         ),
         (
             |t| {
-                t.open_table(schema::BY_SELECTOR).unwrap().insert(&[7; 19], ()).unwrap();
+                t.open_table(schema::BY_SELECTOR).unwrap().insert(&[7; 36], ()).unwrap();
             },
             "the index by selector has",
         ),

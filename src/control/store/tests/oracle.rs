@@ -57,7 +57,12 @@ impl Oracle {
                 && covers(old.kept_until.map(|until| until.plus(HOUR)), new.kept_until)
                 && covers(old.ends_at, new.ends_at)
         };
-        self.unlifted().filter(same).map(|denial| denial.id).min()
+        // The one that lasts longest, and of those the oldest.
+        let order = |denial: &&Denial| {
+            let end = denial.ends_at.map_or(i64::MAX, |end| end.0);
+            (std::cmp::Reverse(end), denial.id)
+        };
+        self.unlifted().filter(same).min_by_key(order).map(|denial| denial.id)
     }
 
     fn forget(&mut self, clock: UnixMs) {

@@ -147,7 +147,7 @@ impl Gateway {
             Some(_) => Err(opening),
         };
         let store_path = loaded.config.store.path.clone();
-        live::remember_lifetimes(&store_path, &mut loaded.config)
+        let settled = live::remember_lifetimes(&store_path, &mut loaded.config)
             .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
         let config = &loaded.config;
         let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
@@ -173,6 +173,9 @@ impl Gateway {
             Ok(store) => store,
             Err(opening) => opening.open(predecessor.as_ref())?,
         };
+        settled
+            .hold(|issuer| store.hold(issuer))
+            .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
         let ready = Arc::new(AtomicBool::new(true));
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::shared(live::standing(&loaded, &fixed, UnixMs::now()));

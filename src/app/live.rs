@@ -15,7 +15,7 @@ use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::admin::{Api, Settings};
 use crate::control::config::{Desk, ReloadFault, Reloaded, Standing};
 use crate::control::keys::KeyRing;
-use crate::control::lifetimes;
+use crate::control::lifetimes::{self, Settled};
 use crate::control::tasks::Tasks;
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::Command;
@@ -79,7 +79,9 @@ impl Live {
             .public
             .after(&config.listeners, &mut Inherited::default())
             .map_err(|fault| not_possible(fault.to_string()))?;
-        remember_lifetimes(&self.store_path, &mut loaded.config).map_err(not_possible)?;
+        let settled =
+            remember_lifetimes(&self.store_path, &mut loaded.config).map_err(not_possible)?;
+        settled.hold(|issuer| self.api.hold(issuer)).map_err(not_possible)?;
         let config = &loaded.config;
         let before = self.published.load_full();
         let mut keys = self.keys.prepare(&config.issuers);
@@ -120,7 +122,7 @@ impl Live {
 }
 
 /// Gives each issuer the marks of longer lifetimes that began later than its tokens.
-pub fn remember_lifetimes(store_path: &Path, config: &mut Config) -> Result<(), String> {
+pub fn remember_lifetimes(store_path: &Path, config: &mut Config) -> Result<Settled, String> {
     let policies = config.issuers.iter_mut().map(|issuer| &mut issuer.policy);
     lifetimes::settle(store_path, policies, UnixMs::now())
 }

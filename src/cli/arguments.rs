@@ -167,6 +167,13 @@ pub struct Undo {
 pub enum Which {
     Ids(Vec<String>),
     Last,
+    /// All that stands of somebody; of `unblock` only what keeps out.
+    Of {
+        target: Target,
+        issuer: Option<String>,
+        blocks_only: bool,
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -261,7 +268,8 @@ impl Arguments {
             }
             RawCommand::Revoke(raw) => Command::Revoke(compile::revoke(raw)?),
             RawCommand::Block(raw) => Command::Block(compile::block(raw)?),
-            RawCommand::Undo(raw) => Command::Undo(compile::undo(raw)),
+            RawCommand::Undo(raw) => Command::Undo(compile::undo(raw, false)?),
+            RawCommand::Unblock(raw) => Command::Undo(compile::undo(raw, true)?),
             RawCommand::Denials(raw) => match raw.exchange {
                 Some(raw) => Command::Exchange(raw.into()),
                 None => Command::Denials(compile::denials(*raw)?),

@@ -115,7 +115,9 @@ pub const UNDO: &str = "\
 Examples:
   portcullis undo dn_0e5n6c2kt3v9g4aw
   portcullis undo dn_0e5n --reason \"false alarm\"
-  portcullis undo --last";
+  portcullis undo --last
+  portcullis undo --user alice --dry-run
+  portcullis unblock --user alice         (her blocks only; what was revoked stays so)";
 
 pub const DENIALS: &str = "\
 Examples:

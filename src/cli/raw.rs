@@ -10,11 +10,13 @@ mod allowlist;
 mod explain;
 mod many;
 mod start;
+mod undo;
 
 pub use allowlist::{RawAdd, RawRegistration, RawRegistrations};
 pub use explain::RawExplain;
 pub use many::{RawAudit, RawExchange};
 pub use start::RawRun;
+pub use undo::RawUndo;
 
 #[derive(Parser, Debug)]
 #[command(name = "portcullis", version, override_help = help::TOP, arg_required_else_help = true)]
@@ -94,8 +96,11 @@ pub enum RawCommand {
     #[command(alias = "deny", after_help = help::BLOCK)]
     Block(RawBlock),
     /// Take a revocation or a block back
-    #[command(aliases = ["lift", "unblock"], after_help = help::UNDO)]
+    #[command(alias = "lift", after_help = help::UNDO)]
     Undo(RawUndo),
+    /// Take blocks back
+    #[command(hide = true, after_help = help::UNDO)]
+    Unblock(RawUndo),
     /// What is in force: list, search, export, import
     #[command(alias = "denylist", after_help = help::DENIALS)]
     #[command(args_conflicts_with_subcommands = true)]
@@ -212,22 +217,6 @@ pub struct RawBlock {
     pub lasts: Option<String>,
     #[command(flatten)]
     pub notes: RawNotes,
-}
-
-#[derive(Args, Debug, Default)]
-pub struct RawUndo {
-    /// Ids as `denials` lists them; a unique beginning will do
-    #[arg(value_name = "DENIAL", required_unless_present = "last", conflicts_with = "last")]
-    pub ids: Vec<String>,
-    /// The newest one that is in force
-    #[arg(long)]
-    pub last: bool,
-    /// Why
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
 }
 
 #[derive(Args, Debug, Default)]

@@ -141,6 +141,8 @@ pub struct Outcome {
     pub streams_cut: Option<u64>,
     pub streams_by_kind: BTreeMap<String, u64>,
     pub tokens_seen: Option<u64>,
+    pub last_seen_at: Option<Time>,
+    pub last_seen_from: Option<String>,
     pub tokens_pass_from: Option<Time>,
 }
 

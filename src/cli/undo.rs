@@ -1,10 +1,11 @@
-//! `undo`: takes revocations and blocks back, by id or the newest.
+//! `undo`: takes revocations and blocks back, by id, the newest, or all that stands of somebody.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::arguments::{Global, Undo, Which};
 use super::client::Client;
@@ -12,7 +13,7 @@ use super::console::{Console, Look, json_text, write_stderr};
 use super::exit::Exit;
 use super::failure::{self, Failure};
 use super::query::path_segment;
-use super::shapes::{Denial, Page};
+use super::shapes::{Denial, Page, Selector, Warning};
 use super::words;
 
 /// `--last` of something older than this is asked about: somebody else may have made it.
@@ -23,6 +24,22 @@ pub fn run(undo: &Undo, global: &Global, console: &Console) -> Result<Exit, Fail
     let ids = match &undo.which {
         Which::Ids(ids) => ids.clone(),
         Which::Last => vec![last(&client, undo.yes, console)?],
+        Which::Of { target, issuer, blocks_only, dry_run } => {
+            let mut body = Map::new();
+            target.write(&mut body)?;
+            let members = [
+                ("issuer", issuer.as_deref()),
+                ("reason", undo.reason.as_deref()),
+                ("condition", blocks_only.then_some("always")),
+            ];
+            for (name, value) in members {
+                body.extend(value.map(|value| (name.to_owned(), value.into())));
+            }
+            if *dry_run {
+                body.insert("dry_run".to_owned(), true.into());
+            }
+            return of_somebody(&client, body, console);
+        }
     };
     if let [id] = ids.as_slice() {
         one(&client, id, undo.reason.as_deref(), console)?;
@@ -41,6 +58,51 @@ pub fn run(undo: &Undo, global: &Global, console: &Console) -> Result<Exit, Fail
         Some(exit) if failed == ids.len() => Ok(exit),
         Some(_) => Ok(Exit::InPart),
     }
+}
+
+fn of_somebody(
+    client: &Client,
+    body: Map<String, Value>,
+    console: &Console,
+) -> Result<Exit, Failure> {
+    let answer = client.post("/v1/undo", &Value::Object(body))?;
+    let undone = answer.shown::<UndoneOf>("the gateway")?;
+    if console.json {
+        console.say_always(&json_text(&answer.raw))?;
+    } else {
+        let warnings = Denial { warnings: undone.warnings.clone(), ..Denial::default() };
+        console.remark(&super::deny::warnings(&warnings, console.look.paint));
+    }
+    let what = undone.selector.words(undone.issuer.as_deref());
+    if undone.ids.is_empty() {
+        let text = format!("nothing of {what} is in force, so there is nothing to undo");
+        return Err(Failure::Nothing(text));
+    }
+    if console.json {
+        return Ok(Exit::Done);
+    }
+    if undone.dry_run {
+        let count = words::plural(undone.ids.len() as u64, "denial");
+        let mut text = format!("Would take back {count} of {what}:\n");
+        undone.ids.iter().for_each(|id| text.push_str(&format!("  {id}\n")));
+        text.push_str("Nothing was changed (--dry-run).\n");
+        console.say_always(&text)?;
+    }
+    undone.denials.iter().try_for_each(|one| console.say(&render(one, &console.look)))?;
+    Ok(Exit::Done)
+}
+
+/// What was taken back, or would be.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct UndoneOf {
+    dry_run: bool,
+    issuer: Option<String>,
+    #[serde(flatten)]
+    selector: Selector,
+    ids: Vec<String>,
+    denials: Vec<Denial>,
+    warnings: Vec<Warning>,
 }
 
 fn one(client: &Client, id: &str, reason: Option<&str>, console: &Console) -> Result<(), Failure> {

@@ -51,6 +51,7 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         types: types.into_iter().map(|text| text.value).collect(),
         max_lifetime,
         lifetime_marks: Vec::new(),
+        session_marks: Vec::new(),
         session_lifetime_max,
         renewed: false,
         leeway,

@@ -47,8 +47,10 @@ mod streams;
 mod tests;
 mod throttle;
 mod undo;
+mod undo_matching;
 mod upstreams;
 mod verdict;
+mod waiting;
 mod warnings;
 
 use std::sync::Arc;
@@ -63,9 +65,9 @@ use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
 use crate::control::people::{People, Refusals};
 use crate::control::sessions::Records;
-use crate::control::store::Store;
+use crate::control::store::{Store, StoreError};
 use crate::control::streams::OpenStreams;
-use crate::denylist::Denylist;
+use crate::denylist::{Denylist, IssuerId};
 use crate::telemetry::counters::Counters;
 use crate::verify::Verifier;
 
@@ -176,6 +178,11 @@ impl Api {
     /// For the calls that begin from now on.
     pub fn reconfigure(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
+    }
+
+    /// Keeps what is denied of an issuer until it is undone. Blocks.
+    pub fn hold(&self, issuer: &IssuerId) -> Result<(), StoreError> {
+        self.store.hold(issuer)
     }
 
     fn settings(&self) -> Arc<Settings> {

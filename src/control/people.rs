@@ -8,7 +8,8 @@
 mod person;
 mod refusals;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub use refusals::Refusals;
 const BYTES_MAX: u64 = 64 << 20;
 /// Sessions and tokens by which a person can be found without asking everybody.
 const MARKS_MAX: u64 = 100_000;
+/// Clients and claim values; a longer one than so many bytes is not remembered.
+const VALUES_MAX: u64 = 10_000;
+const VALUE_BYTES_MAX: usize = 128;
 /// Whoever was not seen for this long does not count as recently seen.
 pub const WINDOW: Duration = Duration::from_secs(24 * 3_600);
 /// How long an issuer's clock is remembered to have been ahead.
@@ -51,16 +55,21 @@ pub struct People {
     since: UnixMs,
 }
 
+/// Issuer, claim (`None`: the client), value.
+type Value = (IssuerId, Option<String>, String);
+
 struct Seen {
     people: Cache<Name, Arc<Person>>,
     by_mark: Cache<Fingerprint, Name>,
+    /// Clients and values of indexed claims, for whoever mistypes one.
+    values: Cache<Value, ()>,
     /// When the walks made so far are paid off.
     walks_paid_at: Mutex<UnixMs>,
 }
 
 /// What the tokens of an issuer were seen to carry. Counts sightings: a token that left the
 /// signature cache and came again counts twice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
     pub sightings: u64,
     pub without_jti: u64,
@@ -68,6 +77,9 @@ pub struct Tally {
     pub without_issued_at: u64,
     pub without_client: u64,
     pub without_version: u64,
+    pub without_subject: u64,
+    /// How many carried each of the indexed claims that any carried.
+    pub with_claim: BTreeMap<String, u64>,
     /// How far ahead of ours its clock was at the most, in [`AHEAD_KEPT`]: `iat` less the time at
     /// which a token was first seen.
     pub ahead: Duration,
@@ -85,6 +97,8 @@ pub struct Reach {
     pub of: Option<u64>,
     /// How far back was looked.
     pub window: Duration,
+    /// When, and from where, somebody with such a token was last seen.
+    pub last: Option<(UnixMs, Option<IpAddr>)>,
 }
 
 impl People {
@@ -98,6 +112,10 @@ impl People {
                 .build(),
             by_mark: Cache::builder()
                 .max_capacity(MARKS_MAX)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+            values: Cache::builder()
+                .max_capacity(VALUES_MAX)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
             walks_paid_at: Mutex::default(),
@@ -126,6 +144,22 @@ impl People {
             seen.by_mark.insert(mark, name.clone());
         }
         seen.people.insert(name, Arc::new(person));
+        let client = token.client().map(|client| (None, client));
+        let claims = token.indexed().map(|(name, value)| (Some(name.to_owned()), value));
+        for (claim, value) in client.into_iter().chain(claims) {
+            if value.len() <= VALUE_BYTES_MAX {
+                seen.values.insert((issuer.clone(), claim, value.to_owned()), ());
+            }
+        }
+    }
+
+    /// Whose session or token it is, as far as was seen.
+    pub fn holder(&self, issuer: &IssuerId, selector: &Selector) -> Option<String> {
+        let name = self.seen.as_ref()?.by_mark.get(&self.by.selector(issuer, selector))?;
+        match name {
+            Name::Subject(of, subject) if of == *issuer => Some(subject),
+            Name::Subject(..) | Name::Token(_) => None,
+        }
     }
 
     /// How far back counts look: no further than this process is old.
@@ -155,12 +189,16 @@ impl People {
             now,
         };
         let window = self.window(now);
-        let mut reach = Reach { subjects: 0, tokens: 0, named: 0, of: None, window };
+        let mut reach = Reach { subjects: 0, tokens: 0, named: 0, of: None, window, last: None };
         let mut count = |person: &Person| {
             let (named, tokens) = person.tokens_reached(&denial);
             reach.named += named;
             reach.tokens += tokens;
             reach.subjects += u64::from(tokens > 0);
+            if let Some(at) = person.last_seen_with(&denial) {
+                let later = reach.last.is_none_or(|(known, _)| known < at);
+                reach.last = if later { Some((at, person.address)) } else { reach.last };
+            }
         };
         match selector {
             Selector::Subject(subject) => {
@@ -193,10 +231,17 @@ impl People {
 
     /// Names that were seen and are like the one that was not.
     pub fn close(&self, issuer: &IssuerId, selector: &Selector, now: UnixMs) -> Vec<String> {
-        let (Some(seen), Selector::Subject(asked) | Selector::Session(asked)) =
-            (&self.seen, selector)
-        else {
-            return Vec::new();
+        let Some(seen) = &self.seen else { return Vec::new() };
+        let asked = match selector {
+            Selector::Subject(asked) | Selector::Session(asked) => asked,
+            Selector::Client(asked) => return seen.close_values(issuer, None, asked),
+            Selector::Claim { name, value } => {
+                return seen.close_values(issuer, Some(name), value);
+            }
+            Selector::Token(_)
+            | Selector::Key(_)
+            | Selector::Issuer
+            | Selector::Registration(_) => return Vec::new(),
         };
         if !seen.may_walk(now) {
             return Vec::new();
@@ -256,11 +301,26 @@ impl People {
     }
 
     pub fn tally(&self, issuer: &IssuerId) -> Tally {
-        self.tallies.lock().get(issuer).copied().unwrap_or_default()
+        self.tallies.lock().get(issuer).cloned().unwrap_or_default()
     }
 }
 
 impl Seen {
+    /// Values of a claim, or clients, that are like the one asked for.
+    fn close_values(&self, issuer: &IssuerId, claim: Option<&String>, asked: &str) -> Vec<String> {
+        let asked = asked.to_lowercase();
+        let mut found: Vec<(usize, String)> = Vec::new();
+        for (key, ()) in &self.values {
+            let (of, name, value) = &*key;
+            if of == issuer && name.as_ref() == claim {
+                let far = likeness(&asked, &value.to_lowercase());
+                found.extend(far.map(|far| (far, value.clone())));
+            }
+        }
+        shorten(&mut found);
+        found.into_iter().map(|(_, name)| name).collect()
+    }
+
     fn may_walk(&self, now: UnixMs) -> bool {
         let most = now.plus(WALK_INTERVAL * WALKS_AT_ONCE);
         let mut paid_at = self.walks_paid_at.lock();
@@ -287,6 +347,13 @@ impl Tally {
         self.without_issued_at += u64::from(token.issued_at().is_none());
         self.without_client += u64::from(token.client().is_none());
         self.without_version += u64::from(token.marks().version.is_none());
+        self.without_subject += u64::from(token.subject().is_none());
+        for (name, _) in token.indexed() {
+            match self.with_claim.get_mut(name) {
+                Some(count) => *count += 1,
+                None => drop(self.with_claim.insert(name.to_owned(), 1)),
+            }
+        }
     }
 }
 

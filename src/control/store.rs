@@ -32,7 +32,7 @@ use redb::Database;
 use tokio::sync::oneshot;
 
 use crate::clock::{Clock, GuardedClock};
-use crate::denylist::{Actor, DenialId, Denylist, Follower, IdSource};
+use crate::denylist::{Actor, DenialId, Denylist, Follower, IdSource, IssuerId};
 
 use self::command::{Command, Task};
 use self::handover::Possession;
@@ -247,6 +247,23 @@ impl Store {
         if let Some(queue) = &*self.handle.queue.lock() {
             // The store's thread has ended: nobody reads its audit either.
             queue.send(Command::Note(task)).ok();
+        }
+    }
+
+    /// Keeps what stands of an issuer until it is lifted, whatever time it says: its tokens came to
+    /// live without a bound. Blocks: not for a thread that has a runtime.
+    pub fn hold(&self, issuer: &IssuerId) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let (task, answer) = Task::new(vec![()]);
+            let queue = self.handle.queue.lock().clone().ok_or(StoreError::Closed)?;
+            let command = Command::Hold(issuer.clone(), after, task);
+            queue.send(command).map_err(|_| StoreError::Closed)?;
+            let done = answer.blocking_recv().unwrap_or(Err(StoreError::Closed))?;
+            after = done.into_iter().next().flatten();
+            if after.is_none() {
+                return Ok(());
+            }
         }
     }
 

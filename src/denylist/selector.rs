@@ -126,6 +126,17 @@ pub enum ConditionKind {
     VersionBelow,
 }
 
+impl ConditionKind {
+    /// As the API calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::IssuedBefore => "issued_before",
+            Self::VersionBelow => "version_below",
+        }
+    }
+}
+
 impl Condition {
     pub fn kind(self) -> ConditionKind {
         match self {

@@ -67,6 +67,8 @@ pub struct Policy {
     /// Before it was raised.
     pub lifetime_marks: Vec<LifetimeMark>,
     pub session_lifetime_max: Duration,
+    /// Before renewing was turned on, or that was raised; by when the login was.
+    pub session_marks: Vec<LifetimeMark>,
     /// The gateway renews its sessions: cutoffs are kept for a session's life.
     pub renewed: bool,
     pub leeway: Duration,
@@ -80,6 +82,14 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// For how long after this login its session may be renewed: no longer than what was denied
+    /// since then is kept. Zero: not at all.
+    pub fn session_lifetime(&self, login: UnixMs) -> Duration {
+        let now = if self.renewed { self.session_lifetime_max } else { Duration::ZERO };
+        let older = self.session_marks.iter().filter(|mark| login < mark.issued_before);
+        older.fold(now, |max, mark| max.min(mark.max_lifetime))
+    }
+
     /// How long what is said of its tokens must be kept.
     pub fn retention(&self) -> Retention {
         Retention {

@@ -82,9 +82,18 @@ pub fn block(raw: RawBlock) -> Result<Block, Failure> {
     Ok(Block { target, issuer, lasts, notes: notes(raw.notes) })
 }
 
-pub fn undo(raw: RawUndo) -> Undo {
-    let which = if raw.last { Which::Last } else { Which::Ids(raw.ids) };
-    Undo { which, reason: raw.reason, yes: raw.yes }
+pub fn undo(mut raw: RawUndo, blocks_only: bool) -> Result<Undo, Failure> {
+    let which = match raw.target() {
+        Some(target) => Which::Of {
+            target: Target::compile(target, "undo")?,
+            issuer: raw.issuer,
+            blocks_only,
+            dry_run: raw.dry_run,
+        },
+        None if raw.last => Which::Last,
+        None => Which::Ids(raw.ids),
+    };
+    Ok(Undo { which, reason: raw.reason, yes: raw.yes })
 }
 
 pub fn audit(raw: RawAudit) -> Result<List, Failure> {

@@ -78,6 +78,16 @@ fn undo_has_its_aliases_and_takes_ids_or_the_last() {
         let Command::Undo(undo) = arguments.command else { panic!() };
         assert_eq!(undo.which, Which::Ids(vec!["dn_1".into(), "dn_2".into()]));
     }
+    for (verb, blocks) in [("undo", false), ("lift", false), ("unblock", true)] {
+        let arguments = parse(&format!("portcullis {verb} --user alice --issuer main")).unwrap();
+        let Command::Undo(undo) = arguments.command else { panic!() };
+        let (target, issuer) = (Target::User("alice".into()), Some("main".to_owned()));
+        let which = Which::Of { target, issuer, blocks_only: blocks, dry_run: false };
+        assert_eq!(undo.which, which);
+    }
+    usage("portcullis undo dn_1 --user alice");
+    usage("portcullis undo --user alice --session s-1");
+    usage("portcullis undo --last --dry-run");
     let arguments = parse("portcullis undo --last").unwrap();
     assert!(matches!(arguments.command, Command::Undo(Undo { which: Which::Last, .. })));
     usage("portcullis undo");

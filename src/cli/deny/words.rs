@@ -50,7 +50,7 @@ impl Spoken<'_> {
                 line("ended", &ended(cut, &outcome.streams_by_kind));
             }
             if let Some(seen) = outcome.tokens_seen {
-                line("seen", &seen_words(seen, denial.last_hit_at.map(|at| at.0), look.now));
+                line("seen", &seen_words(seen, outcome, look.now));
             }
         }
         if let Some(except) = &denial.except {
@@ -146,10 +146,13 @@ fn ended(cut: u64, by_kind: &BTreeMap<String, u64>) -> String {
     if kinds.is_empty() { streams } else { format!("{streams} ({})", kinds.join(", ")) }
 }
 
-fn seen_words(seen: u64, last: Option<UnixMs>, now: UnixMs) -> String {
+fn seen_words(seen: u64, outcome: &Outcome, now: UnixMs) -> String {
     let mut text = plural(seen, "token");
-    if let Some(last) = last {
-        let _ = write!(text, ", the last {} ago", span(now.since(last)));
+    if let Some(last) = outcome.last_seen_at {
+        let _ = write!(text, ", the last {} ago", span(now.since(last.0)));
+        if let Some(from) = &outcome.last_seen_from {
+            let _ = write!(text, " from {from}");
+        }
     }
     text
 }
@@ -197,14 +200,15 @@ mod tests {
             "subject": "alice", "issued_before": "2026-11-21T11:14:02Z",
             "except": { "session": "s-81f3" },
             "outcome": { "durable": true, "replicas": { "applied": 3, "known": 3, "waited_ms": 11 },
-                         "streams_cut": 1, "tokens_seen": 4 },
+                         "streams_cut": 1, "tokens_seen": 4,
+                         "last_seen_at": "2026-11-21T11:13:53Z", "last_seen_from": "203.0.113.7" },
             "warnings": [] }));
         assert_eq!(
             spoken(Verb::Revoke, Some("--user alice")).render(&denial, &look()),
             "Ended every token of user alice issued before 11:14:02 UTC.           dn_4kq7t2m9xa000000
   in force   on 3 of 3 replicas and on disk, after 11 ms
   ended      1 open stream
-  seen       4 tokens
+  seen       4 tokens, the last 12 s ago from 203.0.113.7
   kept       session s-81f3
   can still  log in again, or renew with a refresh token. To keep them out:
              portcullis block --user alice

@@ -13,13 +13,14 @@ use tokio::sync::mpsc;
 
 use crate::clock::UnixMs;
 use crate::config::Role;
+use crate::control::people::Reach;
 use crate::control::store::{Accepted, Deed, NewDenial};
 use crate::denylist::DenialId;
 
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
-use super::create::{STORE_TIMEOUT, denial, planned, store_refused};
+use super::create::{STORE_TIMEOUT, Would, denial, planned, store_refused};
 use super::filter::take_time;
 use super::json;
 use super::lines::{LINE_BYTES_MAX, Line, Lines, must_be_ndjson};
@@ -48,7 +49,7 @@ struct Group {
 /// What a line came to before the store was asked.
 enum Planned {
     Denial,
-    DryRun,
+    DryRun(Option<Reach>),
 }
 
 /// One line's refusal.
@@ -70,6 +71,8 @@ struct LineDryRun {
     line: u64,
     status: u16,
     dry_run: bool,
+    /// Open streams are not asked about, line by line.
+    would: Would,
 }
 
 /// The last line.
@@ -231,7 +234,10 @@ impl Work {
             let failed = plan.is_err();
             let step = plan.map(|plan| {
                 if plan.dry_run {
-                    return Planned::DryRun;
+                    let (id, except) = (&plan.issuer.policy.id, plan.except.as_ref());
+                    let people = &self.api.people;
+                    let reach = people.reach(id, &plan.selector, plan.condition, except, now);
+                    return Planned::DryRun(reach);
                 }
                 group.denials.push(denial(&plan, &self.caller));
                 Planned::Denial
@@ -253,9 +259,10 @@ impl Work {
             for (line, step) in group.lines {
                 sum.lines += 1;
                 let outcome = match step {
-                    Ok(Planned::DryRun) => {
+                    Ok(Planned::DryRun(reach)) => {
                         sum.dry_runs += 1;
-                        Ok(Piece::json(&LineDryRun { line, status: 200, dry_run: true }))
+                        let would = Would::of(reach, None);
+                        Ok(Piece::json(&LineDryRun { line, status: 200, dry_run: true, would }))
                     }
                     // The store answers each.
                     Ok(Planned::Denial) => {

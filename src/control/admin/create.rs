@@ -12,7 +12,7 @@ use crate::clock::UnixMs;
 use crate::config::Role;
 use crate::control::people::Reach;
 use crate::control::store::{NewDenial, StoreError};
-use crate::denylist::{Condition, Selector};
+use crate::denylist::{Condition, Denial, Selector};
 
 use super::Api;
 use super::answer::Answer;
@@ -22,6 +22,7 @@ use super::plan::{Plan, Verb, World};
 use super::problem::Refused;
 use super::record::{ConditionJson, RecordJson, SelectorJson, View};
 use super::streams;
+use super::waiting;
 use super::warnings::{Warning, warnings};
 
 /// Longer than any disk should take. A denial that is under way is not taken back by this.
@@ -44,6 +45,11 @@ struct OutcomeJson {
     /// At least so many; absent when people are off, or were not counted for the many calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens_seen: Option<u64>,
+    /// When, and from which address, one of these was last seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen_from: Option<String>,
     /// Open streams that it ended here; absent where a core was too busy to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     streams_cut: Option<u64>,
@@ -59,6 +65,8 @@ struct OutcomeJson {
 struct Replicas {
     applied: u32,
     known: u32,
+    /// Until it was on disk and in force.
+    waited_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -77,7 +85,7 @@ struct DryRun {
 
 /// At least so much.
 #[derive(Serialize)]
-struct Would {
+pub(super) struct Would {
     /// These three: absent when people are off, or were not counted for the many calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<String>,
@@ -104,7 +112,8 @@ pub(super) async fn create(
     let issuer = &plan.issuer.policy;
     let reach =
         api.people.reach(&issuer.id, &plan.selector, plan.condition, plan.except.as_ref(), now);
-    let warnings = warnings(api, &plan, reach, now)?;
+    let mut warnings = warnings(api, &plan, reach, now);
+    warnings.extend(waiting::behind(plan.wait, 1));
     if plan.dry_run {
         return Answer::json(StatusCode::OK, &dry_run(api, &plan, reach, warnings).await);
     }
@@ -116,6 +125,7 @@ pub(super) async fn create(
     };
     let id = accepted.record.denial.id.to_string();
     let seen = reach.map(|reach| reach.tokens);
+    let last = reach.and_then(|reach| reach.last);
     let took = began.elapsed();
     let ended = streams::ended_by(api, &plan, began).await;
     let streams_cut = ended.map(|ended| ended.iter().sum());
@@ -126,12 +136,16 @@ pub(super) async fn create(
         already: accepted.already,
         outcome: OutcomeJson {
             durable: true,
-            replicas: Replicas { applied: 1, known: 1 },
+            replicas: Replicas { applied: 1, known: 1, waited_ms: milliseconds(took) },
             tokens_seen: seen,
+            last_seen_at: last.map(|(at, _)| at.rfc3339()),
+            last_seen_from: last.and_then(|(_, from)| from).map(|from| from.to_string()),
             streams_cut,
             streams_by_kind: streams::by_kind(ended.unwrap_or_default()),
             tokens_pass_from: match accepted.record.denial.condition {
-                Condition::IssuedBefore(at) => Some(at.rfc3339()),
+                Condition::IssuedBefore(at) => {
+                    (!stays_denied(api, &accepted.record.denial)).then(|| at.rfc3339())
+                }
                 Condition::Always | Condition::VersionBelow(_) => None,
             },
         },
@@ -141,6 +155,18 @@ pub(super) async fn create(
     let mut answer = Answer::json(status, &created)?;
     answer.location = Some(format!("/v1/denials/{id}"));
     Ok(answer)
+}
+
+/// Another denial keeps out whoever this one lets in again.
+fn stays_denied(api: &Api, denial: &Denial) -> bool {
+    let by = api.denylist.fingerprinter();
+    [&denial.selector, &Selector::Issuer]
+        .into_iter()
+        .any(|selector| api.denylist.fold(&by.selector(&denial.issuer, selector)).always)
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What the body asks for, where this caller may have it.
@@ -184,13 +210,19 @@ async fn dry_run(api: &Api, plan: &Plan, reach: Option<Reach>, warnings: Vec<War
         selector: SelectorJson::of(&plan.selector),
         condition: ConditionJson::of(plan.condition),
         ends_at: plan.ends_at.or(plan.kept_until).map(UnixMs::rfc3339),
-        would: Would {
+        would: Would::of(reach, streams),
+        warnings,
+    }
+}
+
+impl Would {
+    pub fn of(reach: Option<Reach>, streams: Option<u64>) -> Self {
+        Self {
             window: reach.map(|reach| in_units(reach.window)),
             subjects: reach.map(|reach| reach.subjects),
             tokens_seen: reach.map(|reach| reach.tokens),
             streams,
-        },
-        warnings,
+        }
     }
 }
 

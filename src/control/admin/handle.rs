@@ -25,8 +25,10 @@ use super::guard::Door;
 use super::idempotency::create_once;
 use super::problem::Refused;
 use super::query::decoded;
-use super::upstreams;
-use super::{config, json, keys, list, openapi, registrations, sessions, status, streams, undo};
+use super::{
+    config, json, keys, list, openapi, registrations, sessions, status, streams, undo, undo_matching,
+    upstreams,
+};
 
 /// Enough for any token; a batch is another endpoint.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -120,6 +122,10 @@ where
         Operation::ReadDenial => list::get(api, &caller, &id),
         Operation::DeleteDenial => undo::undo(api, &caller, &id, None).await,
         Operation::UndoDenial => undo::undo(api, &caller, &id, read(headers, body).await?).await,
+        Operation::UndoMatching => {
+            let body = required(read(headers, body).await?)?;
+            undo_matching::undo_matching(api, &caller, body, now).await
+        }
         Operation::Register => {
             let body = required(read(headers, body).await?)?;
             registrations::register(api, &caller, body, now).await

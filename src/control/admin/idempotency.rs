@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::clock::UnixMs;
+use crate::config::Role;
 
 use super::Api;
 use super::answer::Answer;
@@ -70,6 +71,7 @@ pub(super) async fn create_once(
     let said = digest(&[format!("{verb:?}").as_bytes(), body.to_string().as_bytes()]);
     let running = match api.remembered.begin(key, said, now)? {
         Begun::Again(done) => {
+            may_still(caller, &done)?;
             return Ok(Answer::of_json(done.status, done.location, done.text));
         }
         Begun::First(running) => running,
@@ -81,6 +83,26 @@ pub(super) async fn create_once(
         running.done(Done { status: answer.status, location, text: text.clone() }, now);
     }
     Ok(answer)
+}
+
+/// What a credential may was perhaps taken from it since the first call: then it does not get that
+/// call's answer either.
+fn may_still(caller: &Caller, done: &Done) -> Result<(), Refused> {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        issuer: String,
+        #[serde(default)]
+        everyone: bool,
+    }
+    caller.must_be(Role::Revoker, "deny tokens")?;
+    let Ok(Said { issuer, everyone }) = serde_json::from_slice(&done.text) else { return Ok(()) };
+    if !caller.may_act_on(&issuer) {
+        return Err(Refused::IssuerNotAllowed { issuer });
+    }
+    if everyone {
+        caller.must_be(Role::Admin, "deny everyone")?;
+    }
+    Ok(())
 }
 
 /// One visible-ASCII value; the quotes of a structured field are part of its form, not of the key.

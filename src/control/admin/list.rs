@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::clock::UnixMs;
 use crate::config::Role;
 use crate::control::store::{Filter, Record};
-use crate::denylist::{DenialId, IssuerId, SelectorKind};
+use crate::denylist::{Denial, DenialId, IssuerId, SelectorKind};
 use crate::verify::Verifier;
 
 use super::Api;
@@ -19,7 +19,7 @@ use super::create::store_refused;
 use super::filter::{self, Wanted};
 use super::problem::Refused;
 use super::query::Query;
-use super::record::{RecordJson, View, issuer_name};
+use super::record::{ActorJson, RecordJson, View, issuer_name, state};
 
 /// Records looked at for one page where the store cannot filter: a page may come out short, but
 /// never takes long.
@@ -31,6 +31,23 @@ struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
     in_force: u64,
+}
+
+#[derive(Serialize)]
+struct WithHistory {
+    #[serde(flatten)]
+    record: RecordJson,
+    /// Oldest first.
+    history: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    action: &'static str,
+    at: String,
+    by: ActorJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 pub(super) fn list(
@@ -48,7 +65,7 @@ pub(super) fn list(
     let listed = Listed {
         items: records.iter().map(|record| view.record(record)).collect(),
         next_cursor: next.map(|sequence| cursor_text(sequence, query)),
-        in_force: api.store.count(),
+        in_force: in_force(api, caller, &verifier),
     };
     Answer::json(StatusCode::OK, &listed)
 }
@@ -100,13 +117,31 @@ pub(super) fn page(
     Ok((records, next))
 }
 
-/// One denial by id, or by any prefix of an id that only one has.
+/// One denial by id, or by any prefix of an id that only one has, with what was done with it.
 pub(super) fn get(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "see denials")?;
     let verifier = api.verifier();
     let record = denial(api, caller, &verifier, id)?;
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
-    Answer::json(StatusCode::OK, &view.record(&record))
+    let shown = WithHistory { record: view.record(&record), history: history(&record) };
+    Answer::json(StatusCode::OK, &shown)
+}
+
+fn history(record: &Record) -> Vec<Step> {
+    let denial = &record.denial;
+    let made = Step {
+        action: "denied",
+        at: denial.created_at.rfc3339(),
+        by: ActorJson::of(&denial.created_by),
+        reason: Some(denial.reason.clone()).filter(|reason| !reason.is_empty()),
+    };
+    let lifted = record.lift.as_ref().map(|lift| Step {
+        action: state(record),
+        at: lift.at.rfc3339(),
+        by: ActorJson::of(&lift.by),
+        reason: lift.reason.clone(),
+    });
+    std::iter::once(made).chain(lifted).collect()
 }
 
 /// A denial that the caller may see.
@@ -116,47 +151,50 @@ pub(super) fn denial(
     verifier: &Verifier,
     id: &str,
 ) -> Result<Record, Refused> {
-    let record = find(api, caller, verifier, id)?;
-    match record.denial.selector.kind() {
-        SelectorKind::Registration => {
-            Err(Refused::NoSuchDenial { id: id.chars().take(32).collect() })
-        }
-        SelectorKind::Token
-        | SelectorKind::Session
-        | SelectorKind::Subject
-        | SelectorKind::Client
-        | SelectorKind::Key
-        | SelectorKind::Claim
-        | SelectorKind::Issuer => Ok(record),
-    }
+    find(api, caller, verifier, id, |kind| kind != SelectorKind::Registration)
 }
 
-/// A record that the caller may see. What he may not see is not there.
+/// A record of some kinds that the caller may see. What he may not see is not there: it makes no
+/// prefix ambiguous either.
 pub(super) fn find(
     api: &Api,
     caller: &Caller,
     verifier: &Verifier,
     id: &str,
+    of: impl Fn(SelectorKind) -> bool,
 ) -> Result<Record, Refused> {
     let none = || Refused::NoSuchDenial { id: id.chars().take(32).collect() };
+    let counts =
+        |denial: &Denial| of(denial.selector.kind()) && sees(caller, verifier, &denial.issuer);
     let lower = id.to_ascii_lowercase();
     let mut found = match lower.parse::<DenialId>() {
         Ok(whole) => {
             let record = api.store.find(whole).map_err(|fault| store_refused(api, fault))?;
-            record.into_iter().collect()
+            record.into_iter().filter(|record| counts(&record.denial)).collect()
         }
         Err(_) => {
             let bare = lower.strip_prefix("dn_").unwrap_or(&lower);
             if bare.is_empty() || !bare.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
                 return Err(none());
             }
-            api.store.find_by_prefix(&lower).map_err(|fault| store_refused(api, fault))?
+            let found = api.store.find_by_prefix(&lower, counts);
+            found.map_err(|fault| store_refused(api, fault))?
         }
     };
     if found.len() > 1 {
         return Err(Refused::AmbiguousId { id: lower.chars().take(32).collect() });
     }
-    found.pop().filter(|record| sees(caller, verifier, &record.denial.issuer)).ok_or_else(none)
+    found.pop().ok_or_else(none)
+}
+
+/// Denials in force that the caller may see.
+fn in_force(api: &Api, caller: &Caller, verifier: &Verifier) -> u64 {
+    if caller.issuers.is_none() {
+        return api.store.count();
+    }
+    let tally = api.store.tally();
+    let mine = verifier.issuers().iter().filter(|one| caller.may_act_on(&one.policy.name));
+    mine.flat_map(|issuer| tally.of(issuer.policy.id.as_str())).map(|(_, count)| count).sum()
 }
 
 /// A caller who is bound to some issuers sees nothing of others.

@@ -16,6 +16,7 @@ use super::members::Members;
 use super::near::nearest;
 use super::problem::Fault;
 use super::selecting;
+use super::waiting::{self, Wait};
 
 pub(super) const REASON_CHARS_MAX: usize = 256;
 pub(super) const REFERENCE_CHARS_MAX: usize = 128;
@@ -34,8 +35,19 @@ pub(super) enum Verb {
 impl Verb {
     fn members(self) -> &'static [&'static str] {
         match self {
-            Self::Revoke => &["issuer", "except", "reason", "reference", "dry_run"],
-            Self::Block => &["issuer", "for", "ends_in", "reason", "reference", "dry_run"],
+            Self::Revoke => {
+                &["issuer", "except", "reason", "reference", "dry_run", "wait", "wait_timeout"]
+            }
+            Self::Block => &[
+                "issuer",
+                "for",
+                "ends_in",
+                "reason",
+                "reference",
+                "dry_run",
+                "wait",
+                "wait_timeout",
+            ],
             Self::Deny => &[
                 "issuer",
                 "always",
@@ -47,6 +59,8 @@ impl Verb {
                 "reason",
                 "reference",
                 "dry_run",
+                "wait",
+                "wait_timeout",
             ],
         }
     }
@@ -77,6 +91,7 @@ pub(super) struct Plan {
     pub reason: String,
     pub reference: Option<String>,
     pub dry_run: bool,
+    pub wait: Option<Wait>,
 }
 
 impl Plan {
@@ -91,6 +106,7 @@ impl Plan {
         let reason = body.take_prose("reason", REASON_CHARS_MAX).unwrap_or_default();
         let reference = body.take_prose("reference", REFERENCE_CHARS_MAX);
         let dry_run = body.take_bool("dry_run").unwrap_or_default();
+        let wait = waiting::take(&mut body);
         let known = [verb.members(), &selecting::MEMBERS].concat();
         let mut faults = body.finish(&known);
         // Whoever wrote `issued_befor` gave a condition: one fault, not two.
@@ -118,6 +134,7 @@ impl Plan {
                     reason,
                     reference,
                     dry_run,
+                    wait,
                 })
             }
             _ => Err(faults),

@@ -9,7 +9,7 @@ use crate::clock::UnixMs;
 use crate::config::Role;
 use crate::control::registrations::{self, NewRegistration};
 use crate::control::store::{Accepted, Filter, Record, StoreError};
-use crate::denylist::{Except, Selector, TokenId};
+use crate::denylist::{Except, Selector, SelectorKind, TokenId};
 use crate::verify::Mode;
 
 use super::Api;
@@ -72,7 +72,9 @@ struct Listed {
     items: Vec<RegistrationJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
-    in_force: u64,
+    /// Of all issuers: for those who may see all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_force: Option<u64>,
 }
 
 impl RegistrationJson {
@@ -133,7 +135,7 @@ pub(super) async fn register(
     if !caller.may_act_on(&policy.name) {
         return Err(Refused::IssuerNotAllowed { issuer: policy.name.clone() });
     }
-    let mut warnings = denied_by(api, &policy.id, &registered.selector())?;
+    let mut warnings = denied_by(api, &policy.id, &registered.selector(), &[])?;
     if policy.mode != Mode::Allowlist {
         let detail = format!(
             "Issuer {} lets all pass that are not denied: this has no effect while its mode is \
@@ -214,7 +216,7 @@ pub(super) fn list(
     let listed = Listed {
         items: records.iter().map(|record| RegistrationJson::of(record, &view)).collect(),
         next_cursor: next.map(|sequence| cursor_text(sequence, query)),
-        in_force: api.store.registrations(),
+        in_force: caller.issuers.is_none().then(|| api.store.registrations()),
     };
     Answer::json(StatusCode::OK, &listed)
 }
@@ -229,10 +231,10 @@ pub(super) fn get(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Refuse
 
 fn registration(api: &Api, caller: &Caller, id: &str) -> Result<Record, Refused> {
     let none = || Refused::NoSuchRegistration { id: id.chars().take(32).collect() };
-    match find(api, caller, &api.verifier(), id) {
-        Ok(record) if matches!(record.denial.selector, Selector::Registration(_)) => Ok(record),
-        Ok(_) | Err(Refused::NoSuchDenial { .. }) => Err(none()),
-        Err(other) => Err(other),
+    let of = |kind| kind == SelectorKind::Registration;
+    match find(api, caller, &api.verifier(), id, of) {
+        Err(Refused::NoSuchDenial { .. }) => Err(none()),
+        found => found,
     }
 }
 

@@ -12,3 +12,5 @@ mod listing;
 mod looking;
 mod repeating;
 mod roles;
+mod telling;
+mod undoing;

@@ -69,14 +69,18 @@ pub(super) fn reason_of(body: Option<Value>) -> Result<Option<String>, Refused> 
 
 /// The same tokens are matched by others.
 fn still_denied(api: &Api, record: &Record) -> Result<Vec<Warning>, Refused> {
-    denied_by(api, &record.denial.issuer, &record.denial.selector)
+    denied_by(api, &record.denial.issuer, &record.denial.selector, &[])
 }
 
-/// Denials in force of a selector, as a warning.
+/// Ids that a warning names.
+const NAMED_MAX: usize = 5;
+
+/// Denials in force of a selector, but for some, as a warning.
 pub(super) fn denied_by(
     api: &Api,
     issuer: &IssuerId,
     selector: &Selector,
+    but_for: &[String],
 ) -> Result<Vec<Warning>, Refused> {
     let mut selectors = vec![selector.clone()];
     if *selector != Selector::Issuer {
@@ -86,12 +90,16 @@ pub(super) fn denied_by(
     for selector in &selectors {
         let standing =
             api.store.in_force(issuer, selector).map_err(|fault| store_refused(api, fault))?;
-        ids.extend(standing.iter().map(|standing| standing.denial.id.to_string()));
+        let standing = standing.iter().map(|standing| standing.denial.id.to_string());
+        ids.extend(standing.filter(|id| !but_for.contains(id)));
     }
     if ids.is_empty() {
         return Ok(Vec::new());
     }
+    let more = ids.len().saturating_sub(NAMED_MAX);
+    ids.truncate(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let what = in_words(selector);
-    let detail = format!("{what} is still matched by {}.", ids.join(", "));
+    let detail = format!("{what} is still matched by {}{more}.", ids.join(", "));
     Ok(vec![Warning::new("still_denied", None, detail)])
 }

@@ -35,12 +35,7 @@ impl Warning {
 /// Of fewer people a share says nothing.
 const WIDE_OF_MIN: u64 = 10;
 
-pub(super) fn warnings(
-    api: &Api,
-    plan: &Plan,
-    reach: Option<Reach>,
-    now: UnixMs,
-) -> Result<Vec<Warning>, Refused> {
+pub(super) fn warnings(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let pointer = Some(plan.pointer.as_str());
     if plan.token.as_ref().is_some_and(|token| token.expires_at() <= now) {
@@ -57,6 +52,7 @@ pub(super) fn warnings(
     }
     warnings.extend(wide(plan, reach));
     warnings.extend(clock_ahead(api, plan));
+    warnings.extend(refresh_survives(plan));
     // A file that cannot be read now must not keep anybody from trying to deny.
     if let Ok(Some(record)) = wider(api, plan) {
         warnings.push(Warning::new(
@@ -74,7 +70,7 @@ pub(super) fn warnings(
         let detail = format!("{count} denials are in force and the limit is {limit}.");
         warnings.push(Warning::new("near_limit", None, detail));
     }
-    Ok(warnings)
+    warnings
 }
 
 /// Four fifths.
@@ -108,6 +104,20 @@ fn clock_ahead(api: &Api, plan: &Plan) -> Option<Warning> {
     })
 }
 
+/// Ending a session's tokens leaves its refresh token, which gets the next one of the same session.
+/// Where the gateway renews sessions itself, it does not.
+fn refresh_survives(plan: &Plan) -> Option<Warning> {
+    let (Selector::Session(_), Condition::IssuedBefore(_)) = (&plan.selector, plan.condition)
+    else {
+        return None;
+    };
+    (!plan.issuer.policy.renewed).then(|| {
+        let detail = "A refresh token of this session, where the issuer gave one, gets a new token \
+                      that passes. To keep the session out: block it.";
+        Warning::new("refresh_survives", Some(&plan.pointer), detail.to_owned())
+    })
+}
+
 /// The issuer's tokens carry no such claim, as far as was seen: the denial can match nothing.
 fn claim_absent(api: &Api, plan: &Plan) -> Option<Warning> {
     let policy = &plan.issuer.policy;
@@ -118,6 +128,12 @@ fn claim_absent(api: &Api, plan: &Plan) -> Option<Warning> {
             ("jti".to_owned(), tally.without_jti)
         }
         (Selector::Client(_), _) => ("client_id or azp".to_owned(), tally.without_client),
+        (Selector::Subject(_), _) if tally.without_subject == tally.sightings => {
+            (policy.claims.subject.to_string(), tally.without_subject)
+        }
+        (Selector::Claim { name, .. }, _) if !tally.with_claim.contains_key(name) => {
+            (name.clone(), tally.sightings)
+        }
         (_, Condition::VersionBelow(_)) => {
             (policy.claims.version.to_string(), tally.without_version)
         }
@@ -183,6 +199,14 @@ fn never_seen(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs) -> Opti
 fn wider(api: &Api, plan: &Plan) -> Result<Option<Record>, Refused> {
     let issuer = &plan.issuer.policy.id;
     let mut selectors = vec![plan.selector.clone()];
+    // A block of the user covers one of their sessions.
+    if matches!(plan.selector, Selector::Session(_) | Selector::Token(_)) {
+        let subject = match &plan.token {
+            Some(token) => token.subject().map(str::to_owned),
+            None => api.people.holder(issuer, &plan.selector),
+        };
+        selectors.extend(subject.map(Selector::Subject));
+    }
     if plan.selector != Selector::Issuer {
         selectors.push(Selector::Issuer);
     }

@@ -174,6 +174,14 @@ impl Person {
     }
 }
 
+impl Person {
+    /// When a token that the denial names was last seen.
+    pub(super) fn last_seen_with(&self, denial: &Reached) -> Option<UnixMs> {
+        let named = self.tokens.iter().filter(|token| token.is_named(denial));
+        named.map(SeenToken::last_seen).max()
+    }
+}
+
 impl SeenToken {
     fn last_seen(&self) -> UnixMs {
         let live = self.live.upgrade().map(|token| UnixMs(token.last_seen.load(Ordering::Relaxed)));

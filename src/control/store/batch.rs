@@ -5,6 +5,7 @@
 mod auditing;
 mod folding;
 mod forgetting;
+pub(super) mod holding;
 mod sessions;
 mod standing;
 
@@ -300,7 +301,9 @@ impl<'t> Batch<'t> {
             Some(row) => Some(codec::decode_denial(id, row.value())?.1),
             None => None,
         };
-        if denial.as_ref().and_then(due_at).is_none_or(|due| due > forgotten) {
+        let held = self.is_held(id)?;
+        let due = denial.as_ref().and_then(due_at).filter(|_| !held);
+        if due.is_none_or(|due| due > forgotten) {
             self.put_due(forgotten, id)?;
         }
         let Some(denial) = denial else { return Ok((Applied::New, sequence)) };

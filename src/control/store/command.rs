@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
-use crate::denylist::{Actor, DenialId, IdSource, Lift, Step};
+use crate::denylist::{Actor, DenialId, IdSource, IssuerId, Lift, Step};
 
 use super::batch::Batch;
 use super::rows::Fault;
@@ -14,6 +14,8 @@ use super::{
 
 /// Calls that change more at once have a part of the audit for themselves.
 const MANY: usize = 16;
+/// Records that are looked at in one transaction.
+const HELD_AT_ONCE: usize = 20_000;
 
 /// What callers ask of the thread.
 pub(super) enum Command {
@@ -33,6 +35,8 @@ pub(super) enum Command {
     /// A change of browser sessions.
     Session(Box<dyn SessionJob>),
     Note(Task<NewAct, ()>),
+    /// Keep until lifted what stands of an issuer, some records after an id; the last of them.
+    Hold(IssuerId, Option<DenialId>, Task<(), Option<DenialId>>),
     /// Forget all that is due now; how many.
     Housekeep(oneshot::Sender<Result<u64, StoreError>>),
     /// Write what is pending and let go of the file: another process opens it now.
@@ -73,6 +77,7 @@ impl Command {
             Self::LiftMatching { which, .. } => which.input.iter().map(|which| which.most).sum(),
             Self::Apply(task) => task.input.len(),
             Self::Note(task) => task.input.len(),
+            Self::Hold(..) => HELD_AT_ONCE,
             Self::Session(_)
             | Self::Housekeep(_)
             | Self::Release(_)
@@ -93,6 +98,7 @@ impl Command {
             | Self::Apply(_)
             | Self::Session(_)
             | Self::Note(_)
+            | Self::Hold(..)
             | Self::Housekeep(_)
             | Self::Close => false,
         }
@@ -137,6 +143,10 @@ impl Command {
                 for act in task.input.drain(..) {
                     task.output.push(batch.note(act, now)?);
                 }
+            }
+            Self::Hold(issuer, after, task) => {
+                task.input.clear();
+                task.output.push(batch.hold(issuer, *after, HELD_AT_ONCE)?);
             }
             Self::Apply(task) => {
                 for change in task.input.drain(..) {

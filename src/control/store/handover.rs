@@ -75,6 +75,7 @@ impl Worker {
             | Command::Apply(_)
             | Command::Session(_)
             | Command::Note(_)
+            | Command::Hold(..)
             | Command::Housekeep(_)
             | Command::Close => {}
         }

@@ -2,7 +2,7 @@
 
 use redb::{ReadTransaction, ReadableDatabase as _};
 
-use crate::denylist::{DenialId, IssuerId, Selector, SelectorKind, canonical};
+use crate::denylist::{Denial, DenialId, IssuerId, Selector, SelectorKind, canonical};
 
 use super::index::SelectorHash;
 use super::rows::{self, Fault};
@@ -14,6 +14,8 @@ const SCAN_MAX: usize = 100_000;
 /// Records in force of one selector that are looked at to say what denies a token: the index has
 /// the strictest first.
 pub(super) const IN_FORCE_MAX: usize = 256;
+/// Records of one prefix that are looked at.
+const PREFIX_MAX: usize = 10_000;
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 10_000;
 
@@ -25,19 +27,34 @@ impl Store {
         })
     }
 
-    /// Records whose written id begins with `prefix` (with or without `dn_`); at most two, which
-    /// is enough to know that it is not unique.
-    pub fn find_by_prefix(&self, prefix: &str) -> Result<Vec<Record>, StoreError> {
+    /// Records that count and whose written id begins with `prefix` (with or without `dn_`); at most
+    /// two, which is enough to know that it is not unique. Of a prefix that very many have, not all
+    /// are looked at: then it is no name for any of them, and the answer has two.
+    pub fn find_by_prefix(
+        &self,
+        prefix: &str,
+        counts: impl Fn(&Denial) -> bool,
+    ) -> Result<Vec<Record>, StoreError> {
         let Some((low, high)) = DenialId::range_of_prefix(prefix) else { return Ok(Vec::new()) };
         self.read(|transaction| {
             let records = transaction.open_table(schema::RECORDS)?;
             let lifts = transaction.open_table(schema::LIFTS)?;
-            let ids = records.range::<&[u8; 10]>(&low.0..=&high.0)?.take(2);
-            ids.map(|entry| {
+            let mut found: Vec<Record> = Vec::new();
+            for (looked, entry) in records.range::<&[u8; 10]>(&low.0..=&high.0)?.enumerate() {
                 let id = DenialId(*entry?.0.value());
-                rows::record(&records, &lifts, id)?.ok_or(Fault::Missing(id))
-            })
-            .collect()
+                let record = rows::record(&records, &lifts, id)?.ok_or(Fault::Missing(id))?;
+                if counts(&record.denial) {
+                    found.push(record);
+                }
+                if looked == PREFIX_MAX {
+                    found.extend(found.first().cloned());
+                }
+                if found.len() >= 2 || looked == PREFIX_MAX {
+                    break;
+                }
+            }
+            found.truncate(2);
+            Ok(found)
         })
     }
 

@@ -129,6 +129,9 @@ impl Logged {
     }
 }
 
+/// The place in `DUE` of what is kept until it is lifted though it says a time: see `batch::holding`.
+pub(super) const NEVER: UnixMs = UnixMs(i64::MAX);
+
 /// Key of the `DUE` table. Times before 1970 sort as 1970.
 pub(super) fn due_key(at: UnixMs, id: DenialId) -> [u8; 18] {
     let mut key = [0; 18];

@@ -289,7 +289,7 @@ fn a_record_is_found_by_a_prefix_that_is_unique() {
     let text = second.denial.id.to_string();
     let common =
         text.chars().zip(first.denial.id.to_string().chars()).take_while(|(a, b)| a == b).count();
-    let found = |prefix: &str| bed.store.find_by_prefix(prefix).unwrap();
+    let found = |prefix: &str| bed.store.find_by_prefix(prefix, |_| true).unwrap();
     assert_eq!(found(&text[..common]), [first, second.clone()]);
     assert_eq!(found(&text[..=common]), std::slice::from_ref(&second));
     assert_eq!(found(&text[3..].to_uppercase()), [second]);

@@ -1,7 +1,9 @@
 //! What callers give to the store and get from it.
 
 use crate::clock::UnixMs;
-use crate::denylist::{Actor, Condition, Denial, Except, IssuerId, Lift, Selector, SelectorKind};
+use crate::denylist::{
+    Actor, Condition, ConditionKind, Denial, Except, IssuerId, Lift, Selector, SelectorKind,
+};
 
 use super::acts::Retention;
 
@@ -154,7 +156,7 @@ pub enum Change {
 pub struct Matching {
     pub issuer: IssuerId,
     pub selector: Selector,
-    pub condition: Option<Condition>,
+    pub condition: Option<ConditionKind>,
     pub most: usize,
 }
 
@@ -162,7 +164,7 @@ impl Matching {
     pub fn takes(&self, denial: &Denial) -> bool {
         denial.selector == self.selector
             && denial.issuer == self.issuer
-            && self.condition.is_none_or(|condition| condition == denial.condition)
+            && self.condition.is_none_or(|kind| kind == denial.condition.kind())
     }
 }
 

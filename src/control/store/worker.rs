@@ -152,6 +152,7 @@ impl Worker {
                 Command::Apply(task) => task.end(outcome.clone()),
                 Command::Session(job) => job.end(outcome.clone()),
                 Command::Note(task) => task.end(outcome.clone()),
+                Command::Hold(_, _, task) => task.end(outcome.clone()),
                 Command::Housekeep(reply) => {
                     let _ = reply.send(self.housekeep_all().map_err(StoreError::from));
                 }

@@ -51,6 +51,7 @@ pub struct Bed {
     pub people: Arc<People>,
     pub refusals: Arc<Refusals>,
     pub ready: Arc<AtomicBool>,
+    api: Arc<Api>,
     stop: Option<oneshot::Sender<()>>,
     served: tokio::task::JoinHandle<()>,
     _place: tempfile::TempDir,
@@ -250,7 +251,7 @@ impl Bed {
             .into_iter()
             .collect();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(listeners, api, async move {
+        let served = tokio::spawn(serve(listeners, Arc::clone(&api), async move {
             let _ = stopped.await;
         }));
         Self {
@@ -263,10 +264,22 @@ impl Bed {
             people,
             refusals,
             ready,
+            api,
             stop: Some(stop),
             served,
             _place: place,
         }
+    }
+
+    /// A reload gives this credential other rights.
+    pub fn change(&self, name: &str, role: Role, issuers: Option<&[&str]>) {
+        let mut tokens = tokens();
+        for token in tokens.iter_mut().filter(|token| token.name == name) {
+            token.role = role;
+            token.issuers =
+                issuers.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        }
+        self.api.reconfigure(Settings::new(tokens, &[], true));
     }
 
     pub async fn send(&self, ask: Ask) -> Reply {
@@ -365,6 +378,7 @@ fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
         renewed: false,
         leeway: Duration::from_secs(30),
         lifetime_marks: Vec::new(),
+        session_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         // Tokens of the partner may lack `iat`.
         missing: Missing { iat: name == "partner", ..Missing::default() },

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use serde_json::json;
 
+use crate::config::Role;
+
 use super::bed::{Ask, Bed, Reply};
 
 async fn send(bed: &Bed, path: &str, user: &str, key: &str) -> Reply {
@@ -59,4 +61,26 @@ async fn what_is_no_key_is_refused_and_nothing_is_made() {
     assert_eq!(bed.store.count(), 0);
     let longest = "x".repeat(255);
     assert_eq!(send(&bed, "/v1/block", "alice", &longest).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn whoever_lost_the_right_to_deny_does_not_get_the_answer_of_before_either() {
+    let bed = Bed::start().await;
+    let ask = |key: &str| {
+        let body = json!({"issuer": "main", "user": "alice"});
+        Ask::post("/v1/block", &body).header("idempotency-key", key).by("operator")
+    };
+    assert_eq!(bed.send(ask("k")).await.status, StatusCode::CREATED);
+    assert_eq!(bed.send(ask("k")).await.status, StatusCode::CREATED);
+    bed.change("operator", Role::Viewer, None);
+    assert_eq!(bed.send(ask("k")).await.code(), "role_too_small");
+    bed.change("operator", Role::Operator, Some(&["partner"]));
+    assert_eq!(bed.send(ask("k")).await.code(), "issuer_not_allowed");
+    bed.change("operator", Role::Operator, Some(&["main"]));
+    assert_eq!(bed.send(ask("k")).await.status, StatusCode::CREATED);
+    let everyone = json!({"issuer": "main", "everyone": true});
+    let everyone = || Ask::post("/v1/block", &everyone).header("idempotency-key", "e");
+    assert_eq!(bed.send(everyone()).await.status, StatusCode::CREATED);
+    bed.change("admin", Role::Operator, None);
+    assert_eq!(bed.send(everyone()).await.code(), "role_too_small");
 }

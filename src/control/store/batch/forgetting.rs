@@ -43,7 +43,7 @@ impl Batch<'_> {
     fn forget(&mut self, id: DenialId, clock: UnixMs) -> Result<(), Fault> {
         let record = rows::record(&self.records, &self.lifts, id)?;
         if let Some(Record { denial, lift: None, .. }) = &record {
-            if due_at(denial).is_none_or(|due| due > clock) {
+            if due_at(denial).is_none_or(|due| due > clock) || self.is_held(id)? {
                 return Ok(());
             }
             if let Some(end) = denial.ends_at.filter(|end| *end <= clock) {
@@ -63,6 +63,7 @@ impl Batch<'_> {
         if let Some(due) = due_at(&record.denial) {
             self.due.remove(&schema::due_key(due, id))?;
         }
+        self.release(id)?;
         self.records.remove(&id.0)?;
         self.log.remove(record.sequence)?;
         let form = canonical::of_selector(&record.denial.issuer, &record.denial.selector);

@@ -137,7 +137,8 @@ fn rows(database: &Database, opened: &Opened, checked: &mut Checked) -> Result<(
             });
         }
         if let Some(at) = due_at(&denial) {
-            checked.expect(due.get(&schema::due_key(at, id))?.is_some(), || {
+            let held = due.get(&schema::due_key(schema::NEVER, id))?.is_some();
+            checked.expect(held || due.get(&schema::due_key(at, id))?.is_some(), || {
                 format!("the record {id} has lost the time when it is due")
             });
         }

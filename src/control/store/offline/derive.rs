@@ -1,12 +1,14 @@
 //! What follows from records and tombstones: log, index by selector, due times, counts. Rows keep
 //! the sequence they had, so that cursors into the log stay good.
 
+use std::collections::BTreeSet;
+
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 
 use crate::clock::UnixMs;
 use crate::denylist::{DenialId, canonical};
 
-use super::super::batch::{self, due_at};
+use super::super::batch::{self, due_at, holding};
 use super::super::codec;
 use super::super::open::{self, Opened};
 use super::super::rows::{self, Fault};
@@ -22,12 +24,12 @@ pub(super) struct Counts {
 }
 
 /// Makes what follows from records and tombstones: log, index, due times, description. `last_act`:
-/// the last sequence of the audit.
+/// the last sequence of the audit. `held`: see `batch::holding`.
 pub(super) fn derive(
     fresh: &Database,
     described: Option<Opened>,
     lost: bool,
-    last_act: u64,
+    (last_act, held): (u64, Option<BTreeSet<DenialId>>),
     now: UnixMs,
 ) -> Result<Counts, Fault> {
     let (last, latest) = ends(fresh)?;
@@ -45,6 +47,7 @@ pub(super) fn derive(
         sequence: last.max(said).max(last_act),
         clock,
         index_key,
+        held,
     };
     for table in [0, 1] {
         let mut after: Option<[u8; 10]> = None;
@@ -87,6 +90,8 @@ struct Derived {
     sequence: u64,
     clock: UnixMs,
     index_key: [u8; 16],
+    /// Records that are kept until lifted; `None`: not known, so all.
+    held: Option<BTreeSet<DenialId>>,
 }
 
 impl Derived {
@@ -143,7 +148,8 @@ impl Derived {
             for key in rows::index_keys(&record.denial, &form, lifted, &self.index_key) {
                 by_selector.insert(&key, ())?;
             }
-            if let Some(at) = due_at(&record.denial) {
+            let held = !lifted && self.held.as_ref().is_none_or(|held| held.contains(&id));
+            if let Some(at) = holding::due_of(&record.denial, held) {
                 due.insert(&schema::due_key(at, id), ())?;
             }
             return Ok(());

@@ -107,7 +107,10 @@ fn rebuild(
         Some(source) => super::acts::copy(source, &fresh).map_err(|fault| failed(&fault))?,
         None => Acts { broken: true, ..Acts::default() },
     };
-    let counts = derive(&fresh, described, lost, acts.last, now).map_err(|fault| failed(&fault))?;
+    // In doubt all are held: an error on this side denies too long.
+    let held = source.as_ref().filter(|_| described.is_some()).and_then(held);
+    let counts =
+        derive(&fresh, described, lost, (acts.last, held), now).map_err(|fault| failed(&fault))?;
     let sessions = source.as_ref().map_or(0, |source| copy_sessions(source, &fresh));
     drop((fresh, source));
     let kept = swap(directory, path, fresh_path, &before, now)?;
@@ -124,6 +127,17 @@ fn rebuild(
         bytes_before: before.0,
         bytes_after: stamp(path)?.0,
     })
+}
+
+/// Which records are held; `None`: that cannot be read.
+fn held(source: &Database) -> Option<BTreeSet<DenialId>> {
+    let read = super::guarded(|| {
+        let due = source.begin_read()?.open_table(schema::DUE)?;
+        let first = schema::due_key(schema::NEVER, DenialId([0; 10]));
+        let ids = due.range::<&[u8; 18]>(&first..)?;
+        ids.map(|entry| Ok(schema::due_parts(entry?.0.value()).1)).collect()
+    });
+    read.ok()
 }
 
 /// As far as they lead: nothing depends on them but their own lists.

@@ -130,3 +130,51 @@ fn a_wall_clock_that_jumps_forward_takes_no_denial_back_not_even_across_a_restar
     assert_eq!(run(bed.store.housekeep()), Ok(1));
     assert!(!denied(&bed, "bob"));
 }
+
+#[test]
+fn what_stands_of_an_issuer_whose_tokens_come_to_lack_iat_is_kept_until_it_is_lifted() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = SimulatedClock::at(START);
+    let bed = open(directory.path(), &clock);
+    let kept_until = Some(START.plus(HOUR));
+    let short =
+        |name: &str| NewDenial { kept_until, ..new(subject(name), Condition::IssuedBefore(START)) };
+    let alice = deny(&bed, short("alice")).record.denial.id;
+    let bob = deny(&bed, short("bob")).record.denial.id;
+    lift(&bed, bob);
+    let other = NewDenial { issuer: IssuerId::new("another"), ..short("carol") };
+    let other = deny(&bed, other).record.denial.id;
+    let ends_at = Some(START.plus(HOUR));
+    deny(&bed, NewDenial { ends_at, ..new(subject("dan"), Condition::Always) });
+    bed.store.hold(&issuer()).unwrap();
+    bed.store.hold(&issuer()).unwrap();
+    deny(&bed, short("late"));
+    clock.pass(HOUR * 100);
+    run(bed.store.housekeep()).unwrap();
+    let old = START.minus(HOUR);
+    let states =
+        |bed: &Bed| ["alice", "bob", "dan", "late"].map(|name| hit(bed, name, old).is_some());
+    assert_eq!(states(&bed), [true, false, false, false]);
+    assert_eq!(bed.store.find(other), Ok(None), "another issuer's is forgotten");
+    bed.store.close();
+    let whole = |directory: &Path| {
+        let checked = crate::control::store::offline::check(directory).unwrap();
+        assert!(checked.is_whole(), "{checked:?}");
+    };
+    whole(directory.path());
+    crate::control::store::offline::repair(directory.path(), START).unwrap();
+    whole(directory.path());
+    let bed = open(directory.path(), &clock);
+    clock.pass(HOUR * 10_000);
+    run(bed.store.housekeep()).unwrap();
+    assert_eq!(states(&bed), [true, false, false, false], "after a repair too");
+    lift(&bed, alice);
+    assert_eq!(states(&bed), [false; 4]);
+    assert!(bed.store.find(alice).unwrap().is_some(), "an undo can be repeated");
+    clock.pass(HOUR * 24 * 31);
+    run(bed.store.housekeep()).unwrap();
+    assert_eq!(bed.store.find(alice), Ok(None));
+    assert_eq!(bed.store.changes_after(0, 10).unwrap().len(), 0);
+    bed.store.close();
+    whole(directory.path());
+}

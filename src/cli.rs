@@ -24,6 +24,7 @@ mod http;
 mod init;
 mod input;
 mod keys;
+mod progress;
 mod query;
 mod raw;
 mod registrations;
@@ -39,6 +40,7 @@ mod target;
 mod token;
 mod transfer;
 mod undo;
+mod watching;
 mod words;
 
 pub use arguments::{Arguments, Command, Ended, Global};
@@ -63,6 +65,7 @@ pub fn act(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Exchange(exchange) => exchange::run(exchange, global, &console),
         Command::Registrations(asked) => registrations::run(asked, global, &console),
         Command::Audit(list) => audit::run(list, global, &console),
+        Command::Events(events) => watching::run(events, global, &console),
         Command::Explain(explain) => explain::run(explain, global, &console),
         Command::Keys(keys) => keys::run(keys, global, &console),
         Command::Reload => reload::run(global, &console),

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::clock::UnixMs;
 use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::admin::{Api, Settings};
-use crate::control::config::{Desk, ReloadFault, Reloaded, Standing};
+use crate::control::config::{Checked, Desk, ReloadFault, Reloaded, Standing};
 use crate::control::keys::KeyRing;
 use crate::control::lifetimes::{self, Settled};
 use crate::control::tasks::Tasks;
@@ -64,6 +64,14 @@ impl Live {
                 (Err(ReloadFault::Config(found)), named)
             }
         }
+    }
+
+    /// Reads the file and changes nothing. What only trying can say, such as whether an address is
+    /// free, it does not.
+    pub fn check(&self) -> Checked {
+        let outcome = (self.source)()
+            .map(|loaded| (self.fixed.changed_in(&loaded.config), loaded.notes.clone()));
+        Checked { outcome }
     }
 
     fn apply(&mut self, mut loaded: Loaded) -> Result<Reloaded, ReloadFault> {

@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::clock::UnixMs;
 use crate::config::{Diagnostic, Severity};
 use crate::control::config::{Ask, Desk, Last, Outcome, ReloadFault, Trigger};
@@ -39,20 +41,28 @@ impl ReloadThread {
     }
 }
 
+type Reply = oneshot::Sender<Outcome>;
+
 fn run(mut live: Live, asks: &Receiver<Ask>, mut watch: Watch) -> Live {
     loop {
-        let mut waiting = Vec::new();
+        let mut waiting: Vec<(Trigger, Option<Reply>)> = Vec::new();
+        let mut take = |ask: Ask, live: &Live| match ask {
+            Ask::Reload { trigger, reply } => waiting.push((trigger, reply)),
+            // Who does not wait any more does not matter.
+            Ask::Check(reply) => drop(reply.send(live.check())),
+        };
         match asks.recv_timeout(LOOK) {
-            Ok(ask) => waiting.push(ask),
+            Ok(ask) => take(ask, &live),
             Err(RecvTimeoutError::Timeout) if live.config.server.watch && watch.has_changed() => {
                 watch.settle();
-                waiting.push(Ask { trigger: Trigger::File, reply: None });
+                take(Ask::Reload { trigger: Trigger::File, reply: None }, &live);
             }
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return live,
         }
-        waiting.extend(asks.try_iter());
-        let trigger = waiting.first().map_or(Trigger::Signal, |ask| ask.trigger);
+        asks.try_iter().for_each(|ask| take(ask, &live));
+        let Some((trigger, _)) = waiting.first() else { continue };
+        let trigger = *trigger;
         // Stamped before they are read, so that a change in between is seen the next time.
         watch = Watch::of(watch.paths());
         live.notifier.reloading();
@@ -68,11 +78,8 @@ fn run(mut live: Live, asks: &Receiver<Ask>, mut watch: Watch) -> Live {
             live.api.reloaded(trigger);
         }
         tell(&live.desk, trigger, &outcome);
-        for ask in waiting {
-            if let Some(reply) = ask.reply {
-                // Who does not wait any more does not matter.
-                reply.send(outcome.clone()).ok();
-            }
+        for reply in waiting.into_iter().filter_map(|(_, reply)| reply) {
+            reply.send(outcome.clone()).ok();
         }
     }
 }

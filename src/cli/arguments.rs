@@ -26,6 +26,7 @@ use super::store::Store;
 use super::streams::Streams;
 use super::target::Target;
 use super::transfer::Place;
+use super::watching::Events;
 
 pub use global::Global;
 
@@ -49,6 +50,7 @@ pub enum Command {
     Exchange(Exchange),
     Registrations(Registrations),
     Audit(List),
+    Events(Events),
     Explain(Explain),
     Streams(Streams),
     Sessions(Sessions),
@@ -276,6 +278,9 @@ impl Arguments {
             },
             RawCommand::Registrations(raw) => Command::Registrations(Registrations::compile(*raw)?),
             RawCommand::Audit(raw) => Command::Audit(compile::audit(raw)?),
+            RawCommand::Events { after, changes, once } => {
+                Command::Events(Events { after, changes_only: changes, once })
+            }
             RawCommand::Explain(raw) => Command::Explain(compile::explain(raw)),
             RawCommand::Streams(streams) => Command::Streams(*streams),
             RawCommand::Sessions(sessions) => Command::Sessions(sessions),

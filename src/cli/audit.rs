@@ -28,8 +28,8 @@ struct Page {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Act {
-    at: Option<Time>,
+pub(super) struct Act {
+    pub(super) at: Option<Time>,
     action: String,
     denial: String,
     counts: BTreeMap<String, u64>,
@@ -73,6 +73,24 @@ pub fn run(list: &List, global: &Global, console: &Console) -> Result<Exit, Fail
 }
 
 impl Act {
+    /// `dana denied user alice "lost laptop"  dn_…`.
+    pub(super) fn in_a_line(&self, at: &str) -> String {
+        let by = self.by.as_ref().map_or("-".to_owned(), By::words);
+        let mut text = format!("{at}  {by}  {}", self.action);
+        let what = self.what();
+        if !what.is_empty() {
+            let _ = write!(text, " {what}");
+        }
+        if let Some(reason) = self.reason.as_deref().filter(|reason| !reason.is_empty()) {
+            let _ = write!(text, " \"{}\"", words::printable_line(reason));
+        }
+        if !self.denial.is_empty() {
+            let _ = write!(text, "  {}", self.denial);
+        }
+        text.push('\n');
+        text
+    }
+
     fn what(&self) -> String {
         if self.counts.is_empty() {
             return match &self.issuer {

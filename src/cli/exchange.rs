@@ -1,24 +1,21 @@
 //! `denials batch`, `export` and `import`: many records at once, through files or pipes.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::Value;
 
 use super::arguments::{Exchange, Global};
 use super::client::Client;
-use super::console::{Console, json_text, write_stderr};
+use super::console::{Console, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::progress::Progress;
 use super::raw::RawExchange;
 use super::transfer::{Place, Sent};
 use super::words;
-
-/// How often the progress line is drawn.
-const DRAWN_EVERY: Duration = Duration::from_millis(200);
 
 impl From<RawExchange> for Exchange {
     fn from(raw: RawExchange) -> Self {
@@ -43,9 +40,10 @@ pub fn run(exchange: &Exchange, global: &Global, console: &Console) -> Result<Ex
 
 fn batch(client: &Client, from: &Place, stop: bool, console: &Console) -> Result<Exit, Failure> {
     let path = if stop { "/v1/denials/batch?stop_on_error=true" } else { "/v1/denials/batch" };
-    let mut progress = Progress::new(console);
+    let progress = Progress::start(from.size(), console);
     let mut sum = None;
-    client.transfer(&Method::POST, path, from.send()?, |line| {
+    let sent = from.send()?.counted(&progress.done, false);
+    client.transfer(&Method::POST, path, sent, |line| {
         let line = document(line)?;
         progress.line(line.get("code").is_some());
         if console.json {
@@ -59,7 +57,7 @@ fn batch(client: &Client, from: &Place, stop: bool, console: &Console) -> Result
         }
         Ok(())
     })?;
-    progress.clear();
+    drop(progress);
     let sum = sum.ok_or_else(cut_off)?;
     let failed = number(&sum, "failed");
     if !console.json {
@@ -97,14 +95,14 @@ fn export(client: &Client, to: &Place, console: &Console) -> Result<Exit, Failur
     } else {
         Box::new(BufWriter::new(private(&fresh).map_err(failed)?))
     };
-    let mut progress = Progress::new(console);
+    let progress = Progress::start(None, console);
     let mut end = None;
     let sent = client.transfer(&Method::GET, "/v1/denials/export", Sent::nothing(), |line| {
         progress.line(false);
         end = document(line)?.get("end").cloned();
         out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(failed)
     });
-    progress.clear();
+    drop(progress);
     let flushed = out.flush().map_err(failed);
     drop(out);
     let done = sent.and(flushed).and_then(|()| end.ok_or_else(cut_off));
@@ -141,10 +139,13 @@ fn private(path: &std::path::Path) -> std::io::Result<File> {
 
 fn import(client: &Client, from: &Place, console: &Console) -> Result<Exit, Failure> {
     let mut answer = None;
-    client.transfer(&Method::POST, "/v1/denials/import", from.send()?, |line| {
+    let progress = Progress::start(from.size(), console);
+    let sent = from.send()?.counted(&progress.done, true);
+    client.transfer(&Method::POST, "/v1/denials/import", sent, |line| {
         answer = Some(document(line)?);
         Ok(())
     })?;
+    drop(progress);
     let answer = answer.ok_or_else(cut_off)?;
     let of = |kind: &str, name: &str| answer.get(kind).map_or(0, |counts| number(counts, name));
     let complete = answer.get("complete").and_then(Value::as_bool) == Some(true);
@@ -193,44 +194,6 @@ fn cut_off() -> Failure {
     Failure::Answer { from: "the gateway".to_owned(), detail }
 }
 
-/// A line on stderr that is drawn over, where a person looks at it.
-struct Progress {
-    on: bool,
-    lines: u64,
-    failed: u64,
-    drawn: Option<Instant>,
-}
-
-impl Progress {
-    fn new(console: &Console) -> Self {
-        let on = !console.quiet && std::io::stderr().is_terminal();
-        Self { on, lines: 0, failed: 0, drawn: None }
-    }
-
-    fn line(&mut self, failed: bool) {
-        self.lines += 1;
-        self.failed += u64::from(failed);
-        if self.on && self.drawn.is_none_or(|at| at.elapsed() >= DRAWN_EVERY) {
-            self.drawn = Some(Instant::now());
-            write_stderr(&self.text());
-        }
-    }
-
-    fn text(&self) -> String {
-        let failed = match self.failed {
-            0 => String::new(),
-            failed => format!(", {} failed", words::count(failed)),
-        };
-        format!("\r\x1b[K{} lines{failed}", words::count(self.lines))
-    }
-
-    fn clear(&mut self) {
-        if self.on && self.drawn.take().is_some() {
-            write_stderr("\r\x1b[K");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,13 +206,5 @@ mod tests {
         let text = refused_line(&line);
         assert!(text.starts_with("line 2: unknown_member /issued_befor: Did you mean "), "{text}");
         assert!(!text.contains('\u{1b}'));
-    }
-
-    #[test]
-    fn progress_counts_and_is_silent_where_nobody_looks() {
-        let mut progress = Progress { on: false, lines: 1233, failed: 2, drawn: None };
-        progress.line(true);
-        assert_eq!(progress.text(), "\r\x1b[K1,234 lines, 3 failed");
-        assert!(progress.drawn.is_none());
     }
 }

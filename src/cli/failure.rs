@@ -70,6 +70,11 @@ pub struct Attempt {
 }
 
 impl Failure {
+    /// What was to be said could not be written: nobody listens.
+    pub(super) fn is_of_output(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+
     pub fn usage(text: impl Into<String>) -> Self {
         Self::Usage(text.into())
     }

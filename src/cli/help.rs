@@ -26,6 +26,7 @@ Stop access
 Find out
   explain   Why a token passes or fails, check by check
   audit     Who denied and took back what, when and why
+  events    Watch verdicts and changes as they happen
   status    Is everything all right: store, issuers, keys, upstreams
   keys      Keys of the issuers: what is in force; fetch them now
   store     The store's file while no gateway runs: check, repair, export
@@ -118,6 +119,12 @@ Examples:
   portcullis undo --last
   portcullis undo --user alice --dry-run
   portcullis unblock --user alice         (her blocks only; what was revoked stays so)";
+
+pub const EVENTS: &str = "\
+Examples:
+  portcullis events
+  portcullis events --changes --after 18231
+  portcullis events --json | grep refused";
 
 pub const DENIALS: &str = "\
 Examples:

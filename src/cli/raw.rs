@@ -117,6 +117,19 @@ pub enum RawCommand {
     /// Who denied and took back what, when and why
     #[command(after_help = help::AUDIT)]
     Audit(RawAudit),
+    /// Watch verdicts and changes as they happen
+    #[command(after_help = help::EVENTS)]
+    Events {
+        /// Changes after this sequence too: the id of the last event that was seen
+        #[arg(long, value_name = "SEQUENCE")]
+        after: Option<u64>,
+        /// No refusals
+        #[arg(long)]
+        changes: bool,
+        /// End when the connection does
+        #[arg(long)]
+        once: bool,
+    },
     /// Why a token passes or fails, check by check
     #[command(after_help = help::EXPLAIN)]
     Explain(RawExplain),
@@ -268,6 +281,8 @@ pub enum RawStore {
     Check(RawPlace),
     /// Build the file anew from all that can be read of it; the old one stays beside it
     Repair(RawPlace),
+    /// Make the file as small as what is in it
+    Compact(RawPlace),
     /// Records and tombstones as NDJSON to stdout, nothing left out
     Export {
         /// The audit instead: who did what, when and why

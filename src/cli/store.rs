@@ -29,6 +29,7 @@ pub struct Store {
 enum Act {
     Check,
     Repair,
+    Compact,
     Export,
     ExportAudit,
 }
@@ -38,6 +39,7 @@ impl Store {
         let (act, place) = match raw {
             RawStore::Check(place) => (Act::Check, place),
             RawStore::Repair(place) => (Act::Repair, place),
+            RawStore::Compact(place) => (Act::Compact, place),
             RawStore::Export { audit: false, place } => (Act::Export, place),
             RawStore::Export { audit: true, place } => (Act::ExportAudit, place),
         };
@@ -59,6 +61,24 @@ pub fn run(store: &Store, global: &Global, console: &Console) -> Result<Exit, Fa
         Act::Repair => {
             let repaired = offline::repair(&directory, UnixMs::now()).map_err(refused)?;
             say_repaired(&repaired, console)
+        }
+        Act::Compact => {
+            let done = offline::compact(&directory, UnixMs::now()).map_err(refused)?;
+            if console.json {
+                console.say_always(&json_text(&json!({
+                    "records": done.records,
+                    "bytes_before": done.bytes_before,
+                    "bytes_after": done.bytes_after,
+                })))?;
+            } else {
+                console.say(&format!(
+                    "The store has {}: {} bytes now, {} before.\n",
+                    many(done.records, "record"),
+                    words::count(done.bytes_after),
+                    words::count(done.bytes_before)
+                ))?;
+            }
+            Ok(Exit::Done)
         }
         Act::ExportAudit => {
             let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use tokio::sync::mpsc;
 use super::client::Client;
 use super::failure::{Attempt, Failure};
 use super::http::{Address, ExchangeError, connected};
+use super::progress::Done;
 
 const READ_BYTES: usize = 64 * 1024;
 /// Longer than the gateway lets a stream stall.
@@ -37,6 +40,12 @@ pub struct Place(pub PathBuf);
 impl Place {
     pub fn is_standard(&self) -> bool {
         self.0.as_os_str() == "-"
+    }
+
+    /// Bytes of a file; of a pipe nobody knows.
+    pub fn size(&self) -> Option<u64> {
+        let about = std::fs::metadata(&self.0).ok()?;
+        (!self.is_standard() && about.is_file()).then_some(about.len())
     }
 
     /// Read on a thread of its own: a pipe that has nothing to say yet must not keep the answers
@@ -68,16 +77,37 @@ impl Place {
                 }
             }
         });
-        Ok(Sent(Some(chunks)))
+        Ok(Sent { chunks: Some(chunks), ..Sent::nothing() })
     }
 }
 
 /// A request body; without a source it is empty.
-pub struct Sent(Option<mpsc::Receiver<io::Result<Bytes>>>);
+pub struct Sent {
+    chunks: Option<mpsc::Receiver<io::Result<Bytes>>>,
+    done: Option<Arc<Done>>,
+    /// Count lines as they are sent, not as they are answered.
+    with_lines: bool,
+}
 
 impl Sent {
     pub fn nothing() -> Self {
-        Self(None)
+        Self { chunks: None, done: None, with_lines: false }
+    }
+
+    /// Tells how much of it was sent.
+    pub fn counted(mut self, done: &Arc<Done>, with_lines: bool) -> Self {
+        self.done = Some(Arc::clone(done));
+        self.with_lines = with_lines;
+        self
+    }
+
+    fn count(&self, chunk: &[u8]) {
+        let Some(done) = &self.done else { return };
+        done.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        if self.with_lines {
+            let lines = chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+            done.lines.fetch_add(lines, Ordering::Relaxed);
+        }
     }
 }
 
@@ -89,16 +119,16 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.0 {
-            Some(chunks) => {
-                chunks.poll_recv(context).map(|chunk| chunk.map(|read| read.map(Frame::data)))
-            }
-            None => Poll::Ready(None),
+        let Some(chunks) = &mut self.chunks else { return Poll::Ready(None) };
+        let chunk = std::task::ready!(chunks.poll_recv(context));
+        if let Some(Ok(chunk)) = &chunk {
+            self.count(chunk);
         }
+        Poll::Ready(chunk.map(|read| read.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_none()
+        self.chunks.is_none()
     }
 }
 
@@ -117,7 +147,7 @@ impl Client {
             let broken = |detail: String| Failure::Answer { from: address.to_string(), detail };
             let (mut parts, _) = self.request(&address, method, path, None)?.into_parts();
             let ndjson = http::HeaderValue::from_static("application/x-ndjson");
-            if body.0.is_some() {
+            if body.chunks.is_some() {
                 parts.headers.insert(header::CONTENT_TYPE, ndjson.clone());
             }
             parts.headers.insert(header::ACCEPT, ndjson);

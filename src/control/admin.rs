@@ -14,6 +14,7 @@ mod config;
 mod create;
 mod endpoints;
 mod event;
+mod events;
 mod exchange;
 mod exchange_format;
 mod explain;
@@ -84,6 +85,8 @@ use throttle::Throttle;
 
 /// Batches, exports and imports at once.
 const STREAMS_MAX: usize = 8;
+/// Event streams at once.
+const WATCHERS_MAX: usize = 32;
 
 /// The verifier in force. A reload publishes another one.
 pub type VerifierSource = Arc<dyn Fn() -> Arc<Verifier> + Send + Sync>;
@@ -146,6 +149,8 @@ pub struct Api {
     started_at: UnixMs,
     throttle: Throttle,
     remembered: Remembered,
+    /// Places for those who watch events.
+    watchers: Arc<Semaphore>,
     /// Places for calls that stream: each holds some memory for its answer.
     streams: Arc<Semaphore>,
 }
@@ -171,6 +176,7 @@ impl Api {
             started_at: UnixMs::now(),
             throttle: Throttle::default(),
             remembered: Remembered::default(),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
     }

@@ -67,10 +67,22 @@ impl std::fmt::Display for ReloadFault {
 
 pub type Outcome = Result<Reloaded, ReloadFault>;
 
+/// What reading the file would come to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checked {
+    /// Of a good file: keys whose new value would wait for the next start, and warnings and notes;
+    /// of another its mistakes.
+    pub outcome: Result<(Vec<&'static str>, Diagnostics), Diagnostics>,
+}
+
 /// Somebody asks, and may wait for the outcome.
-pub struct Ask {
-    pub trigger: Trigger,
-    pub reply: Option<oneshot::Sender<Outcome>>,
+pub enum Ask {
+    Reload {
+        trigger: Trigger,
+        reply: Option<oneshot::Sender<Outcome>>,
+    },
+    /// Read the file and change nothing.
+    Check(oneshot::Sender<Checked>),
 }
 
 /// What is known of the configuration.
@@ -130,13 +142,20 @@ impl Desk {
 
     /// Asks and does not wait.
     pub fn ask(&self, trigger: Trigger) {
-        self.send(Ask { trigger, reply: None }).ok();
+        self.send(Ask::Reload { trigger, reply: None }).ok();
     }
 
     pub async fn reload(&self, trigger: Trigger) -> Outcome {
         let (reply, outcome) = oneshot::channel();
-        self.send(Ask { trigger, reply: Some(reply) })?;
+        self.send(Ask::Reload { trigger, reply: Some(reply) })?;
         outcome.await.unwrap_or(Err(ReloadFault::Ended))
+    }
+
+    /// What a reload would say of the file. `None`: the gateway ends.
+    pub async fn check(&self) -> Option<Checked> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(Ask::Check(reply)).ok()?;
+        outcome.await.ok()
     }
 
     /// No further reload; the thread that does them ends.

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::{Clock, GuardedClock};
 use crate::denylist::{Actor, DenialId, Denylist, Follower, IdSource, IssuerId};
@@ -73,6 +73,8 @@ struct Shared {
     registered: AtomicU64,
     tally: Mutex<Tally>,
     figures: Figures,
+    /// The sequence, for whoever waits for the next.
+    changes: watch::Sender<u64>,
 }
 
 impl Store {
@@ -138,6 +140,7 @@ impl Store {
             registered: AtomicU64::new(opened.progress.registered),
             tally: Mutex::new(tally),
             figures: Figures::default(),
+            changes: watch::Sender::new(opened.progress.sequence),
         });
         let (sender, queue) = mpsc::channel();
         let worker = Worker {
@@ -298,6 +301,11 @@ impl Store {
         self.handle.shared.sequence.load(Ordering::Acquire)
     }
 
+    /// Told when the sequence has changed.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.handle.shared.changes.subscribe()
+    }
+
     /// Whether the file is open; after a failure of the disk it is not, until it can be.
     pub fn is_up(&self) -> bool {
         self.handle.shared.database.read().is_some()
@@ -375,6 +383,7 @@ impl Shared {
         self.in_force.store(progress.in_force, Ordering::Release);
         self.registered.store(progress.registered, Ordering::Release);
         self.sequence.store(progress.sequence, Ordering::Release);
+        self.changes.send_replace(progress.sequence);
     }
 }
 

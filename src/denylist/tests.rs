@@ -25,7 +25,11 @@ pub(crate) struct Token {
 
 impl Token {
     pub(crate) fn marks(&self, by: &Fingerprinter) -> Marks {
-        let identity = Identity {
+        Marks::of(&self.identity(), by)
+    }
+
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity {
             issuer: &self.issuer,
             token: self.id.clone(),
             session: self.session.as_deref(),
@@ -36,8 +40,7 @@ impl Token {
             issued_at: self.issued_at,
             version: self.version,
             must_be_registered: false,
-        };
-        Marks::of(&identity, by)
+        }
     }
 }
 
@@ -96,9 +99,12 @@ pub(crate) fn selectors() -> impl Strategy<Value = Selector> {
     ]
 }
 
+pub(crate) fn excepts() -> impl Strategy<Value = Except> {
+    prop_oneof![name().prop_map(Except::Session), token_id().prop_map(Except::Token)]
+}
+
 pub(crate) fn conditions() -> impl Strategy<Value = (Condition, Option<Except>)> {
-    let excepts =
-        prop_oneof![name().prop_map(Except::Session), token_id().prop_map(Except::Token),];
+    let excepts = excepts();
     prop_oneof![
         1 => Just((Condition::Always, None)),
         6 => (0..6_i64, proptest::option::weighted(0.8, excepts))
@@ -435,4 +441,97 @@ fn a_selector_set_without_its_kind_is_found_too() {
     assert_eq!(table.check(&marks).unwrap().condition, ConditionKind::VersionBelow);
     writer.set(marks.subject.unwrap(), &Fold::default());
     assert_eq!((table.check(&marks), table.len()), (None, 0));
+}
+
+/// Each of them denies alice's tokens, whose `iat` is far below.
+fn denying_forms(by: &Fingerprinter) -> [Fold; 5] {
+    let spares =
+        |name: &str| Some(by.selector(&alice().issuer, &Selector::Session(name.to_owned())));
+    let cutoff = |at, except| Cutoff { before: UnixMs(at), except };
+    [
+        Fold { always: true, ..Fold::default() },
+        Fold { cutoffs: vec![cutoff(i64::MAX, None)], ..Fold::default() },
+        Fold {
+            cutoffs: vec![
+                cutoff(i64::MAX, spares("x")),
+                cutoff(i64::MAX - 1, spares("y")),
+                cutoff(i64::MAX - 2, None),
+            ],
+            version_below: Some(2),
+            ..Fold::default()
+        },
+        Fold { version_below: Some(u64::MAX), ..Fold::default() },
+        Fold {
+            cutoffs: vec![cutoff(i64::MAX, spares("x"))],
+            version_below: Some(9),
+            ..Fold::default()
+        },
+    ]
+}
+
+/// A seeded walk of a writer, under the eyes of readers: entries go between their small and their
+/// large form and away while others come and go around them. What is denied in every form is never
+/// seen as not denied, and what nobody denied never as denied.
+#[test]
+fn readers_see_no_gap_while_entries_change_their_form_and_others_come_and_go() {
+    let (table, mut writer) = Denylist::new(Fingerprinter::random());
+    let by = table.fingerprinter().clone();
+    let token = |n: usize, session: &str| Token {
+        id: TokenId::Jti(format!("t-{n}")),
+        session: Some(session.to_owned()),
+        subject: Some(format!("u-{n}")),
+        ..alice()
+    };
+    let changing: Vec<Marks> = (0..16).map(|n| token(n, "s-denied").marks(&by)).collect();
+    let steady: Vec<Marks> = (100..116).map(|n| token(n, "s").marks(&by)).collect();
+    let free: Vec<Marks> = (200..216).map(|n| token(n, "s-free").marks(&by)).collect();
+    let passing: Vec<Marks> = (300..5_300).map(|n| token(n, "s-other").marks(&by)).collect();
+    let forms = denying_forms(&by);
+    for marks in changing.iter().chain(&steady) {
+        writer.set_of_kind(SelectorKind::Subject, marks.subject.unwrap(), &forms[0]);
+    }
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let looks = Arc::new(AtomicU64::new(0));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (table, stop, looks) = (Arc::clone(&table), Arc::clone(&stop), Arc::clone(&looks));
+            let (denied, free) = ([changing.clone(), steady.clone()].concat(), free.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Acquire) {
+                    assert!(denied.iter().all(|marks| table.check(marks).is_some()));
+                    assert!(free.iter().all(|marks| table.check(marks).is_none()));
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let mut seed = 0x5eed_u64;
+    let mut next = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    let mut turn = 0;
+    while turn < 60_000 || looks.load(Ordering::Relaxed) < 200 {
+        turn += 1;
+        let marks = &changing[next(changing.len())];
+        writer.set_of_kind(
+            SelectorKind::Subject,
+            marks.subject.unwrap(),
+            &forms[next(forms.len())],
+        );
+        let other = passing[next(passing.len())].subject.unwrap();
+        let fold = match next(3) {
+            0 => forms[2].clone(),
+            1 => forms[0].clone(),
+            _ => Fold::default(),
+        };
+        writer.set_of_kind(SelectorKind::Subject, other, &fold);
+    }
+    stop.store(true, Ordering::Release);
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    for marks in changing.iter().chain(&steady).chain(&passing) {
+        writer.set_of_kind(SelectorKind::Subject, marks.subject.unwrap(), &Fold::default());
+        assert!(table.check(marks).is_none());
+    }
+    assert!(table.is_empty());
 }

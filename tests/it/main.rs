@@ -147,6 +147,14 @@ mod reload;
 mod config;
 // The command line.
 mod cli;
+// The command line on a terminal.
+mod terminal;
+// Very many at once, and tools that are killed.
+mod many;
+// What a reload would say.
+mod config_check;
+// Requests that race a reload.
+mod swap_races;
 
 // Programs that nobody here wrote, as clients and backends.
 mod clients;

@@ -42,6 +42,8 @@ fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
         .args(["--header", &format!("Authorization: Bearer {}", credential.trim())])
         .args(["--checks", CHECKS, "--phases", "coverage", "--workers", "2"])
         .args(["--seed", "1", "--generation-database", "none", "--request-timeout", "10"])
+        // It does not end.
+        .args(["--exclude-path", "/v1/events"])
         .args(["--suppress-health-check", "all", "--no-color", "--warnings", "off"])
         .stdin(Stdio::null())
         .output()

@@ -56,6 +56,11 @@ impl Answer {
         }
     }
 
+    /// Server-sent events.
+    pub fn events(outlet: Outlet) -> Self {
+        Self { content_type: "text/event-stream", ..Self::lines(outlet) }
+    }
+
     pub fn into_response(self) -> Response<AnswerBody> {
         let mut answer = Response::new(self.body);
         *answer.status_mut() = self.status;

@@ -31,11 +31,7 @@ pub(super) async fn reload(
     body: Option<Value>,
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Admin, "reload the config")?;
-    let no_members = |body: &Value| body.as_object().is_some_and(serde_json::Map::is_empty);
-    if !body.as_ref().is_none_or(no_members) {
-        let detail = "The file is read; the body is empty or {}.";
-        return Err(Refused::InvalidBody(vec![Fault::new("", "not_empty", detail)]));
-    }
+    must_be_empty(body.as_ref())?;
     match api.config.reload(Trigger::Api).await {
         Ok(Reloaded { at, needs_restart, notes }) => {
             tracing::info!(by = caller.name, "the config was reloaded by the API");
@@ -54,6 +50,33 @@ pub(super) async fn reload(
         }
         Err(ReloadFault::Ended) => Err(Refused::NotReady),
     }
+}
+
+/// What a reload would say, without one.
+pub(super) async fn check(
+    api: &Api,
+    caller: &Caller,
+    body: Option<Value>,
+) -> Result<Answer, Refused> {
+    caller.must_be(Role::Admin, "check the config")?;
+    must_be_empty(body.as_ref())?;
+    let checked = api.config.check().await.ok_or(Refused::NotReady)?;
+    let body = match checked.outcome {
+        Ok((needs_restart, notes)) => {
+            json!({"valid": true, "needs_restart": needs_restart, "notes": notes.to_json()})
+        }
+        Err(found) => json!({"valid": false, "diagnostics": found.to_json()}),
+    };
+    Answer::json(StatusCode::OK, &body)
+}
+
+fn must_be_empty(body: Option<&Value>) -> Result<(), Refused> {
+    let no_members = |body: &Value| body.as_object().is_some_and(serde_json::Map::is_empty);
+    if body.is_none_or(no_members) {
+        return Ok(());
+    }
+    let detail = "The file is read; the body is empty or {}.";
+    Err(Refused::InvalidBody(vec![Fault::new("", "not_empty", detail)]))
 }
 
 /// For `/v1/status` too.

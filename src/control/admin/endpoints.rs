@@ -40,6 +40,8 @@ pub(super) enum Operation {
     RefreshKeys,
     Config,
     Reload,
+    CheckConfig,
+    Events,
 }
 
 /// A row: method, path with at most one `{parameter}`, operation.
@@ -80,6 +82,8 @@ pub(super) const TABLE: &[Row] = &[
     (Method::POST, "/v1/keys/refresh", Operation::RefreshKeys),
     (Method::GET, "/v1/config", Operation::Config),
     (Method::POST, "/v1/config/reload", Operation::Reload),
+    (Method::POST, "/v1/config/check", Operation::CheckConfig),
+    (Method::GET, "/v1/events", Operation::Events),
 ];
 
 /// Where a path and a method lead.

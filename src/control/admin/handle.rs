@@ -26,8 +26,8 @@ use super::idempotency::create_once;
 use super::problem::Refused;
 use super::query::decoded;
 use super::{
-    config, json, keys, list, openapi, registrations, sessions, status, streams, undo, undo_matching,
-    upstreams,
+    config, events, json, keys, list, openapi, registrations, sessions, status, streams, undo,
+    undo_matching, upstreams,
 };
 
 /// Enough for any token; a batch is another endpoint.
@@ -149,6 +149,8 @@ where
         Operation::RefreshKeys => keys::refresh(api, &caller, read(headers, body).await?).await,
         Operation::Config => config::config(api, &caller),
         Operation::Reload => config::reload(api, &caller, read(headers, body).await?).await,
+        Operation::CheckConfig => config::check(api, &caller, read(headers, body).await?).await,
+        Operation::Events => events::events(api, caller, parts),
     }
 }
 

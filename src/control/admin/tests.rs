@@ -14,3 +14,4 @@ mod repeating;
 mod roles;
 mod telling;
 mod undoing;
+mod watching;

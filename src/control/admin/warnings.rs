@@ -52,7 +52,8 @@ pub(super) fn warnings(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs
     }
     warnings.extend(wide(plan, reach));
     warnings.extend(clock_ahead(api, plan));
-    warnings.extend(refresh_survives(plan));
+    let matches_nothing = warnings.iter().any(|warning| warning.code == "claim_absent");
+    warnings.extend(refresh_survives(plan).filter(|_| !matches_nothing));
     // A file that cannot be read now must not keep anybody from trying to deny.
     if let Ok(Some(record)) = wider(api, plan) {
         warnings.push(Warning::new(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 
 use crate::clock::UnixMs;
 use crate::denylist::{ConditionKind, Fingerprint};
@@ -20,7 +21,11 @@ const HITS_MAX: u64 = 50_000;
 pub struct Refusals {
     last: Mutex<VecDeque<Arc<Refusal>>>,
     hits: Cache<(Fingerprint, ConditionKind), UnixMs>,
+    watched: broadcast::Sender<Arc<Refusal>>,
 }
+
+/// What waits for a watcher; of more he is told how many.
+const WATCHED_MAX: usize = 1024;
 
 impl Default for Refusals {
     fn default() -> Self {
@@ -30,6 +35,7 @@ impl Default for Refusals {
                 .max_capacity(HITS_MAX)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
+            watched: broadcast::Sender::new(WATCHED_MAX),
         }
     }
 }
@@ -39,11 +45,21 @@ impl Refusals {
         if let Some(hit) = &refusal.hit {
             self.hits.insert((hit.fingerprint, hit.condition), refusal.at);
         }
+        let refusal = Arc::new(refusal);
+        if self.watched.receiver_count() > 0 {
+            // The last of them may have gone in between.
+            self.watched.send(Arc::clone(&refusal)).ok();
+        }
         let mut last = self.last.lock();
         if last.len() >= REFUSALS_MAX {
             last.pop_front();
         }
-        last.push_back(Arc::new(refusal));
+        last.push_back(refusal);
+    }
+
+    /// Refusals from now on.
+    pub fn watch(&self) -> broadcast::Receiver<Arc<Refusal>> {
+        self.watched.subscribe()
     }
 
     pub fn find(&self, request_id: &str) -> Option<Arc<Refusal>> {

@@ -4,6 +4,7 @@
 
 mod acts;
 mod check;
+mod compact;
 mod derive;
 mod export;
 mod overlay;
@@ -23,6 +24,7 @@ use super::schema;
 
 pub use self::acts::{Acts, export_acts};
 pub use self::check::{Checked, check};
+pub use self::compact::{Compacted, compact};
 pub use self::export::{Exported, export};
 pub use self::repair::{Repaired, repair};
 

@@ -2,6 +2,7 @@
 
 mod acts;
 mod compact;
+mod crash;
 mod crowd;
 pub(in crate::control) mod disk;
 mod folding;

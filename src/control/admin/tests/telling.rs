@@ -25,7 +25,7 @@ async fn an_answer_says_how_long_it_waited_and_is_complete_for_whoever_waits_for
         (json!({"issuer": "main", "user": "u", "wait": "some"}), "wrong_type"),
         (json!({"issuer": "main", "user": "u", "wait": 0}), "wrong_type"),
         (json!({"issuer": "main", "user": "u", "wait_timeout": "2s"}), "nothing_to_wait_for"),
-        (json!({"issuer": "main", "user": "u", "wait": 1, "wait_timeout": 2}), "wrong_type"),
+        (json!({"issuer": "main", "user": "u", "wait": 1, "wait_timeout": 2}), "not_a_duration"),
     ] {
         let refused = bed.post("/v1/block", wrong).await;
         assert_eq!(refused.faults()[0].0, code, "{}", refused.body);

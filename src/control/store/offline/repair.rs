@@ -48,9 +48,18 @@ pub struct Repaired {
 
 /// Repairs the store in a directory; `now` names the old file.
 pub fn repair(directory: &Path, now: UnixMs) -> Result<Repaired, OfflineError> {
+    let whole = super::check::check_file(&super::file_of(directory))?.is_whole();
+    rebuilt(directory, whole, now)
+}
+
+/// The same of a file of which it is known whether it is whole.
+pub(super) fn rebuilt(
+    directory: &Path,
+    whole: bool,
+    now: UnixMs,
+) -> Result<Repaired, OfflineError> {
     let path = super::file_of(directory);
     let fresh_path = path.with_extension("redb.new");
-    let whole = super::check::check_file(&path)?.is_whole();
     let done = rebuild(directory, &path, &fresh_path, whole, now);
     if done.is_err() {
         // What is left of it is of no use; it may not even be there.

@@ -22,6 +22,8 @@ struct Platter {
     syncs_done: u32,
     /// Growing beyond this fails.
     size_max: Option<usize>,
+    /// Reading fails once this many reads are done.
+    reads_left: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +54,7 @@ impl SimulatedDisk {
 
     /// What is found after a power loss: all that was synced, and of the rest what chance says,
     /// the last of it torn.
-    fn after_power_loss(&self, mut chance: u64) -> Self {
+    pub(super) fn after_power_loss(&self, mut chance: u64) -> Self {
         let platter = self.0.lock();
         let mut image = platter.sure.clone();
         for written in &platter.unsure {
@@ -71,6 +73,20 @@ impl SimulatedDisk {
             sure: image,
             ..Platter::default()
         })))
+    }
+
+    /// From now on it fails after so many syncs, or never.
+    pub(super) fn freeze_after(&self, syncs: Option<u32>) {
+        self.0.lock().syncs_left = syncs;
+    }
+
+    /// From now on it fails after so many reads, or never.
+    pub(super) fn unreadable_after(&self, reads: Option<u32>) {
+        self.0.lock().reads_left = reads;
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().seen.clone()
     }
 
     /// From now on it has no room for more, or for anything again.
@@ -141,7 +157,13 @@ impl StorageBackend for SimulatedDisk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let platter = self.alive()?;
+        let mut platter = self.alive()?;
+        if let Some(left) = &mut platter.reads_left {
+            if *left == 0 {
+                return Err(io::Error::other("a sector cannot be read"));
+            }
+            *left -= 1;
+        }
         let offset = offset as usize;
         let bytes = platter.seen.get(offset..offset + out.len());
         out.copy_from_slice(bytes.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);

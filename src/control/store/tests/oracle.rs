@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::disk::SimulatedDisk;
 use super::*;
-use crate::denylist::tests::{Token, conditions, denies, issuers, selectors, tokens};
+use crate::denylist::tests::{Token, conditions, denies, excepts, issuers, selectors, tokens};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -15,6 +15,13 @@ enum Act {
         denial: Box<NewDenial>,
         kept_hours: Option<u64>,
         end_hours: Option<u64>,
+    },
+    /// Lets a session or token pass, for so many hours.
+    Register {
+        issuer: IssuerId,
+        one: Except,
+        hours: u64,
+        name: &'static str,
     },
     /// Lifts the record with this number, modulo how many there are.
     Lift(usize),
@@ -50,11 +57,16 @@ impl Oracle {
             (Some(_), None) => false,
             (Some(old), Some(new)) => new <= old,
         };
+        // Who registered it first makes no difference, and it passes not an hour longer.
+        let registers = new.selector.kind() == SelectorKind::Registration;
+        let late = if registers { Duration::ZERO } else { HOUR };
         let same = |old: &&Denial| {
-            (&old.issuer, &old.selector, old.condition, &old.except, &old.reference)
-                == (&new.issuer, &new.selector, new.condition, &new.except, &new.reference)
-                && old.created_by.name == new.created_by.name
-                && covers(old.kept_until.map(|until| until.plus(HOUR)), new.kept_until)
+            (&old.issuer, &old.selector, old.condition, &old.except)
+                == (&new.issuer, &new.selector, new.condition, &new.except)
+                && (registers
+                    || (&old.reference, &old.created_by.name)
+                        == (&new.reference, &new.created_by.name))
+                && covers(old.kept_until.map(|until| until.plus(late)), new.kept_until)
                 && covers(old.ends_at, new.ends_at)
         };
         // The one that lasts longest, and of those the oldest.
@@ -67,7 +79,9 @@ impl Oracle {
 
     fn forget(&mut self, clock: UnixMs) {
         self.records.retain(|(denial, _)| {
-            let kept = denial.kept_until.is_none_or(|until| until.plus(HOUR) > clock);
+            let registers = denial.selector.kind() == SelectorKind::Registration;
+            let late = if registers { Duration::ZERO } else { HOUR };
+            let kept = denial.kept_until.is_none_or(|until| until.plus(late) > clock);
             let left = self.lifted.get(&denial.id).is_none_or(|forgotten| *forgotten > clock);
             kept && left && denial.ends_at.is_none_or(|end| end > clock)
         });
@@ -94,6 +108,9 @@ fn acts() -> impl Strategy<Value = Act> {
         8 => (new_denials(), hours(), hours()).prop_map(|(denial, kept_hours, end_hours)| {
             Act::Deny { denial: Box::new(denial), kept_hours, end_hours }
         }),
+        3 => (issuers(), excepts(), 1..60_u64, prop_oneof![Just("dana"), Just("shop")]).prop_map(
+            |(issuer, one, hours, name)| Act::Register { issuer, one, hours, name }
+        ),
         4 => any::<usize>().prop_map(Act::Lift),
         2 => any::<usize>().prop_map(Act::Again),
         3 => (new_denials(), any::<bool>(), any::<bool>()).prop_map(
@@ -133,6 +150,14 @@ impl World {
         match act {
             Act::Deny { denial, kept_hours, end_hours } => {
                 self.deny(*denial, kept_hours, end_hours)
+            }
+            Act::Register { issuer, one, hours, name } => {
+                let denial = NewDenial {
+                    issuer,
+                    created_by: actor(name, "operator"),
+                    ..new(Selector::Registration(one), Condition::Always)
+                };
+                self.deny(denial, Some(hours), None)
             }
             Act::Lift(n) => self.lift(n),
             Act::Again(n) => self.again(n),
@@ -251,9 +276,29 @@ impl World {
             let hit = self.bed.denylist.check(&token.marks(by));
             assert_eq!(hit.is_some(), expected, "{token:?} {:?}", self.oracle.records);
         }
-        assert_eq!(self.bed.store.count(), self.oracle.unlifted().count() as u64);
+        let registers = |denial: &&Denial| denial.selector.kind() == SelectorKind::Registration;
+        let registered = self.oracle.unlifted().filter(registers).count() as u64;
+        assert_eq!(self.bed.store.registrations(), registered);
+        assert_eq!(self.bed.store.records(), self.oracle.unlifted().count() as u64);
+        assert_eq!(self.bed.store.count(), self.bed.store.records() - registered);
+        // Of an issuer in allowlist mode the same tokens pass only while they are registered too.
+        for token in tokens {
+            let identity = Identity { must_be_registered: true, ..token.identity() };
+            let of = |one: &Except| match one {
+                Except::Session(session) => token.session.as_ref() == Some(session),
+                Except::Token(id) => token.id == *id,
+            };
+            let let_in = self.oracle.unlifted().any(|denial| {
+                matches!(&denial.selector, Selector::Registration(one) if of(one))
+                    && denial.issuer == token.issuer
+            });
+            let denied = self.oracle.unlifted().any(|denial| denies(denial, token));
+            let marks = Marks::of(&identity, by);
+            let passes = self.bed.denylist.check(&marks).is_none();
+            assert_eq!(passes, let_in && !denied, "{token:?} {:?}", self.oracle.records);
+        }
         let mut tally = Tally::default();
-        for denial in self.oracle.unlifted() {
+        for denial in self.oracle.unlifted().filter(|denial| !registers(denial)) {
             tally.change(denial.issuer.as_str(), denial.selector.kind(), 1);
         }
         let counted = self.bed.store.tally();
@@ -263,14 +308,13 @@ impl World {
     }
 
     fn check_records(&self) {
-        let all = Filter { with_lifted: true, limit: 1000, ..Filter::default() };
-        let mut listed: Vec<_> = self
-            .bed
-            .store
-            .list(&all)
-            .unwrap()
-            .records
+        let of = |registrations: bool| {
+            let all = Filter { with_lifted: true, limit: 1000, registrations, ..Filter::default() };
+            self.bed.store.list(&all).unwrap().records
+        };
+        let mut listed: Vec<_> = of(false)
             .into_iter()
+            .chain(of(true))
             .map(|record| (record.denial, record.lift))
             .collect();
         listed.sort_by_key(|(denial, _)| denial.id);

@@ -18,6 +18,7 @@ Stop access
   revoke    End tokens and sessions that exist now; their owner can log in again
   block     Keep a user, session, client or key out until unblocked, or --for 24h
   undo      Take a revocation or a block back
+  unblock   Take blocks of somebody back, and nothing else
   denials   What is in force: list, search, export, import; deny many at once
   streams   Open WebSockets, event streams, gRPC: list, cut one
   sessions  Where somebody is logged in, by logins that the gateway captured

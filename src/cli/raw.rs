@@ -98,8 +98,8 @@ pub enum RawCommand {
     /// Take a revocation or a block back
     #[command(alias = "lift", after_help = help::UNDO)]
     Undo(RawUndo),
-    /// Take blocks back
-    #[command(hide = true, after_help = help::UNDO)]
+    /// Take blocks back, and nothing else
+    #[command(after_help = help::UNDO)]
     Unblock(RawUndo),
     /// What is in force: list, search, export, import
     #[command(alias = "denylist", after_help = help::DENIALS)]

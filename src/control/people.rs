@@ -7,6 +7,7 @@
 
 mod person;
 mod refusals;
+mod values;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -19,7 +20,6 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::clock::UnixMs;
-use crate::control::admin::distance;
 use crate::control::sessions::Records;
 use crate::denylist::{Condition, Except, Fingerprint, Fingerprinter, IssuerId, Selector};
 use crate::telemetry::{Observation, Observations, Sighting};
@@ -27,20 +27,16 @@ use crate::telemetry::{Observation, Observations, Sighting};
 pub use person::Person;
 use person::{Name, Reached};
 pub use refusals::Refusals;
+use values::{Values, likeness, shorten};
 
 /// Memory for people.
 const BYTES_MAX: u64 = 64 << 20;
 /// Sessions and tokens by which a person can be found without asking everybody.
 const MARKS_MAX: u64 = 100_000;
-/// Clients and claim values; a longer one than so many bytes is not remembered.
-const VALUES_MAX: u64 = 10_000;
-const VALUE_BYTES_MAX: usize = 128;
 /// Whoever was not seen for this long does not count as recently seen.
 pub const WINDOW: Duration = Duration::from_secs(24 * 3_600);
 /// How long an issuer's clock is remembered to have been ahead.
 const AHEAD_KEPT: Duration = Duration::from_secs(300);
-/// Suggestions for a name that nobody has.
-const CLOSE_MAX: usize = 3;
 /// A walk over everybody takes tens of milliseconds when there are many. People who ask by hand
 /// get one whenever they like; a program that makes a thousand denials a second gets this many at
 /// once and then one in each interval.
@@ -55,14 +51,11 @@ pub struct People {
     since: UnixMs,
 }
 
-/// Issuer, claim (`None`: the client), value.
-type Value = (IssuerId, Option<String>, String);
-
 struct Seen {
     people: Cache<Name, Arc<Person>>,
     by_mark: Cache<Fingerprint, Name>,
     /// Clients and values of indexed claims, for whoever mistypes one.
-    values: Cache<Value, ()>,
+    values: Values,
     /// When the walks made so far are paid off.
     walks_paid_at: Mutex<UnixMs>,
 }
@@ -114,10 +107,7 @@ impl People {
                 .max_capacity(MARKS_MAX)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
-            values: Cache::builder()
-                .max_capacity(VALUES_MAX)
-                .eviction_policy(EvictionPolicy::lru())
-                .build(),
+            values: Values::default(),
             walks_paid_at: Mutex::default(),
         });
         Self { seen, tallies: Mutex::default(), by, since: now }
@@ -144,13 +134,7 @@ impl People {
             seen.by_mark.insert(mark, name.clone());
         }
         seen.people.insert(name, Arc::new(person));
-        let client = token.client().map(|client| (None, client));
-        let claims = token.indexed().map(|(name, value)| (Some(name.to_owned()), value));
-        for (claim, value) in client.into_iter().chain(claims) {
-            if value.len() <= VALUE_BYTES_MAX {
-                seen.values.insert((issuer.clone(), claim, value.to_owned()), ());
-            }
-        }
+        seen.values.note(token);
     }
 
     /// Whose session or token it is, as far as was seen.
@@ -234,9 +218,9 @@ impl People {
         let Some(seen) = &self.seen else { return Vec::new() };
         let asked = match selector {
             Selector::Subject(asked) | Selector::Session(asked) => asked,
-            Selector::Client(asked) => return seen.close_values(issuer, None, asked),
+            Selector::Client(asked) => return seen.values.close(issuer, None, asked),
             Selector::Claim { name, value } => {
-                return seen.close_values(issuer, Some(name), value);
+                return seen.values.close(issuer, Some(name), value);
             }
             Selector::Token(_)
             | Selector::Key(_)
@@ -306,21 +290,6 @@ impl People {
 }
 
 impl Seen {
-    /// Values of a claim, or clients, that are like the one asked for.
-    fn close_values(&self, issuer: &IssuerId, claim: Option<&String>, asked: &str) -> Vec<String> {
-        let asked = asked.to_lowercase();
-        let mut found: Vec<(usize, String)> = Vec::new();
-        for (key, ()) in &self.values {
-            let (of, name, value) = &*key;
-            if of == issuer && name.as_ref() == claim {
-                let far = likeness(&asked, &value.to_lowercase());
-                found.extend(far.map(|far| (far, value.clone())));
-            }
-        }
-        shorten(&mut found);
-        found.into_iter().map(|(_, name)| name).collect()
-    }
-
     fn may_walk(&self, now: UnixMs) -> bool {
         let most = now.plus(WALK_INTERVAL * WALKS_AT_ONCE);
         let mut paid_at = self.walks_paid_at.lock();
@@ -355,25 +324,6 @@ impl Tally {
             }
         }
     }
-}
-
-/// How unlike two names are; `None`: not alike.
-fn likeness(asked: &str, name: &str) -> Option<usize> {
-    if asked.len() >= 3 && name.contains(asked) || name.len() >= 3 && asked.contains(name) {
-        return Some(name.len().abs_diff(asked.len()).min(2));
-    }
-    // The cost is the product of the lengths.
-    let allowed = (asked.len() / 4).clamp(1, 3);
-    if asked.len() > 128 || name.len().abs_diff(asked.len()) > allowed {
-        return None;
-    }
-    Some(distance(asked, name)).filter(|far| *far <= allowed)
-}
-
-fn shorten(found: &mut Vec<(usize, String)>) {
-    found.sort();
-    found.dedup_by(|left, right| left.1 == right.1);
-    found.truncate(CLOSE_MAX);
 }
 
 /// Feeds people, sessions and refusals until the data plane is gone.

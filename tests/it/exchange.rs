@@ -39,8 +39,8 @@ fn a_batch_denies_what_it_lists_and_an_export_carries_it_to_another_gateway() {
 
     let act = run(&other, &["audit", "--json"], "", 0);
     let act: Value = serde_json::from_str(&act).unwrap();
-    assert_eq!((&act["action"], &act["subject"]), (&"denied".into(), &"alice".into()));
-    assert_eq!(act["by"]["via"], "cli", "the record keeps the door of the first gateway");
+    assert_eq!(act["action"], "imported", "what was brought was done elsewhere");
+    assert!(act["counts"]["denials"].is_u64() && act["by"]["via"] == "cli", "{act}");
     assert_eq!(run(&other, &["audit", "--action", "undone"], "", 0), "");
 }
 

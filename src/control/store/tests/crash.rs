@@ -184,6 +184,8 @@ fn a_disk_that_cannot_read_is_an_error_and_never_an_answer_that_is_wrong() {
     for reads in 0..40 {
         disk.unreadable_after(None);
         let Ok(bed) = disk.open_at(&clock) else { panic!("it can be read") };
+        // The write fails, and the file is to be opened again: that reads.
+        disk.freeze_after(Some(1));
         disk.unreadable_after(Some(reads));
         let name = format!("new-{reads}");
         let answer = run(bed.store.deny(new(subject(&name), Condition::Always)));
@@ -200,6 +202,7 @@ fn a_disk_that_cannot_read_is_an_error_and_never_an_answer_that_is_wrong() {
         failed += usize::from(answer.is_err() || lifted.is_err());
         assert!(answer.is_err() || denied(&bed, &name), "an answer holds");
         assert!(denied(&bed, "u-1999"));
+        disk.freeze_after(None);
         disk.unreadable_after(None);
         // The file is opened again with the next change.
         deny(&bed, new(subject(&format!("then-{reads}")), Condition::Always));

@@ -35,6 +35,7 @@ use crate::config::{self, Listen, Loaded};
 use crate::control::admin::FirstCredentialSource;
 use crate::control::config::{Desk, Trigger};
 use crate::control::keys::KeyRing;
+use crate::control::sessions::renewal::Issuers;
 use crate::control::store::{self, Store};
 use crate::control::tasks::Tasks;
 use crate::control::traces::Exported;
@@ -151,6 +152,8 @@ impl Gateway {
             .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
         let config = &loaded.config;
         let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
+        let renewed = Arc::new(Issuers::default());
+        renewed.commit(renewed.prepare(&config.issuers).map_err(StartError::Trust)?);
         let mut addresses = proxy::Addresses::default();
         let published = compile::publish_first(config, &denylist, &keys, &mut addresses);
         let (observer, observations) = Observer::new(REPORTS);
@@ -177,7 +180,7 @@ impl Gateway {
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::shared(live::standing(&loaded, &fixed, UnixMs::now()));
         let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };
-        let metrics = told.metrics(&store, &denylist, &desk, &keys);
+        let metrics = told.metrics(&store, &denylist, &desk, (&keys, &renewed));
         let fingerprinter = denylist.fingerprinter().clone();
         let mut control = ControlThread::start(Parts {
             config,
@@ -190,6 +193,7 @@ impl Gateway {
             asks,
             ready: Arc::clone(&ready),
             keys: Arc::clone(&keys),
+            renewed: Arc::clone(&renewed),
             desk: Arc::clone(&desk),
             metrics,
             spans,
@@ -223,6 +227,7 @@ impl Gateway {
             published,
             addresses,
             keys,
+            renewed,
             cores: cores.iter().map(|core| core.commands.downgrade()).collect(),
             held: Arc::clone(&held),
             acceptor,

@@ -25,6 +25,7 @@ mod log;
 mod mask;
 mod metrics;
 mod order;
+mod renewal;
 mod report;
 mod room;
 mod route;
@@ -67,6 +68,7 @@ pub use load::{load, parse};
 pub use log::{AccessFormat, AccessLog, Log, LogFormat};
 pub use metrics::Metrics;
 pub use order::{ORDER, ordered, specificity};
+pub use renewal::{OauthClient, PlainEndpoint, RenewAt, Renewal};
 pub use report::{report, report_json};
 pub use route_limits::RouteLimits;
 pub use route_match::{Conditions, HeaderCondition};
@@ -248,6 +250,8 @@ pub struct Issuer {
     pub keys_source: String,
     /// Where they are fetched; `keys` is empty then.
     pub remote: Option<RemoteKeys>,
+    /// How its sessions are renewed.
+    pub renewal: Option<Renewal>,
 }
 
 impl std::fmt::Debug for Issuer {

@@ -2,6 +2,8 @@
 //! for. Bounded; a desk that does not answer in time is an answer too. Nothing on the straight line
 //! of an ordinary request comes here.
 
+mod kept;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +14,14 @@ use crate::clock::UnixMs;
 use crate::denylist::{Except, IssuerId, TokenId};
 use crate::verify::Signed;
 
+pub use kept::{Kept, Later, Over, Renewal, RenewalFault, Renewed};
+
 /// Asks that may wait for the control plane.
 const ASKS_MAX: usize = 1024;
 /// Longer than a disk should take to write a denial.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A page waits no longer for its session to be renewed; the renewal goes on.
+const PATIENCE_OF_RENEWALS: Duration = Duration::from_secs(5);
 
 /// The data plane's side. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +43,10 @@ pub enum Ask {
     EndOne(Own, EndOne, Reply<Gone>),
     /// The open streams of this token's session stand on it; answered with how many, on all cores.
     Rebase(Arc<Signed>, Reply<u64>),
+    /// The session's next access token; answered with what became of it.
+    Renew(Box<Kept>, Option<IpAddr>, Reply<Renewal>),
+    /// The session's refresh token is of no use any more: its issuer may know. Nobody waits.
+    Revoke(Box<Kept>),
 }
 
 /// Where an answer goes.
@@ -159,17 +169,53 @@ impl Desk {
         self.ask(|reply| Ask::Rebase(token, reply)).await
     }
 
+    /// Has a session renewed. It goes on when nobody waits for the answer.
+    pub fn renew(&self, kept: Kept, address: Option<IpAddr>) -> Result<Renewing, DeskFault> {
+        self.put(|reply| Ask::Renew(Box::new(kept), address, reply)).map(Renewing)
+    }
+
+    /// Nothing comes of it where too many ask at once.
+    pub fn revoke(&self, kept: Kept) {
+        self.0.try_send(Ask::Revoke(Box::new(kept))).ok();
+    }
+
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, DeskFault> {
+        within(PATIENCE, self.put(ask)?).await
+    }
+
+    fn put<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<Answer<T>, DeskFault> {
         let (reply, answer) = oneshot::channel();
-        self.0.try_send(ask(reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => DeskFault::Busy,
-            mpsc::error::TrySendError::Closed(_) => DeskFault::Closed,
-        })?;
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(DeskFault::Closed),
-            Err(_) => Err(DeskFault::Busy),
+        match self.0.try_send(ask(reply)) {
+            Ok(()) => Ok(answer),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(DeskFault::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(DeskFault::Closed),
         }
+    }
+}
+
+/// An answer that has not come.
+type Answer<T> = oneshot::Receiver<Result<T, DeskFault>>;
+
+async fn within<T>(patience: Duration, answer: Answer<T>) -> Result<T, DeskFault> {
+    match tokio::time::timeout(patience, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(DeskFault::Closed),
+        Err(_) => Err(DeskFault::Busy),
+    }
+}
+
+/// A renewal that was asked for.
+pub struct Renewing(Answer<Renewal>);
+
+impl Renewing {
+    /// Waits for it, and not too long.
+    pub async fn wait(self) -> Result<Renewal, DeskFault> {
+        within(PATIENCE_OF_RENEWALS, self.0).await
+    }
+
+    /// What became of it, if that is known by now.
+    pub fn now(&mut self) -> Option<Renewal> {
+        self.0.try_recv().ok()?.ok()
     }
 }
 

@@ -92,6 +92,7 @@ use self::exchange::Exchange;
 use self::route::Target;
 use self::session::browser::Browser;
 use self::session::capture::Login;
+use self::session::renewal;
 use self::tunnel::Answer;
 
 use crate::telemetry::counters::Limit;
@@ -146,7 +147,6 @@ async fn pass(
     exchange: &mut Exchange,
     request: Request<Incoming>,
 ) -> Result<Answer, Rejection> {
-    let now = exchange.now();
     let published = core.published();
     if core.requests.get() > published.requests_max {
         core.counters.shed(Limit::Requests);
@@ -196,6 +196,9 @@ async fn pass(
     }
     let credential = credential::present(&request, route, &published)?;
     exchange.presented(credential.as_ref());
+    let (credential, now) =
+        renewal::go_on((core, exchange, connection), &request, route, &published, credential)
+            .await?;
     let token = credential::verify(
         (core, exchange.client(), &request.parts.headers),
         credential,

@@ -19,6 +19,7 @@ use crate::control::keys::KeyRing;
 use crate::control::metrics::{self, Metrics};
 use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
+use crate::control::sessions::renewal::{Issuers, Renewals};
 use crate::control::sessions::{self, Records, Sessions};
 use crate::control::store::Store;
 use crate::control::streams::OpenStreams;
@@ -48,6 +49,8 @@ pub struct Parts<'c> {
     pub asks: Asks,
     pub ready: Arc<AtomicBool>,
     pub keys: Arc<KeyRing>,
+    /// Who renews sessions.
+    pub renewed: Arc<Issuers>,
     pub desk: Arc<Desk>,
     pub metrics: Metrics,
     /// Whom to ask about open streams, and who counts them.
@@ -109,6 +112,11 @@ impl ControlThread {
             streams: Arc::clone(&parts.streams.0),
             records: Arc::clone(&records),
             people: Arc::clone(&people),
+            renewals: Renewals::new(
+                Arc::clone(&parts.denylist),
+                Arc::clone(&parts.keys),
+                parts.renewed,
+            ),
         });
         let api = Arc::new(Api::new(admin::Parts {
             upstreams: Arc::clone(&upstreams),

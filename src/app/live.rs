@@ -16,6 +16,7 @@ use crate::control::admin::{Api, Settings};
 use crate::control::config::{Desk, ReloadFault, Reloaded, Standing};
 use crate::control::keys::KeyRing;
 use crate::control::lifetimes;
+use crate::control::sessions::renewal::Issuers;
 use crate::control::tasks::Tasks;
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::Command;
@@ -41,6 +42,7 @@ pub struct Live {
     pub published: Arc<ArcSwap<Published>>,
     pub addresses: Addresses,
     pub keys: Arc<KeyRing>,
+    pub renewed: Arc<Issuers>,
     pub cores: Vec<WeakUnboundedSender<Command>>,
     pub held: Arc<Mutex<Held>>,
     pub acceptor: Acceptor,
@@ -73,6 +75,7 @@ impl Live {
         let (tokens, _) =
             credentials(config, self.admin_token.as_ref().map(|token| token.as_str()))
                 .map_err(|fault| not_possible(fault.to_string()))?;
+        let renewed = self.renewed.prepare(&config.issuers).map_err(not_possible)?;
         // A process that takes the place of this one gets the sockets before or after this.
         let mut held = self.held.lock();
         let sockets = held
@@ -95,6 +98,7 @@ impl Live {
         // Nothing below this line can fail. Keys come first: no token of a new key is refused, and
         // none of a removed one passes, once the new configuration is there.
         self.keys.commit(keys);
+        self.renewed.commit(renewed);
         self.published.store(Arc::clone(&next));
         let limits = &config.server.limits;
         self.api.reconfigure(Settings::new(tokens, &config.admin.hosts, config.log.subject));

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
 use crate::control::metrics::{Metrics, Sources};
+use crate::control::sessions::renewal::Issuers;
 use crate::control::store::Store;
 use crate::control::traces::Exported;
 use crate::denylist::Denylist;
@@ -29,7 +30,7 @@ impl Told<'_> {
         store: &Store,
         denylist: &Arc<Denylist>,
         desk: &Arc<Desk>,
-        ring: &Arc<KeyRing>,
+        (ring, renewed): (&Arc<KeyRing>, &Arc<Issuers>),
     ) -> Metrics {
         let Self { config, shared, cores, exported } = self;
         let (verifier_of, routes_of) =
@@ -57,6 +58,7 @@ impl Told<'_> {
             }),
             key_fetches: Box::new(move || fetching.fetches()),
             certificates: Box::new(move || certificates::ends(&tls_of.load())),
+            renewed: Arc::clone(renewed),
             observer: shared.observer.clone(),
             tracer: shared.tracer.clone(),
             exported: Arc::clone(exported),

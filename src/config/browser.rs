@@ -60,6 +60,15 @@ pub enum TokenPlace {
     Cookie(String),
 }
 
+impl TokenPlace {
+    pub fn is_member(&self) -> bool {
+        match self {
+            Self::Member(_) => true,
+            Self::Header(_) | Self::Cookie(_) => false,
+        }
+    }
+}
+
 impl Capture {
     pub fn places(&self) -> impl Iterator<Item = &TokenPlace> {
         self.tokens().chain(&self.remove)
@@ -71,18 +80,12 @@ impl Capture {
 
     /// Something of it is in the body.
     pub fn needs_body(&self) -> bool {
-        self.places().any(TokenPlace::is_in_body)
+        self.places().any(TokenPlace::is_member)
     }
 
     /// The tokens are in the head: a redirect may bring them too.
     pub fn is_of_head(&self) -> bool {
-        !self.tokens().any(TokenPlace::is_in_body)
-    }
-}
-
-impl TokenPlace {
-    fn is_in_body(&self) -> bool {
-        matches!(self, Self::Member(_))
+        !self.tokens().any(TokenPlace::is_member)
     }
 }
 

@@ -36,7 +36,7 @@ fn places(list: &Item<'_>) -> Vec<TokenPlace> {
 }
 
 /// `/access_token`, a JSON pointer, `header:X-Token`, or `cookie:token`.
-fn place(item: &Item<'_>) -> Option<TokenPlace> {
+pub fn place(item: &Item<'_>) -> Option<TokenPlace> {
     let text = item.string()?;
     let place = match text.value.split_once(':') {
         _ if text.value.starts_with('/') => {

@@ -136,6 +136,8 @@ codes! {
     LooseCookie = 142,
     BadCapture = 143,
     BadLoginUrl = 144,
+    /// Refresh tokens over plain HTTP to another machine.
+    InsecureRenewal = 150,
 }
 
 impl std::fmt::Display for Code {

@@ -38,6 +38,7 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
     let required =
         required.iter().filter_map(|text| table_claim(table, "required", text)).collect();
     let display = table.get("display").and_then(|item| claim(&item));
+    let renewal = super::renewal::renewal(table);
     table.finish();
     let (algorithms, source) = (algorithms?, source?);
     let keys = source.load(&algorithms);
@@ -51,8 +52,9 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         types: types.into_iter().map(|text| text.value).collect(),
         max_lifetime,
         lifetime_marks: Vec::new(),
+        session_marks: Vec::new(),
         session_lifetime_max,
-        renewed: false,
+        renewed: renewal.is_some(),
         leeway,
         cutoff_skew,
         missing,
@@ -61,7 +63,7 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
         display,
     };
     let remote = source.remote();
-    Some(Issuer { policy, keys: Arc::new(keys?), keys_source: source.shown, remote })
+    Some(Issuer { policy, keys: Arc::new(keys?), keys_source: source.shown, remote, renewal })
 }
 
 /// Tokens pass unless they are denied, or only where they are registered.

@@ -4,7 +4,7 @@
 mod clients;
 mod remote;
 
-pub use remote::{KeyLocation, RemoteKeys, is_loopback};
+pub use remote::{KeyLocation, RemoteKeys, UrlFault, authorities, is_loopback, url};
 
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};

@@ -11,7 +11,7 @@ use super::suggest::distance;
 /// Words that make a key secret.
 const WORDS: [&str; 5] = ["secret", "token", "password", "passwd", "key"];
 /// Keys that hold such a word and no secret. `keys` itself is decided by what it holds.
-const HARMLESS: [&str; 2] = ["token_bytes_max", "keys_max_stale"];
+const HARMLESS: [&str; 3] = ["token_bytes_max", "keys_max_stale", "token_url"];
 /// What may be shown of an `[[admin.token]]` table.
 const ADMIN_TOKEN_SHOWN: [&str; 3] = ["name", "role", "issuers"];
 

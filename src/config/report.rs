@@ -81,6 +81,7 @@ pub fn report_json(loaded: &Loaded) -> Value {
                 "max_lifetime": show_duration(policy.max_lifetime),
                 "session_lifetime_max": show_duration(policy.session_lifetime_max),
                 "leeway": show_duration(policy.leeway),
+                "renewed_at": issuer.renewal.as_ref().map(|renewal| renewal.url().to_string()),
             })
         })
         .collect();
@@ -212,7 +213,12 @@ fn issuer_cells(issuer: &Issuer) -> Vec<String> {
     };
     let lifetime = show_duration(policy.max_lifetime);
     let keys = &issuer.keys_source;
-    vec![policy.name.clone(), identity, format!("{keys}, tokens live at most {lifetime}")]
+    let renewed = match &issuer.renewal {
+        Some(renewal) => format!(", sessions renewed at {}", renewal.url()),
+        None => String::new(),
+    };
+    let told = format!("{keys}, tokens live at most {lifetime}{renewed}");
+    vec![policy.name.clone(), identity, told]
 }
 
 fn route_cells(number: usize, route: &Route, config: &Config) -> Vec<String> {

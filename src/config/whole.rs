@@ -63,6 +63,40 @@ impl Whole<'_, '_> {
             self.known(text, "issuer", Code::UnknownIssuer, self.issuers);
         }
         self.unused();
+        self.renewable();
+    }
+
+    /// Refresh tokens that are captured and never used, and the other way round.
+    fn renewable(&self) {
+        let issuers = || self.issuers.iter().filter_map(|entry| entry.value.as_ref());
+        let renewed = |name: &String| {
+            issuers().any(|issuer| issuer.policy.name == *name && issuer.renewal.is_some())
+        };
+        let captures = |parsed: &Parsed| {
+            let capture = parsed.route.capture.as_ref();
+            capture.is_some_and(|capture| capture.refresh.is_some())
+        };
+        for parsed in self.routes.iter().filter(|parsed| captures(parsed)) {
+            let used = match &parsed.route.issuers {
+                Some(names) => names.iter().any(renewed),
+                None => issuers().any(|issuer| issuer.renewal.is_some()),
+            };
+            if !used && self.issuers.iter().all(|entry| entry.value.is_some()) {
+                let message =
+                    "the refresh token is captured and dropped: no issuer has a `renewal`";
+                let help = "[issuer.renewal] says where sessions are renewed";
+                self.report(&parsed.span, Diagnostic::note(Code::Unused, message).help(help));
+            }
+        }
+        let any = self.routes.iter().any(|parsed| captures(parsed));
+        for entry in self.issuers.iter().filter(|_| !any) {
+            if entry.value.as_ref().is_some_and(|issuer| issuer.renewal.is_some()) {
+                let message =
+                    "no login brings refresh tokens, so no session of this issuer is renewed";
+                let help = "capture = { token = …, refresh = … } at the route of the login";
+                self.report(&entry.span, Diagnostic::warning(Code::Unused, message).help(help));
+            }
+        }
     }
 
     fn unique<'t>(&self, what: &str, names: impl Iterator<Item = &'t Text>) {

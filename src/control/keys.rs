@@ -28,7 +28,7 @@ use tokio::task::AbortHandle;
 use crate::clock::UnixMs;
 use crate::config::{self, RemoteKeys};
 use crate::denylist::{Fingerprint, Fingerprinter, IssuerId, Selector};
-use crate::keys::{KeySet, Thumbprint};
+use crate::keys::{KeySet, Phase, Refresh, Thumbprint};
 use crate::verify::KeyCell;
 
 pub use fetch::{FetchFault, Fetcher};
@@ -233,6 +233,21 @@ impl KeyRing {
         if let Some(announce) = self.announce.get() {
             announce(marks);
         }
+    }
+
+    /// Asks for fresher keys of an issuer, as a request with an unknown key does. `true`: a fetch has
+    /// ended meanwhile.
+    pub async fn freshen(&self, issuer: &IssuerId) -> bool {
+        let line = self.sources.lock().get(issuer).and_then(|running| running.source.line());
+        let Some(Line { asked, mut refresh, wait, .. }) = line else { return false };
+        let Refresh { round, phase, .. } = *refresh.borrow_and_update();
+        match phase {
+            Phase::Cooling => return false,
+            Phase::Ready => asked.notify_one(),
+            Phase::Fetching => {}
+        }
+        let ended = refresh.wait_for(|now| now.round > round);
+        matches!(tokio::time::timeout(wait, ended).await, Ok(Ok(_)))
     }
 
     pub fn is_fetched(&self, issuer: &str) -> bool {

@@ -1,7 +1,8 @@
 //! How long tokens of each issuer may have lived, remembered beside the store. A denial is kept for
 //! as long as a token that it matches may live; when that is raised, denials made before were kept
 //! for the old time and may be forgotten. So a raise holds for tokens issued after it only, across
-//! restarts too: the mark says "issued before then: at most so long".
+//! restarts too: the mark says "issued before then: at most so long". The same holds for sessions that
+//! are renewed, which live as long as cutoffs of their logins are kept.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -23,6 +24,9 @@ const CUTOFF_AHEAD: Duration = Duration::from_secs(2);
 struct Document {
     /// By the issuer's identity.
     issuers: BTreeMap<String, Lifetime>,
+    /// Of sessions, by the same.
+    #[serde(default)]
+    sessions: BTreeMap<String, Lifetime>,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,13 +58,12 @@ pub fn settle<'p>(
     };
     let mut changed = false;
     for policy in policies {
-        let max_lifetime_ms = milliseconds(policy.max_lifetime);
-        let first = Lifetime { max_lifetime_ms, marks: Vec::new() };
-        let before = document.issuers.get(policy.id.as_str());
-        let next = before.map_or(first, |before| before.clone().then(policy, now));
-        policy.lifetime_marks = next.marks.iter().map(Mark::read).collect();
-        changed |= before != Some(&next);
-        document.issuers.insert(policy.id.as_str().to_owned(), next);
+        let (tokens, sessions) = (&mut document.issuers, &mut document.sessions);
+        let (marks, one) = follow(tokens, policy, policy.max_lifetime, now);
+        policy.lifetime_marks = marks;
+        let (marks, other) = follow(sessions, policy, of_sessions(policy), now);
+        policy.session_marks = marks;
+        changed |= one || other;
     }
     if changed {
         write(directory, &path, &document).map_err(|why| cannot("written", &why))?;
@@ -68,10 +71,34 @@ pub fn settle<'p>(
     Ok(())
 }
 
+/// What holds with this policy, and whether it is news.
+fn follow(
+    known: &mut BTreeMap<String, Lifetime>,
+    policy: &Policy,
+    lifetime: Duration,
+    now: UnixMs,
+) -> (Vec<LifetimeMark>, bool) {
+    let first = Lifetime { max_lifetime_ms: milliseconds(lifetime), marks: Vec::new() };
+    let before = known.get(policy.id.as_str());
+    let next = before.map_or(first, |before| before.clone().then(policy, lifetime, now));
+    let marks = next.marks.iter().map(Mark::read).collect();
+    let changed = before != Some(&next);
+    known.insert(policy.id.as_str().to_owned(), next);
+    (marks, changed)
+}
+
+/// For how long a cutoff holds against a login.
+fn of_sessions(policy: &Policy) -> Duration {
+    match policy.renewed {
+        true => policy.session_lifetime_max.max(policy.max_lifetime),
+        false => policy.max_lifetime,
+    }
+}
+
 impl Lifetime {
     /// With the policy that follows.
-    fn then(mut self, policy: &Policy, now: UnixMs) -> Self {
-        let max_lifetime_ms = milliseconds(policy.max_lifetime);
+    fn then(mut self, policy: &Policy, lifetime: Duration, now: UnixMs) -> Self {
+        let max_lifetime_ms = milliseconds(lifetime);
         if max_lifetime_ms > self.max_lifetime_ms {
             // No token issued before such a mark is good any more, whatever comes.
             let longest = Duration::from_millis(self.max_lifetime_ms) + policy.leeway;
@@ -129,6 +156,7 @@ mod tests {
             types: Vec::new(),
             max_lifetime,
             lifetime_marks: Vec::new(),
+            session_marks: Vec::new(),
             mode: crate::verify::Mode::default(),
             session_lifetime_max: HOUR,
             renewed: false,
@@ -167,6 +195,16 @@ mod tests {
         assert_eq!(at(104, 24), [mark(103, 1)], "and remembered");
         assert_eq!(at(105, 48), [mark(103, 1), mark(105, 24)]);
         assert_eq!(at(200, 72), [mark(200, 48)], "the old ones speak of no living token");
+        let session = |hours: u32, renewed: bool| {
+            let mut policy = Policy { renewed, session_lifetime_max: HOUR * 200, ..policy(HOUR) };
+            let now = UnixMs::from_secs(0).plus(HOUR * hours);
+            settle(place.path(), std::iter::once(&mut policy), now).unwrap();
+            policy.session_marks
+        };
+        assert_eq!(session(1001, true).last(), Some(&mark(1001, 72)), "sessions outlive tokens");
+        session(1002, false);
+        let again = session(1003, true);
+        assert_eq!(again.last(), Some(&mark(1003, 1)), "cutoffs were kept for an hour meanwhile");
         std::fs::write(place.path().join(FILE), "{").unwrap();
         let fault = settle(place.path(), std::iter::empty(), UnixMs::from_secs(0)).unwrap_err();
         assert!(fault.contains("lifetimes.json cannot be understood"), "{fault}");

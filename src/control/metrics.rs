@@ -18,6 +18,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use crate::clock::UnixMs;
+use crate::control::sessions::renewal::Issuers;
 use crate::control::store::Store;
 use crate::control::traces::Exported;
 use crate::denylist::Denylist;
@@ -58,6 +59,8 @@ pub struct Sources {
     pub key_fetches: Box<dyn Fn() -> Vec<(String, u64, u64)> + Send + Sync>,
     /// Our certificates by name, and when they end.
     pub certificates: Box<dyn Fn() -> Vec<(String, UnixMs)> + Send + Sync>,
+    /// What became of renewals.
+    pub renewed: Arc<Issuers>,
     pub observer: Observer,
     pub tracer: Tracer,
     pub exported: Arc<Exported>,

@@ -5,6 +5,7 @@ mod beginning;
 mod ending;
 mod own;
 mod records;
+pub mod renewal;
 mod unregistering;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::verify::Verifier;
 use super::people::People;
 use super::store::{Store, StoreError};
 use super::streams::OpenStreams;
+
+use renewal::Renewals;
 
 pub use records::{Advance, Advanced, Record, Records, SessionId};
 
@@ -34,6 +37,7 @@ pub struct Parts {
     pub streams: Arc<OpenStreams>,
     pub records: Arc<Records>,
     pub people: Arc<People>,
+    pub renewals: Renewals,
 }
 
 /// See the module.
@@ -43,21 +47,30 @@ pub struct Sessions {
     streams: Arc<OpenStreams>,
     records: Arc<Records>,
     people: Arc<People>,
+    renewals: Renewals,
 }
 
 impl Sessions {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, verifier, streams, records, people } = parts;
-        Arc::new(Self { store, verifier, streams, records, people })
+        let Parts { store, verifier, streams, records, people, renewals } = parts;
+        Arc::new(Self { store, verifier, streams, records, people, renewals })
     }
 
     /// Answers until the data plane is gone. No ask waits for the one before it, as long as not too
-    /// many are under way.
+    /// many are under way. Those that wait for an issuer are bounded by themselves, so that none who
+    /// hangs keeps anybody from logging out.
     pub async fn serve(self: Arc<Self>, mut asks: Asks) {
         let places = Arc::new(Semaphore::new(ASKS_AT_ONCE));
         while let Some(ask) = asks.recv().await {
-            // Nobody closes it.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let place = match ask {
+                Ask::Renew(..) | Ask::Revoke(_) => None,
+                // Nobody closes it.
+                Ask::End(..)
+                | Ask::List(..)
+                | Ask::EndOne(..)
+                | Ask::Begin(..)
+                | Ask::Rebase(..) => Arc::clone(&places).acquire_owned().await.ok(),
+            };
             let sessions = Arc::clone(&self);
             tokio::spawn(async move {
                 sessions.answer(ask).await;
@@ -74,8 +87,12 @@ impl Sessions {
             Ask::EndOne(own, one, reply) => drop(reply.send(self.end_one(&own, &one).await)),
             Ask::Begin(begin, reply) => drop(reply.send(self.begin(*begin).await)),
             Ask::Rebase(token, reply) => {
-                reply.send(self.streams.rebase(&token).await.ok_or(DeskFault::Busy)).ok();
+                reply.send(self.streams.rebase(&token, None).await.ok_or(DeskFault::Busy)).ok();
             }
+            Ask::Renew(kept, address, reply) => {
+                drop(reply.send(Ok(self.renew(*kept, address).await)));
+            }
+            Ask::Revoke(kept) => self.revoke(&kept).await,
         }
     }
 }

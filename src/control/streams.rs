@@ -83,9 +83,10 @@ impl OpenStreams {
 
     /// A session was renewed: its open streams stand on the new token, which was verified and is not
     /// denied. Those that it could not have opened, and those that end later anyway, stay as they
-    /// are. `None`: not known how many; doing it again does no harm.
-    pub async fn rebase(&self, token: &Arc<Signed>) -> Option<u64> {
-        let question = |answer| Question::Rebase(Arc::clone(token), answer);
+    /// are. `before` marks the token that it takes the place of: where tokens name no session, by that
+    /// one its streams are known. `None`: not known how many; doing it again does no harm.
+    pub async fn rebase(&self, token: &Arc<Signed>, before: Option<Fingerprint>) -> Option<u64> {
+        let question = |answer| Question::Rebase(Arc::clone(token), before, answer);
         Some(self.sum(PATIENCE, question).await?.iter().sum())
     }
 

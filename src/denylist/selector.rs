@@ -21,7 +21,9 @@ impl IssuerId {
 }
 
 /// One token, as it can be named.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum TokenId {
     /// The `jti` claim (RFC 7519 section 4.1.7).
     Jti(String),

@@ -2,6 +2,7 @@
 //! and text. The client learns no more than it may; the log line has the precise reason.
 
 mod fault;
+mod text;
 
 use bytes::Bytes;
 use http::header::{
@@ -14,12 +15,14 @@ use crate::verify::TokenFault;
 
 pub use fault::BadRequest;
 
+use text::{page, problem};
+
 use super::body::Body;
 use super::cross_site::CrossSite;
 use super::session::capture::CaptureFault;
 use super::streams::Cause;
 pub use super::upstream_fault::UpstreamFault;
-use crate::desk::DeskFault;
+use crate::desk::{DeskFault, RenewalFault};
 
 /// Why a request was not forwarded, or why its answer is not the upstream's.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +72,8 @@ pub enum Rejection {
     Capture(CaptureFault),
     /// What the control plane was asked for did not happen.
     Desk(DeskFault),
+    /// The session has no good token, and got no new one.
+    Renewal(RenewalFault),
     /// Asked for a verdict by a peer that is not listed.
     NotTrusted,
     /// Its token stopped to count while it waited for the answer.
@@ -146,10 +151,12 @@ pub const CODES: &[&str] = &[
     "draining",
     "no_route",
     "not_ready",
+    "not_renewed",
     "origin_not_allowed",
     "overloaded",
     "route_changed",
     "scope_missing",
+    "session_ended",
     "stream_ended",
     "token_expired",
     "token_invalid",
@@ -197,6 +204,7 @@ impl Rejection {
             Self::NoRoute => "no route matches host and path".to_owned(),
             Self::Method(allow) => format!("served here: {allow}"),
             Self::Desk(fault) => fault.reason().to_owned(),
+            Self::Renewal(fault) => fault.reason().to_owned(),
             Self::Capture(fault) => fault.reason(),
             Self::NotTrusted => "the peer is not listed in [server] trusted_proxies".to_owned(),
             Self::TokenMissing => "no credential".to_owned(),
@@ -256,6 +264,7 @@ impl Rejection {
                 let text = "It did not happen; please try again";
                 Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_done", text).retry(5)
             }
+            Self::Renewal(fault) => not_renewed(*fault, policy),
             Self::NotTrusted => {
                 let text = "Who asks for a verdict must be listed: [server] trusted_proxies";
                 Shape::new(StatusCode::FORBIDDEN, "not_trusted", text)
@@ -324,6 +333,19 @@ impl<'r> Shape<'r> {
     fn retry(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
+    }
+}
+
+/// A session without a good token: it has ended, or it has not got its next one yet.
+fn not_renewed(fault: RenewalFault, policy: AnswerPolicy) -> Shape {
+    match fault {
+        RenewalFault::Over(_) => {
+            Shape::bad_token(policy, "session_ended", "The session has ended: log in again")
+        }
+        RenewalFault::Later(_) => {
+            let text = "The session could not be renewed; please try again";
+            Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_renewed", text).retry(5)
+        }
     }
 }
 
@@ -399,29 +421,4 @@ pub fn respond(
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
-}
-
-fn problem(shape: &Shape, id: &str) -> (&'static str, String) {
-    let title = shape.status.canonical_reason().unwrap_or("Refused");
-    // Every text is ours and holds no character that JSON would escape.
-    let text = format!(
-        "{{\"status\":{},\"title\":\"{title}\",\"code\":\"{}\",\"detail\":\"{}\",\"request_id\":\"{id}\"}}\n",
-        shape.status.as_u16(),
-        shape.code,
-        shape.detail,
-    );
-    ("application/problem+json", text)
-}
-
-fn page(shape: &Shape, id: &str) -> (&'static str, String) {
-    let title = shape.status.canonical_reason().unwrap_or("Refused");
-    let text = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
-         <body style=\"font-family:sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem\">\
-         <h1>{title}</h1><p>{}.</p><p><small>{} · {} · request {id}</small></p></body></html>\n",
-        shape.detail,
-        shape.status.as_u16(),
-        shape.code,
-    );
-    ("text/html; charset=utf-8", text)
 }

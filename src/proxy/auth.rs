@@ -4,6 +4,7 @@
 mod log_out;
 mod me;
 mod page;
+mod refresh;
 pub mod return_path;
 mod sessions;
 mod streams;
@@ -16,7 +17,8 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 
-use crate::config::{Carrier, Config};
+use crate::clock::UnixMs;
+use crate::config::{Access, Carrier, Config};
 use crate::token::Credential;
 
 use super::answer::{BadRequest, Rejection};
@@ -31,6 +33,8 @@ use super::held::{self, Held};
 use super::path;
 use super::published::{Carriers, Published};
 use super::session::Kept;
+use super::session::browser::Browser;
+use super::session::renewal::{Asking, Outcome};
 
 /// What of the configuration these answers need.
 pub struct Auth {
@@ -56,6 +60,7 @@ pub enum Place {
         id: String,
         by: Method,
     },
+    Refresh,
     Streams,
     Verify {
         /// The path that is asked about, where it follows that of the endpoint (Envoy).
@@ -92,6 +97,7 @@ impl Auth {
             "/logout" => Place::LogOut,
             "/logout-all" => Place::LogOutAll,
             "/sessions" => Place::Sessions,
+            "/refresh" => Place::Refresh,
             "/streams" => Place::Streams,
             "/verify" => Place::Verify { rest: None },
             rest => session(rest).or_else(|| asked_about(rest)).unwrap_or(Place::Unknown),
@@ -128,6 +134,9 @@ pub(super) struct Visit<'v> {
     request: Canonical,
     auth: &'v Auth,
     published: &'v Published,
+    /// The session's new token, where it was renewed for this request.
+    renewed: Option<Credential>,
+    now: UnixMs,
 }
 
 /// Answers a request below the prefix.
@@ -140,7 +149,9 @@ pub(super) async fn answer(
     published: &Published,
 ) -> Result<Response<Body>, Rejection> {
     exchange.answered_by(&auth.name);
-    let mut visit = Visit { core, connection, exchange, request, auth, published };
+    let now = exchange.now();
+    let mut visit =
+        Visit { core, connection, exchange, request, auth, published, renewed: None, now };
     let reads = matches!(*visit.method(), Method::GET | Method::HEAD);
     let posts = *visit.method() == Method::POST;
     let mut response = match place {
@@ -156,6 +167,8 @@ pub(super) async fn answer(
         Place::Session { id, by } if *visit.method() == by => sessions::end(&mut visit, id).await?,
         Place::Session { by: Method::DELETE, .. } => return Err(Rejection::Method("DELETE")),
         Place::Session { .. } => return Err(Rejection::Method("POST")),
+        Place::Refresh if posts => refresh::refresh(&mut visit).await?,
+        Place::Refresh => return Err(Rejection::Method("POST")),
         Place::Streams if posts => streams::rebase(&mut visit).await?,
         Place::Streams => return Err(Rejection::Method("POST")),
         Place::Verify { rest } => verify::verify(&mut visit, rest.as_deref()).await,
@@ -194,7 +207,37 @@ impl Visit<'_> {
     /// What the request brought: `Authorization` counts first, then the session's cookie, then those
     /// of the routes.
     fn presented(&self) -> Result<Option<Presented<'_>>, Rejection> {
+        if let Some(renewed) = &self.renewed {
+            return Ok(Presented::renewed(renewed.clone(), &self.auth.carriers));
+        }
         credential::present_first(self.headers(), &self.auth.carriers, self.published)
+    }
+
+    /// The session is renewed first where it is time. `at_once`: whatever the time.
+    async fn renew(&mut self, at_once: bool) -> Result<(), Rejection> {
+        let parts = &self.request.parts;
+        let asking = Asking {
+            method: &parts.method,
+            headers: &parts.headers,
+            websocket: self.request.websocket,
+            connection: self.connection,
+            published: self.published,
+            carriers: &self.auth.carriers,
+            issuers: None,
+            now: self.now,
+        };
+        let presented = self.presented()?;
+        let Some(due) = asking.due(presented.as_ref(), at_once)? else { return Ok(()) };
+        let address = self.exchange.client().address();
+        let browser = self.exchange.browser.get_or_insert_default();
+        **browser = Browser::of_visit(&parts.headers, self.published);
+        let desk = (&self.core.desk, address);
+        let settling = due.settle(desk, Access::Required, browser, self.published);
+        if let Outcome::Renewed(credential) = settling.await? {
+            self.renewed = Some(credential);
+        }
+        self.now = UnixMs::now();
+        Ok(())
     }
 
     /// What the refresh cookie holds.
@@ -204,12 +247,12 @@ impl Visit<'_> {
 
     /// Verified, whether or not it still passes. A token whose signature does not hold is nobody's.
     async fn held(&self, credential: &Credential) -> Result<Held, Rejection> {
-        held::held(self.asker(), credential, self.published, self.exchange.now()).await
+        held::held(self.asker(), credential, self.published, self.now).await
     }
 
     /// Every token that the request holds.
     async fn all_held(&self) -> held::All {
-        held::all(self.asker(), &self.auth.carriers, self.published, self.exchange.now()).await
+        held::all(self.asker(), &self.auth.carriers, self.published, self.now).await
     }
 
     fn asker(&self) -> Asker<'_> {

@@ -23,9 +23,17 @@ use super::subprotocol;
 pub struct Presented<'r> {
     credential: Credential,
     carrier: &'r Carrier,
+    /// The client did not bring it: its session was renewed a moment ago.
+    renewed: bool,
 }
 
 impl<'r> Presented<'r> {
+    /// The new token of a session, as if its cookie had brought it.
+    pub fn renewed(credential: Credential, carriers: &'r [Carrier]) -> Option<Self> {
+        let carrier = carriers.iter().find(|carrier| **carrier == Carrier::Session)?;
+        Some(Self { credential, carrier, renewed: true })
+    }
+
     pub fn credential(&self) -> &Credential {
         &self.credential
     }
@@ -40,6 +48,8 @@ pub struct Verified<'r> {
     pub(super) token: VerifiedToken,
     pub(super) credential: Credential,
     pub(super) carrier: &'r Carrier,
+    /// The client has not seen it yet.
+    pub(super) renewed: bool,
 }
 
 /// Finds the request's credential for this route.
@@ -81,7 +91,7 @@ pub(super) fn present_in<'r>(
         };
         let Some(credential) = token else { continue };
         match &found {
-            None => found = Some(Presented { credential, carrier }),
+            None => found = Some(Presented { credential, carrier, renewed: false }),
             // The same token twice is one credential.
             Some(first) if first.credential == credential => {}
             Some(_) => return Err(BadRequest::TwoCredentials.into()),
@@ -144,7 +154,7 @@ pub async fn verify<'r>(
     published: &Published,
     now: UnixMs,
 ) -> Result<Option<Verified<'r>>, Rejection> {
-    let Some(Presented { credential, carrier }) = presented else {
+    let Some(Presented { credential, carrier, renewed }) = presented else {
         return match route.access {
             Access::Required => Err(Rejection::TokenMissing),
             Access::Optional | Access::Public => Ok(None),
@@ -159,7 +169,7 @@ pub async fn verify<'r>(
         Ok(token)
     });
     match verdict {
-        Ok(token) => Ok(Some(Verified { token, credential, carrier })),
+        Ok(token) => Ok(Some(Verified { token, credential, carrier, renewed })),
         Err(_) if is_optional_cookie(route, carrier) => Ok(None),
         Err(rejection) => Err(rejection),
     }

@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 
 use crate::clock::UnixMs;
 use crate::denylist::Hit;
+use crate::desk::RenewalFault;
 use crate::telemetry::access::Verdict;
 use crate::telemetry::counters::{Limit, Outcome};
 use crate::telemetry::trace::{Parent, Trace};
@@ -214,7 +215,7 @@ impl Exchange {
     /// Adds the cookies that the request's session came to.
     pub fn dress(&mut self, response: &mut Response<Body>) {
         if let Some(browser) = &mut self.browser {
-            browser.dress(response);
+            browser.dress(response, &self.core.published());
         }
     }
 
@@ -235,6 +236,9 @@ impl Exchange {
         let Some(verified) = verified else { return };
         let signed = verified.token.signed();
         let fresh = verified.token.is_fresh();
+        if !verified.renewed {
+            signed.presented(self.at);
+        }
         self.core.counters.accepted(&signed.policy().name, !fresh);
         if fresh {
             self.count_unrevocable(signed);
@@ -268,7 +272,10 @@ impl Exchange {
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
         self.verdict = match rejection {
-            Rejection::Upstream(_) | Rejection::Desk(_) | Rejection::Capture(_) => Verdict::Failed,
+            Rejection::Upstream(_)
+            | Rejection::Desk(_)
+            | Rejection::Capture(_)
+            | Rejection::Renewal(RenewalFault::Later(_)) => Verdict::Failed,
             Rejection::BadRequest(_)
             | Rejection::NoRoute
             | Rejection::Method(_)
@@ -288,6 +295,7 @@ impl Exchange {
             | Rejection::ClaimUnmet(_)
             | Rejection::TooOldLogin { .. }
             | Rejection::Cut(_)
+            | Rejection::Renewal(RenewalFault::Over(_))
             | Rejection::ClaimUnfit(_) => Verdict::Refused,
         };
         self.code = rejection.code();

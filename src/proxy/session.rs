@@ -4,15 +4,18 @@
 pub mod browser;
 pub mod capture;
 mod chunks;
+pub mod renewal;
 mod seal;
 mod set_cookies;
 
+use std::time::Duration;
+
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
-use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
-use crate::config::{Config, SessionCookies as CookieConfig};
+use crate::config::{Config, Issuer, SessionCookies as CookieConfig};
 use crate::denylist::IssuerId;
+pub use crate::desk::Kept;
 use crate::desk::{End, Ending};
 use crate::token::Credential;
 use crate::verify::Signed;
@@ -34,30 +37,8 @@ pub struct Session {
     sealer: Sealer,
     /// Both names and those of their parts: what no backend gets to see.
     names: Vec<String>,
-}
-
-/// What the refresh cookie holds.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Kept {
-    pub issuer: String,
-    pub subject: Option<String>,
-    pub client: Option<String>,
-    /// The session's name: the token's own, or one that was made for it.
-    pub session: String,
-    /// The tokens do not name the session: it was named here.
-    pub named_here: bool,
-    /// Of the session's record, at the login or renewal that this token came with.
-    #[serde(default)]
-    pub generation: u64,
-    /// By the issuer's clock, as cutoffs are compared.
-    pub login_time_ms: i64,
-    pub token: String,
-}
-
-impl std::ops::Drop for Kept {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.token);
-    }
+    /// Issuers whose sessions are renewed, and how long before a token ends.
+    renewed: Vec<(IssuerId, Duration)>,
 }
 
 impl Session {
@@ -80,6 +61,7 @@ impl Session {
             attributes: attributes(cookies),
             seal: cookies.seal,
             sealer: Sealer::new(&cookies.keys)?,
+            renewed: config.issuers.iter().filter_map(ahead).collect(),
         })
     }
 
@@ -119,6 +101,22 @@ impl Session {
         serde_json::from_slice(&opened).ok()
     }
 
+    /// Some session is renewed.
+    pub fn renews(&self) -> bool {
+        !self.renewed.is_empty()
+    }
+
+    /// So long before its access token ends a session is renewed; `None`: its issuer's are not.
+    pub fn ahead(&self, kept: &Kept) -> Option<Duration> {
+        let of = |(id, _): &&(IssuerId, Duration)| id.as_str() == kept.issuer;
+        self.renewed.iter().find(of).map(|(_, ahead)| *ahead)
+    }
+
+    /// The longest of these.
+    pub fn ahead_max(&self) -> Duration {
+        self.renewed.iter().map(|(_, ahead)| *ahead).max().unwrap_or_default()
+    }
+
     /// Takes our cookies out of a request; the bytes of the others stay.
     pub fn strip(&self, headers: &mut HeaderMap) {
         if !headers.contains_key(COOKIE) {
@@ -154,14 +152,8 @@ impl Session {
             values.push(self.cookie(name, value, access_age)?);
         }
         if let Some(kept) = kept {
-            let text = zeroize::Zeroizing::new(serde_json::to_vec(kept).ok()?);
-            let sealed = self.sealer.seal(&self.refresh, &text)?;
-            let login = UnixMs(kept.login_time_ms);
-            let age = login.plus(signed.policy().session_lifetime_max).since(now).as_secs();
-            let refresh = chunks::split(&self.refresh, &sealed)?;
-            for (name, value) in &refresh {
-                values.push(self.cookie(name, value, age)?);
-            }
+            let (refresh, set) = self.sealed(kept, now)?;
+            values.extend(set);
             cookies.extend(refresh);
         }
         for name in brought {
@@ -170,6 +162,21 @@ impl Session {
             }
         }
         Some(values)
+    }
+
+    /// The refresh cookie alone. `None`: it does not fit, or cannot be sealed.
+    pub fn set_kept(&self, kept: &Kept, now: UnixMs) -> Option<Vec<HeaderValue>> {
+        self.sealed(kept, now).map(|(_, values)| values)
+    }
+
+    fn sealed(&self, kept: &Kept, now: UnixMs) -> Option<(Parts, Vec<HeaderValue>)> {
+        let text = zeroize::Zeroizing::new(serde_json::to_vec(kept).ok()?);
+        let sealed = self.sealer.seal(&self.refresh, &text)?;
+        let age = kept.ends_at().since(now).as_secs();
+        let refresh = chunks::split(&self.refresh, &sealed)?;
+        let values: Option<Vec<HeaderValue>> =
+            refresh.iter().map(|(name, value)| self.cookie(name, value, age)).collect();
+        Some((refresh, values?))
     }
 
     /// The names of ours that a request brings.
@@ -206,6 +213,13 @@ impl Session {
 /// It stands for a cookie that could not be read.
 pub fn is_unreadable(credential: &Credential) -> bool {
     credential.expose() == UNREADABLE
+}
+
+/// Names and values of the cookies that one value takes.
+type Parts = Vec<(String, String)>;
+
+fn ahead(issuer: &Issuer) -> Option<(IssuerId, Duration)> {
+    Some((issuer.policy.id.clone(), issuer.renewal.as_ref()?.ahead))
 }
 
 /// One thing to end, without who asks.
@@ -251,10 +265,15 @@ pub fn endings<'s>(
             true => Ending::NamedHere(session),
             false => Ending::Session(session),
         };
-        let issuer = IssuerId::new(&kept.issuer);
-        let end = Ended { issuer, what, subject: None, issued_at: None };
-        if !ends.iter().any(|other| other.is_same(&end)) {
-            ends.push(end);
+        // No mark of its token says the session's name.
+        let access = kept
+            .named_here
+            .then(|| Ending::Token { id: kept.access.clone(), expires_at: kept.access_ends_at() });
+        for what in std::iter::once(what).chain(access) {
+            let end = Ended { issuer: kept.issuer_id(), what, subject: None, issued_at: None };
+            if !ends.iter().any(|other| other.is_same(&end)) {
+                ends.push(end);
+            }
         }
     }
     ends

@@ -224,7 +224,7 @@ pub enum Question {
     /// were told before have been dealt with.
     EndedBy(Fingerprint, Instant, oneshot::Sender<ByKind>),
     /// The streams of this token's session stand on it from here on; answered with how many.
-    Rebase(Arc<Signed>, oneshot::Sender<ByKind>),
+    Rebase(Arc<Signed>, Option<Fingerprint>, oneshot::Sender<ByKind>),
     /// Cut this one, where a caller bound to these issuers may; `true`: it was open.
     Cut(StreamId, Option<Vec<IssuerId>>, oneshot::Sender<bool>),
 }

@@ -132,6 +132,19 @@ impl TokenFault {
         )
     }
 
+    /// The same token may be good in a moment: its key is not known yet, or its time has not come.
+    pub fn may_pass_later(&self) -> bool {
+        matches!(
+            self,
+            Self::KeysAbsent { .. }
+                | Self::UnknownKey { .. }
+                | Self::KeyAwaited { .. }
+                | Self::IssuedInFuture { .. }
+                | Self::AuthenticatedInFuture { .. }
+                | Self::NotYetValid { .. }
+        )
+    }
+
     /// The precise reason as a stable word, for logs and for programs that read `explain`.
     pub fn reason(&self) -> &'static str {
         match self {

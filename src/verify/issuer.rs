@@ -66,6 +66,8 @@ pub struct Policy {
     pub max_lifetime: Duration,
     /// Before it was raised.
     pub lifetime_marks: Vec<LifetimeMark>,
+    /// The same for sessions, by when they began.
+    pub session_marks: Vec<LifetimeMark>,
     pub session_lifetime_max: Duration,
     /// The gateway renews its sessions: cutoffs are kept for a session's life.
     pub renewed: bool,
@@ -80,6 +82,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// How long a session may be renewed that began then.
+    pub fn session_lifetime(&self, login: UnixMs) -> Duration {
+        let older = self.session_marks.iter().filter(|mark| login < mark.issued_before);
+        older.fold(self.session_lifetime_max, |max, mark| max.min(mark.max_lifetime))
+    }
+
     /// How long what is said of its tokens must be kept.
     pub fn retention(&self) -> Retention {
         Retention {

@@ -33,6 +33,8 @@ pub struct Signed {
     keys: AtomicU64,
     /// When a request last carried it, for the list of people. Milliseconds; a hint, not exact.
     pub last_seen: AtomicI64,
+    /// When a client first brought it; 0: none has.
+    first_presented: AtomicI64,
 }
 
 impl Signed {
@@ -86,6 +88,7 @@ impl Signed {
             marks,
             keys: AtomicU64::new(signer.keys.id()),
             last_seen: AtomicI64::new(0),
+            first_presented: AtomicI64::new(0),
         })
     }
 
@@ -108,6 +111,19 @@ impl Signed {
         if now.0.saturating_sub(self.last_seen.load(Ordering::Relaxed)) >= 1000 {
             self.last_seen.store(now.0, Ordering::Relaxed);
         }
+    }
+
+    /// A client has brought it. `true`: for the first time since it was verified.
+    pub fn presented(&self, now: UnixMs) -> bool {
+        let first = &self.first_presented;
+        first.load(Ordering::Relaxed) == 0
+            && first.compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// `None`: nobody has brought it, as far as is known here.
+    pub fn first_presented_at(&self) -> Option<UnixMs> {
+        let at = self.first_presented.load(Ordering::Relaxed);
+        (at != 0).then_some(UnixMs(at))
     }
 
     pub fn issuer(&self) -> &Arc<Issuer> {

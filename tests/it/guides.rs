@@ -116,7 +116,9 @@ fn every_configuration_of_a_guide_is_valid() {
             std::os::unix::fs::symlink(docs().join("example"), dir.path().join("example")).unwrap();
             let config = dir.path().join("gateway.toml");
             std::fs::write(&config, block).unwrap();
-            let checked = run_to_end(program().arg("check").arg("-c").arg(&config));
+            let mut check = program();
+            check.arg("check").arg("-c").arg(&config).env("CLIENT_SECRET", "s3cr3t");
+            let checked = run_to_end(&mut check);
             let errors = String::from_utf8_lossy(&checked.stderr);
             assert!(checked.status.success(), "{}:\n{block}\n{errors}", path.display());
         }

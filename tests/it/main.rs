@@ -38,6 +38,12 @@ mod capture;
 mod browser_sessions;
 // What a log-out takes along, and new keys and attributes of cookies.
 mod session_ends;
+// The session's next token: once, for everybody who waits, and for nobody who is denied.
+mod renewal;
+// What the issuer may answer to that, and what it may not.
+mod renewal_faults;
+// What is open when a session is renewed.
+mod renewal_streams;
 // Each selector with each condition, beside a neighbour that still passes.
 mod denials;
 // Issuers of which only registered sessions and tokens pass.

@@ -14,7 +14,9 @@ mod keys;
 mod lines;
 mod login;
 pub mod peers;
+pub mod session_scene;
 mod setup;
+mod token_endpoint;
 mod token_scene;
 mod upstream;
 
@@ -30,7 +32,9 @@ pub use key_server::{KeyServer, Mood, jwk};
 pub use keys::{Key, Kind};
 pub use lines::Lines;
 pub use login::{LoginScene, OURS, speak};
+pub use session_scene::SessionScene;
 pub use setup::Setup;
+pub use token_endpoint::{Grants, TokenEndpoint};
 pub use token_scene::TokenScene;
 pub use upstream::Upstream;
 

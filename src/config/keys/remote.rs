@@ -183,7 +183,8 @@ pub fn discovery(item: &Item<'_>, issuer: &Table<'_>, allow_http: bool) -> Optio
     }
 }
 
-enum UrlFault {
+/// Why a URL is not one that may be asked.
+pub enum UrlFault {
     Form,
     Insecure,
 }
@@ -209,7 +210,8 @@ impl UrlFault {
     }
 }
 
-fn url(text: &str, allow_http: bool) -> Result<Uri, UrlFault> {
+/// A URL that may be asked: `https`, or plain HTTP to this machine or where that was allowed.
+pub fn url(text: &str, allow_http: bool) -> Result<Uri, UrlFault> {
     let url: Uri = text.parse().map_err(|_| UrlFault::Form)?;
     let authority = url.authority().map_or("", |authority| authority.as_str());
     let has_host = url.host().is_some_and(|host| !host.is_empty());
@@ -232,7 +234,7 @@ pub fn is_loopback(url: &Uri) -> bool {
 }
 
 /// The PEM file of `ca`; what is in it is checked before it is used.
-fn authorities(item: &Item<'_>) -> Option<Vec<u8>> {
+pub fn authorities(item: &Item<'_>) -> Option<Vec<u8>> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     let path = item.reader.resolve_file(&item.string()?.value);

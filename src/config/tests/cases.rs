@@ -89,6 +89,28 @@ const GENERAL: &[Case] = &[
     case(Code::UnknownKey, "[[upstream]]", "[admn]\n[[upstream]]", "[admin]\n[[upstream]]"),
     case(Code::MissingKey, LISTEN, "tls.certificates = []", LISTEN),
     case(
+        Code::InsecureRenewal,
+        AUDIENCES,
+        "audiences = [\"https://api.example.com\"]\nrenewal = { token_url = \"http://id.example.com/token\", \
+         client_id = \"a\" }",
+        "audiences = [\"https://api.example.com\"]\nrenewal = { token_url = \"http://127.0.0.1/token\", \
+         client_id = \"a\" }",
+    ),
+    case(
+        Code::Exclusive,
+        AUDIENCES,
+        "audiences = [\"https://api.example.com\"]\nrenewal = { client_id = \"a\", \
+         endpoint = { url = \"https://a/\", token = \"/a\" } }",
+        "audiences = [\"https://api.example.com\"]\nrenewal = { \
+         endpoint = { url = \"https://a/\", token = \"/a\" } }",
+    ),
+    case(
+        Code::MissingKey,
+        AUDIENCES,
+        "audiences = [\"https://api.example.com\"]\nrenewal = { token_url = \"https://a/\" }",
+        "audiences = [\"https://api.example.com\"]\nrenewal = { token_url = \"https://a/\", client_id = \"a\" }",
+    ),
+    case(
         Code::InsecureKeys,
         KEYS,
         "keys = { jwks_url = \"http://id.example.com/keys\" }",

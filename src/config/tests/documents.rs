@@ -103,6 +103,8 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "issuer.claims",
         "issuer.keys",
         "issuer.keys.secrets.KID",
+        "issuer.renewal",
+        "issuer.renewal.endpoint",
         "upstream",
         "upstream.servers",
         "upstream.retry",

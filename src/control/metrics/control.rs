@@ -41,6 +41,7 @@ pub fn write(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
             [(labels("success"), *good), (labels("failure"), *failed)]
         }),
     )?;
+    renewals(sources, page)?;
     config(sources, page)?;
     page.gauge(
         "portcullis_connections",
@@ -66,6 +67,20 @@ pub fn write(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
             ([("result", "delivered")], exported(delivered)),
             ([("result", "lost")], exported(lost) + sources.tracer.dropped()),
         ],
+    )
+}
+
+fn renewals(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
+    let counts = &sources.renewed.counts;
+    page.counters(
+        "portcullis_renewals",
+        "Renewals of browser sessions, by what became of them",
+        counts.renewals().map(|(result, n)| ([("result", result)], n)),
+    )?;
+    page.counters(
+        "portcullis_refresh_token_revocations",
+        "Refresh tokens that were to be revoked at their issuer",
+        counts.revocations().into_iter().map(|(result, n)| ([("result", result)], n)),
     )
 }
 

@@ -12,7 +12,15 @@ use super::{Sessions, told};
 impl Sessions {
     /// Returns when all of them are on disk and in force.
     pub(super) async fn end(&self, ends: &[End]) -> Result<(), DeskFault> {
-        let ends = &self.records.whole(ends).map_err(|fault| told(&fault))?;
+        let ends = self.records.whole(ends).map_err(|fault| told(&fault))?;
+        self.end_these(&ends).await?;
+        // From here on a renewal that was under way brings no token of a denied session; what one has
+        // brought a moment ago, and no mark of which says the session's name, is ended for itself.
+        let brought = self.brought_meanwhile(&ends);
+        if brought.is_empty() { Ok(()) } else { self.end_these(&brought).await }
+    }
+
+    async fn end_these(&self, ends: &[End]) -> Result<(), DeskFault> {
         let verifier = (self.verifier)();
         let now = UnixMs::now();
         let mut denials = Vec::new();
@@ -44,6 +52,21 @@ impl Sessions {
             );
         }
         Ok(())
+    }
+}
+
+impl Sessions {
+    fn brought_meanwhile(&self, ends: &[End]) -> Vec<End> {
+        let named = ends.iter().filter_map(|end| match &end.what {
+            Ending::NamedHere(session) => Some((end, self.renewed_tokens(&end.issuer, session))),
+            Ending::Token { .. } | Ending::Session(_) | Ending::Subject(..) => None,
+        });
+        let brought = named.flat_map(|(end, tokens)| {
+            let token =
+                |(id, expires_at)| End { what: Ending::Token { id, expires_at }, ..end.clone() };
+            tokens.into_iter().map(token)
+        });
+        brought.filter(|token| ends.iter().all(|end| end.what != token.what)).collect()
     }
 }
 

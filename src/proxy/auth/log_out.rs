@@ -1,17 +1,21 @@
 //! Logging out: the denial first, on disk and in force; then the cookies go. Where the denial cannot
 //! be made, the cookies stay, so that the person can try again and is not told what is not true.
 
+use std::sync::Arc;
+
 use http::header::{HeaderName, HeaderValue, LOCATION, SET_COOKIE};
 use http::{Response, StatusCode};
 use serde_json::json;
 
+use crate::clock::UnixMs;
 use crate::config::Carrier;
-use crate::denylist::Except;
+use crate::denylist::{Except, IssuerId};
 use crate::desk::{End, Ending};
 use crate::proxy::answer::{self, Rejection};
 use crate::proxy::body::Body;
-use crate::proxy::{held, session};
-use crate::verify::Signed;
+use crate::proxy::held::{self, Held};
+use crate::proxy::session::{self, Kept};
+use crate::verify::{Signed, TokenFault};
 
 use super::{Visit, return_path};
 
@@ -40,42 +44,100 @@ pub async fn this(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     }
     let asked = session::asked(ends, visit.exchange.client().address(), "logged out");
     visit.core.desk.end(asked).await.map_err(Rejection::Desk)?;
+    if let Some(kept) = kept {
+        visit.core.desk.revoke(kept);
+    }
     // One was not looked at: whoever holds it is not told that it has ended.
     refused.map_or_else(|| done(visit, ended), Err)
 }
 
 /// Ends all of the person's sessions, or with `?others=true` all but this one. Only a token that
-/// passes may do that: one that was lost and has expired is in somebody else's hand.
+/// passes may do that, or the refresh cookie of a session that nobody has ended: a token that was lost
+/// and has expired is in somebody else's hand.
 pub async fn all(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
-    let presented = visit.presented()?.ok_or(Rejection::TokenMissing)?;
-    let held = visit.held(presented.credential()).await?;
-    if let Some(fault) = held.fault {
-        return Err(fault);
-    }
-    let signed = held.signed;
-    visit.exchange.known(&signed);
-    let subject = signed.subject().ok_or(Rejection::ClaimUnfit("subject".to_owned()))?.to_owned();
+    let Person { issuer, subject, issued_at, this } = person(visit).await?;
     let others = return_path::parameter(visit.query(), "others").as_deref() == Some("true");
-    let except = others.then(|| match signed.session() {
-        Some(session) => Except::Session(session.to_owned()),
-        None => Except::Token(signed.token_id().clone()),
-    });
-    let what = Ending::Subject(subject, except);
-    let reason = if others { "logged out elsewhere" } else { "logged out everywhere" };
-    let end = end(visit, &signed, what, reason);
+    let end = End {
+        issuer,
+        what: Ending::Subject(subject.clone(), others.then_some(this)),
+        subject: Some(subject),
+        issued_at,
+        address: visit.exchange.client().address(),
+        reason: if others { "logged out elsewhere" } else { "logged out everywhere" },
+    };
     visit.core.desk.end(vec![end]).await.map_err(Rejection::Desk)?;
+    let kept = visit.kept();
     if others {
-        return Ok(super::json(StatusCode::OK, &json!({"ended": "other sessions"})));
+        let mut response = super::json(StatusCode::OK, &json!({"ended": "other sessions"}));
+        let spared = kept.and_then(|kept| spared(visit, kept));
+        session::add_cookies(response.headers_mut(), spared.unwrap_or_default());
+        return Ok(response);
+    }
+    if let Some(kept) = kept {
+        visit.core.desk.revoke(kept);
     }
     done(visit, "all sessions")
 }
 
-fn end(visit: &Visit<'_>, signed: &Signed, what: Ending, reason: &'static str) -> End {
-    let issuer = signed.policy().id.clone();
-    let subject = signed.subject().map(str::to_owned);
-    let (issued_at, address) = (signed.issued_at(), visit.exchange.client().address());
-    End { issuer, what, subject, issued_at, address, reason }
+/// Whose sessions end.
+struct Person {
+    issuer: IssuerId,
+    subject: String,
+    issued_at: Option<UnixMs>,
+    /// The session that asks, or its token where tokens name none.
+    this: Except,
+}
+
+async fn person(visit: &mut Visit<'_>) -> Result<Person, Rejection> {
+    let fault = match visit.presented()? {
+        None => Rejection::TokenMissing,
+        Some(presented) => {
+            let Held { signed, fault } = visit.held(presented.credential()).await?;
+            let Some(fault) = fault else { return person_of(visit, &signed) };
+            fault
+        }
+    };
+    let ended =
+        matches!(fault, Rejection::TokenMissing | Rejection::Token(TokenFault::Expired { .. }));
+    let kept = visit.kept().filter(|kept| ended && kept.ends_at() > visit.now).ok_or(fault)?;
+    let denylist = &visit.published.denylist;
+    if let Some(hit) = denylist.check(&kept.marks(denylist.fingerprinter())) {
+        return Err(Rejection::Denied(hit));
+    }
+    let this = match kept.named_here {
+        false => Except::Session(kept.session.clone()),
+        true => Except::Token(kept.access.clone()),
+    };
+    let subject = kept.subject.clone().ok_or(Rejection::ClaimUnfit("subject".to_owned()))?;
+    let (issuer, issued_at) = (kept.issuer_id(), Some(kept.login_time()));
+    Ok(Person { issuer, subject, issued_at, this })
+}
+
+fn person_of(visit: &mut Visit<'_>, signed: &Arc<Signed>) -> Result<Person, Rejection> {
+    visit.exchange.known(signed);
+    let subject = signed.subject().ok_or(Rejection::ClaimUnfit("subject".to_owned()))?.to_owned();
+    let this = match signed.session() {
+        Some(session) => Except::Session(session.to_owned()),
+        None => Except::Token(signed.token_id().clone()),
+    };
+    let (issuer, issued_at) = (signed.policy().id.clone(), signed.issued_at());
+    Ok(Person { issuer, subject, issued_at, this })
+}
+
+/// The refresh cookie of a session that its tokens do not name: the cutoff spares the token of this
+/// moment only, and the next one would fall to it. Whoever ended the others is as good as logged in
+/// anew.
+fn spared(visit: &Visit<'_>, mut kept: Kept) -> Option<Vec<HeaderValue>> {
+    if !kept.named_here {
+        return None;
+    }
+    let issuers = visit.published.verifier.issuers();
+    let issuer = issuers.iter().find(|issuer| issuer.policy.id.as_str() == kept.issuer)?;
+    // The cutoff was set before this.
+    let now = UnixMs::now();
+    kept.login_time_ms = now.plus(issuer.policy.cutoff_skew).ceil_to_second().0;
+    visit.published.session.as_ref()?.set_kept(&kept, now)
 }
 
 /// The cookies go. A form is sent on; a script gets JSON.

@@ -10,6 +10,7 @@ use super::Visit;
 
 /// 200 with the person, 401 without a token that passes.
 pub async fn me(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
+    visit.renew(false).await?;
     let presented = visit.presented()?.ok_or(Rejection::TokenMissing)?;
     if presented.carrier().is_cookie() {
         visit.same_site()?;
@@ -27,7 +28,7 @@ pub async fn me(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
         "scopes": signed.scopes(),
         "issued_at": signed.issued_at().map(|at| at.rfc3339()),
         "expires_at": signed.expires_at().rfc3339(),
-        "expires_in_s": signed.expires_at().since(visit.exchange.now()).as_secs(),
+        "expires_in_s": signed.expires_at().since(visit.now).as_secs(),
         "logged_in_at": signed.auth_time().map(|at| at.rfc3339()),
     });
     visit.exchange.known(&signed);

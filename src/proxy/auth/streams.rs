@@ -12,6 +12,7 @@ use super::Visit;
 /// Only a token that passes; which streams it is for is said by its own claims alone.
 pub async fn rebase(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
+    visit.renew(false).await?;
     let presented = visit.presented()?.ok_or(Rejection::TokenMissing)?;
     let held = visit.held(presented.credential()).await?;
     if let Some(fault) = held.fault {

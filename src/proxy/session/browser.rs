@@ -3,9 +3,11 @@
 //! none of it.
 
 use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue, LOCATION};
-use http::{HeaderName, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
+use crate::clock::UnixMs;
 use crate::config::Carrier;
+use crate::desk::{Renewal, RenewalFault, Renewed, Renewing};
 use crate::proxy::answer::{self, Rejection};
 use crate::proxy::auth::return_path;
 use crate::proxy::body::Body;
@@ -31,6 +33,8 @@ pub struct Browser {
     /// The credential, if any, is one that a browser sends by itself.
     by_cookie: bool,
     set: Vec<HeaderValue>,
+    /// A renewal that was begun ahead of time; its cookies go with this answer or a later one.
+    pub(super) renewing: Option<Renewing>,
 }
 
 impl Browser {
@@ -53,8 +57,33 @@ impl Browser {
             brought: brought.unwrap_or_default(),
             login: login.and_then(|url| location(url, request)),
             by_cookie: true,
-            set: Vec::new(),
+            ..Self::default()
         }))
+    }
+
+    /// Of a request that the gateway answers itself.
+    pub fn of_visit(headers: &HeaderMap, published: &Published) -> Self {
+        let brought = published.session.as_ref().map(|session| session.brought(headers));
+        Self { brought: brought.unwrap_or_default(), by_cookie: true, ..Self::default() }
+    }
+
+    /// The session's new cookies go with the answer. `false`: they do not fit.
+    pub fn renewed(&mut self, renewed: &Renewed, published: &Published) -> bool {
+        let Renewed { access, signed, kept } = renewed;
+        let session = published.session.as_ref();
+        let set = session.and_then(|session| {
+            session.set(&self.brought, access, signed, Some(kept), UnixMs::now())
+        });
+        let fits = set.is_some();
+        self.set = set.unwrap_or_default();
+        fits
+    }
+
+    /// The session's cookies go.
+    pub fn clear(&mut self, published: &Published) {
+        if let Some(session) = published.session.as_ref().filter(|_| !self.brought.is_empty()) {
+            self.set = session.clear(&self.brought);
+        }
     }
 
     pub fn presented_by(&mut self, carrier: Option<&Carrier>) {
@@ -62,7 +91,10 @@ impl Browser {
     }
 
     /// Adds them.
-    pub fn dress(&mut self, response: &mut Response<Body>) {
+    pub fn dress(&mut self, response: &mut Response<Body>, published: &Published) {
+        if let Some(Renewal::Done(renewed)) = self.renewing.take().and_then(|mut one| one.now()) {
+            self.renewed(&renewed, published);
+        }
         super::add_cookies(response.headers_mut(), std::mem::take(&mut self.set));
     }
 
@@ -77,10 +109,10 @@ impl Browser {
         if !self.by_cookie {
             return response;
         }
-        if let (true, Some(session)) = (is_dead(rejection), &published.session)
-            && !self.brought.is_empty()
-        {
-            self.set = session.clear(&self.brought);
+        // A token that has ended while its session is being renewed has a successor.
+        if is_dead(rejection) && !(is_over(rejection) && self.renewing.is_some()) {
+            self.renewing = None;
+            self.clear(published);
         }
         if let (true, Some(login)) = (login_helps(rejection), self.login.take()) {
             let request_id = response.headers_mut().remove(X_REQUEST_ID);
@@ -91,7 +123,7 @@ impl Browser {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.extend(request_id.map(|id| (X_REQUEST_ID, id)));
         }
-        self.dress(&mut response);
+        self.dress(&mut response, published);
         response
     }
 }
@@ -121,11 +153,20 @@ fn location(url: &str, request: &Canonical) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{url}{sign}return_to={}", return_path::escaped(back))).ok()
 }
 
+fn is_over(rejection: &Rejection) -> bool {
+    matches!(
+        rejection,
+        Rejection::Cut(Cause::Expired) | Rejection::Token(TokenFault::Expired { .. })
+    )
+}
+
 /// The token will never pass again, so its cookies are of no use. A key that is not known yet, or a
 /// clock that is behind, is no reason.
 fn is_dead(rejection: &Rejection) -> bool {
     match rejection {
-        Rejection::Denied(_) | Rejection::Cut(Cause::Denied(_) | Cause::Expired) => true,
+        Rejection::Denied(_)
+        | Rejection::Cut(Cause::Denied(_) | Cause::Expired)
+        | Rejection::Renewal(RenewalFault::Over(_)) => true,
         Rejection::Token(
             TokenFault::KeysAbsent { .. }
             | TokenFault::UnknownKey { .. }
@@ -158,6 +199,7 @@ fn is_dead(rejection: &Rejection) -> bool {
         | Rejection::Upstream(_)
         | Rejection::Capture(_)
         | Rejection::Desk(_)
+        | Rejection::Renewal(RenewalFault::Later(_))
         | Rejection::NotTrusted => false,
     }
 }

@@ -207,7 +207,7 @@ async fn take(
             let name = Named::of(&signed).map_err(Rejection::Capture)?;
             end_the_old(&before, &signed, desk).await?;
             let generation = begin(&before, &signed, &name, refresh.is_some(), desk).await?;
-            let kept = refresh.map(|token| Kept::new(&signed, name, generation, token, before.now));
+            let kept = refresh.map(|token| keep(&signed, name, generation, token, before.now));
             let cookies = cookies.set(&before.brought, &access, &signed, kept.as_ref(), before.now);
             // A session that was ended before, or meanwhile, is not begun.
             if let Some(hit) = published.denylist.check(signed.marks()) {
@@ -387,18 +387,20 @@ fn user_agent(headers: &HeaderMap) -> Option<String> {
     Some(text.chars().take(512).collect())
 }
 
-impl Kept {
-    /// Of a login that has just happened.
-    fn new(signed: &Signed, name: Named, generation: u64, token: String, now: UnixMs) -> Self {
-        Self {
-            issuer: signed.policy().id.as_str().to_owned(),
-            subject: signed.subject().map(str::to_owned),
-            client: signed.client().map(str::to_owned),
-            session: name.session,
-            named_here: name.here,
-            generation,
-            login_time_ms: signed.issued_at().unwrap_or(now).0,
-            token,
-        }
+/// Of a login that has just happened.
+fn keep(signed: &Signed, name: Named, generation: u64, token: String, now: UnixMs) -> Kept {
+    let login = signed.issued_at().unwrap_or(now);
+    Kept {
+        issuer: signed.policy().id.as_str().to_owned(),
+        subject: signed.subject().map(str::to_owned),
+        client: signed.client().map(str::to_owned),
+        session: name.session,
+        named_here: name.here,
+        login_time_ms: login.0,
+        ends_at_ms: login.plus(signed.policy().session_lifetime_max).0,
+        generation,
+        access: signed.token_id().clone(),
+        access_ends_at_ms: signed.expires_at().0,
+        token,
     }
 }

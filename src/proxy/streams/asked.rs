@@ -27,7 +27,7 @@ impl Streams {
             Question::EndedBy(mark, since, answer) => {
                 self.work.borrow_mut().push_back(Task::EndedBy(mark, since, answer));
             }
-            Question::Rebase(token, answer) => self.rebase(token, answer),
+            Question::Rebase(token, before, answer) => self.rebase(token, before, answer),
             Question::Cut(id, issuers, answer) => {
                 let found = self
                     .find(id.0)

@@ -63,6 +63,7 @@ impl Signed {
             // No set: whether its key is there is asked anew.
             keys: AtomicU64::new(u64::MAX),
             last_seen: AtomicI64::new(self.last_seen.load(Ordering::Relaxed)),
+            first_presented: AtomicI64::new(self.first_presented.load(Ordering::Relaxed)),
         })
     }
 }

@@ -51,6 +51,7 @@ fn policy() -> Policy {
         session_lifetime_max: Duration::from_secs(30 * 86_400),
         leeway: Duration::from_secs(LEEWAY_S.unsigned_abs()),
         lifetime_marks: Vec::new(),
+        session_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         missing: Missing::default(),
         claims: ClaimNames {

@@ -345,6 +345,7 @@ fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
         renewed: false,
         leeway: Duration::from_secs(30),
         lifetime_marks: Vec::new(),
+        session_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         // Tokens of the partner may lack `iat`.
         missing: Missing { iat: name == "partner", ..Missing::default() },

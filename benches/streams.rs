@@ -174,6 +174,7 @@ fn policy() -> Policy {
         renewed: false,
         leeway: Duration::from_secs(30),
         lifetime_marks: Vec::new(),
+        session_marks: Vec::new(),
         cutoff_skew: Duration::ZERO,
         missing: Missing::default(),
         claims: ClaimNames {

@@ -219,7 +219,7 @@ impl Visit<'_> {
         let asking = Asking {
             method: &parts.method,
             headers: &parts.headers,
-            websocket: self.request.websocket,
+            websocket: self.request.asks_for_websocket(),
             connection: self.connection,
             published: self.published,
             carriers: &self.auth.carriers,

@@ -43,7 +43,7 @@ pub async fn go_on<'r>(
     let asking = Asking {
         method: &request.parts.method,
         headers: &request.parts.headers,
-        websocket: request.websocket,
+        websocket: request.asks_for_websocket(),
         connection,
         published,
         // A login begins another session.

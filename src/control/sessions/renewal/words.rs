@@ -187,8 +187,10 @@ fn found(answer: &Answer, members: &Map<String, Value>, place: &TokenPlace) -> O
         }
         TokenPlace::Cookie(name) => {
             let set = answer.headers.get_all(SET_COOKIE).iter();
-            let pairs = set.filter_map(|line| line.to_str().ok()?.split(';').next()?.split_once('='));
-            let mut own = pairs.filter(|(own, _)| own.trim() == name).map(|(_, value)| value.trim());
+            let pairs =
+                set.filter_map(|line| line.to_str().ok()?.split(';').next()?.split_once('='));
+            let mut own =
+                pairs.filter(|(own, _)| own.trim() == name).map(|(_, value)| value.trim());
             own.next().filter(|_| own.next().is_none())?
         }
         TokenPlace::Member(ClaimPath::Name(name)) => members.get(name)?.as_str()?,

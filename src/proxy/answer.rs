@@ -337,7 +337,7 @@ impl<'r> Shape<'r> {
 }
 
 /// A session without a good token: it has ended, or it has not got its next one yet.
-fn not_renewed(fault: RenewalFault, policy: AnswerPolicy) -> Shape {
+fn not_renewed(fault: RenewalFault, policy: AnswerPolicy) -> Shape<'static> {
     match fault {
         RenewalFault::Over(_) => {
             Shape::bad_token(policy, "session_ended", "The session has ended: log in again")

@@ -90,7 +90,7 @@ use self::core::Core;
 use self::cors::Preflight;
 use self::exchange::Exchange;
 use self::route::Target;
-use self::session::browser::Browser;
+use self::session::browser::{Browser, Page};
 use self::session::capture::Login;
 use self::session::renewal;
 use self::tunnel::Answer;
@@ -186,7 +186,7 @@ async fn pass(
     let route = published.routes.select(&request)?;
     exchange.read_by(cors::Reader::of(&route.cors, request.parts.headers.get(ORIGIN)));
     exchange.routed(route);
-    exchange.browser = Browser::of(&request, route, connection, &published);
+    exchange.browser = Browser::of(&Page::of(&request, connection), route, &published);
     if let Some(load) = &route.load {
         let Some(place) = load.enter() else {
             core.counters.shed(Limit::RouteRequests);
@@ -199,7 +199,7 @@ async fn pass(
     let (credential, now) =
         renewal::go_on((core, exchange, connection), &request, route, &published, credential)
             .await?;
-    let token = credential::verify(
+    let judged = credential::verify(
         (core, exchange.client(), &request.parts.headers),
         credential,
         route,
@@ -207,8 +207,9 @@ async fn pass(
         now,
     )
     .await?;
-    exchange.verified(token.as_ref());
-    let mut permit = permit::decide(request, route, token, connection, &published, now)?;
+    exchange.verified(&judged);
+    let mut permit = permit::decide(request, route, judged.token, connection, &published, now)?;
+    exchange.ignored(permit.ignored());
     let login = Login::of(&permit, (core, exchange.client()), &published, now).await?;
     let answer = match exchange.open_stream(&permit) {
         None => answer_to(core, connection, exchange, permit, &published).await,

@@ -152,6 +152,11 @@ pub(super) async fn answer(
     let now = exchange.now();
     let mut visit =
         Visit { core, connection, exchange, request, auth, published, renewed: None, now };
+    if !matches!(place, Place::LogOut | Place::Verify { .. }) {
+        // A log-out clears by itself; a verdict is about another request.
+        let browser = Browser::of_visit(visit.headers(), published);
+        visit.exchange.browser = Some(Box::new(browser));
+    }
     let reads = matches!(*visit.method(), Method::GET | Method::HEAD);
     let posts = *visit.method() == Method::POST;
     let mut response = match place {

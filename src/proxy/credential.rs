@@ -146,6 +146,23 @@ pub(super) fn all_of(
     }
 }
 
+/// What a look at a credential came to.
+pub struct Judged<'r> {
+    pub token: Option<Verified<'r>>,
+    /// Why a cookie counts as none: the browser that sends it may be told to forget it.
+    pub ignored: Option<Rejection>,
+}
+
+impl<'r> Judged<'r> {
+    pub fn good(token: Option<Verified<'r>>) -> Self {
+        Self { token, ignored: None }
+    }
+
+    pub fn ignored(why: Rejection) -> Self {
+        Self { token: None, ignored: Some(why) }
+    }
+}
+
 /// Verifies what was presented. On optional and public routes a bad cookie is as good as none; a bad bearer token is refused everywhere.
 pub async fn verify<'r>(
     (core, client, headers): Asker<'_>,
@@ -153,11 +170,11 @@ pub async fn verify<'r>(
     route: &Route,
     published: &Published,
     now: UnixMs,
-) -> Result<Option<Verified<'r>>, Rejection> {
+) -> Result<Judged<'r>, Rejection> {
     let Some(Presented { credential, carrier, renewed }) = presented else {
         return match route.access {
             Access::Required => Err(Rejection::TokenMissing),
-            Access::Optional | Access::Public => Ok(None),
+            Access::Optional | Access::Public => Ok(Judged::good(None)),
         };
     };
     let verdict = match judge((core, client, headers), &credential, published, now).await {
@@ -169,8 +186,8 @@ pub async fn verify<'r>(
         Ok(token)
     });
     match verdict {
-        Ok(token) => Ok(Some(Verified { token, credential, carrier, renewed })),
-        Err(_) if is_optional_cookie(route, carrier) => Ok(None),
+        Ok(token) => Ok(Judged::good(Some(Verified { token, credential, carrier, renewed }))),
+        Err(why) if is_optional_cookie(route, carrier) => Ok(Judged::ignored(why)),
         Err(rejection) => Err(rejection),
     }
 }

@@ -118,6 +118,17 @@ impl<'r> Asked<'r> {
         }
     }
 
+    /// Our own origin as the outside knows it: that of the request, unless the config lists others
+    /// only. `None`: it says no host.
+    pub fn origin(&self, listed: &[String]) -> Option<String> {
+        let host = std::str::from_utf8(self.host).ok().filter(|host| !host.is_empty())?;
+        let own = format!("{}://{}", self.scheme, host.to_ascii_lowercase());
+        match listed.first() {
+            Some(first) if !listed.contains(&own) => Some(first.clone()),
+            Some(_) | None => Some(own),
+        }
+    }
+
     /// A whole page is asked for, in its own tab: not a frame, an image or a script.
     pub fn is_navigation(&self) -> bool {
         single(self.headers, &SEC_FETCH_MODE) == Some(b"navigate")

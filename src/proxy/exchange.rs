@@ -32,7 +32,7 @@ use super::client_body::ClientBody;
 use super::connection::Connection;
 use super::core::Core;
 use super::cors::Reader;
-use super::credential::{Presented, Verified};
+use super::credential::{Judged, Presented};
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::place::Place;
@@ -232,8 +232,21 @@ impl Exchange {
         }
     }
 
-    pub fn verified(&mut self, verified: Option<&Verified<'_>>) {
-        let Some(verified) = verified else { return };
+    /// A cookie of the session that counts as none here, and never will again, goes.
+    pub fn ignored(&mut self, why: Option<&Rejection>) {
+        if let (Some(browser), Some(why)) = (&mut self.browser, why) {
+            browser.ignored(why, &self.core.published());
+        }
+    }
+
+    /// Where a page that is refused may go, for a proxy that sends it there.
+    pub fn way_to_login(&mut self, rejection: &Rejection) -> Option<HeaderValue> {
+        self.browser.as_mut()?.way_to_login(rejection)
+    }
+
+    pub fn verified(&mut self, judged: &Judged<'_>) {
+        self.ignored(judged.ignored.as_ref());
+        let Some(verified) = &judged.token else { return };
         let signed = verified.token.signed();
         let fresh = verified.token.is_fresh();
         if !verified.renewed {

@@ -13,7 +13,7 @@ use crate::verify::{Signed, TokenFault};
 use super::answer::Rejection;
 use super::canonical::Canonical;
 use super::connection::Connection;
-use super::credential::{Verified, is_optional_cookie};
+use super::credential::{Judged, Verified, is_optional_cookie};
 use super::cross_site::Asked;
 use super::published::Published;
 use super::requirements;
@@ -25,6 +25,7 @@ pub struct Permit<'r> {
     request: Canonical,
     route: &'r Route,
     token: Option<Verified<'r>>,
+    ignored: Option<Rejection>,
 }
 
 /// Who asked for it, the denylist, then what the route asks of the token.
@@ -38,8 +39,8 @@ pub fn decide<'r>(
 ) -> Result<Permit<'r>, Rejection> {
     let parts = &request.parts;
     let asked = Asked::of(&parts.method, &parts.headers, request.asks_for_websocket(), connection);
-    let token = judge(asked, route, token, published, now)?;
-    Ok(Permit { request, route, token })
+    let Judged { token, ignored } = judge(asked, route, token, published, now)?;
+    Ok(Permit { request, route, token, ignored })
 }
 
 /// A CORS preflight carries no token (Fetch standard, section 3.2.2): where the route leaves it to the
@@ -49,7 +50,7 @@ pub fn of_preflight<'r>(mut request: Canonical, route: &'r Route) -> Permit<'r> 
     for name in [AUTHORIZATION, COOKIE] {
         request.parts.headers.remove(name);
     }
-    Permit { request, route, token: None }
+    Permit { request, route, token: None, ignored: None }
 }
 
 /// The verdict on a token at a route, and whose request it is. `verify` of forward auth asks it too.
@@ -59,20 +60,20 @@ pub(super) fn judge<'r>(
     token: Option<Verified<'r>>,
     published: &Published,
     now: UnixMs,
-) -> Result<Option<Verified<'r>>, Rejection> {
+) -> Result<Judged<'r>, Rejection> {
     let by_cookie = token.as_ref().is_some_and(|verified| verified.carrier.is_cookie());
     if by_cookie || route.capture.is_some() {
         // A cookie comes along whoever asked for the request, and whoever asks for a login chooses
         // whose session the browser gets.
         asked.check(&published.external_origins).map_err(Rejection::CrossSite)?;
     }
-    let Some(verified) = token else { return Ok(None) };
+    let Some(verified) = token else { return Ok(Judged::good(None)) };
     match examine(verified.token.signed(), route, published, now) {
-        Ok(()) => Ok(Some(verified)),
-        Err(Rejection::Denied(_) | Rejection::TokenNotTaken(_))
+        Ok(()) => Ok(Judged::good(Some(verified))),
+        Err(why @ (Rejection::Denied(_) | Rejection::TokenNotTaken(_)))
             if is_optional_cookie(route, verified.carrier) =>
         {
-            Ok(None)
+            Ok(Judged::ignored(why))
         }
         Err(rejection) => Err(rejection),
     }
@@ -93,6 +94,11 @@ fn examine(
 impl<'r> Permit<'r> {
     pub fn route(&self) -> &'r Route {
         self.route
+    }
+
+    /// Why a cookie that the request brought counts as none.
+    pub fn ignored(&self) -> Option<&Rejection> {
+        self.ignored.as_ref()
     }
 
     pub fn carrier(&self) -> Option<&'r Carrier> {

@@ -19,6 +19,7 @@ fn example(language: &str) -> String {
 
 struct Scene {
     issuer: Issuer,
+    away: Issuer,
     backend: Upstream,
     gateway: Gateway,
 }
@@ -27,15 +28,22 @@ impl Scene {
     fn new() -> Self {
         let issuer = Issuer::new("ES256");
         let backend = Upstream::new();
+        // An issuer whose keys nobody serves.
+        let away = Issuer::named("away", "https://away.example/", "ES256");
+        let keys = "{ jwks_url = \"https://127.0.0.1:9/keys\" }";
         let gateway = Setup::simple(&issuer, &backend)
-            .server("trusted_proxies = [\"127.0.0.1/32\"]")
+            .issuer_with_keys(&away, keys, "")
+            .server(
+                "trusted_proxies = [\"127.0.0.1/32\"]\nlimits.failed_credentials_per_minute = 20",
+            )
             .route("/", "identity = { \"X-Auth-Subject\" = \"sub\" }")
             .route(
                 "/admin/",
                 "require = { scopes = [\"admin\"] }\nidentity = { \"X-Auth-Subject\" = \"sub\" }",
             )
+            .route("/page", "credentials = [\"session\"]\nlogin_url = \"/login\"")
             .start();
-        Self { issuer, backend, gateway }
+        Self { issuer, away, backend, gateway }
     }
 
     fn socket(&self) -> PathBuf {
@@ -50,6 +58,31 @@ impl Scene {
             .replace("127.0.0.1:3000", &backend.to_string())
             .replace("port_value: 8080", &format!("port_value: {gateway_port}"))
             .replace("port_value: 3000", &format!("port_value: {}", backend.port()))
+    }
+
+    /// Started, and where it listens.
+    fn nginx(&self, program: &Path) -> (Peer, PathBuf) {
+        let socket = self.socket();
+        // Over a socket file it knows no address of its client.
+        let server = self
+            .filled(&example("nginx"))
+            .replace("listen 80;", &format!("listen unix:{};", socket.display()))
+            .replace("$remote_addr", "203.0.113.9");
+        let dir = self.gateway.dir().display();
+        let config = format!(
+            "daemon off; master_process off; user root; pid {dir}/nginx.pid; error_log {dir}/error.log; events {{}}
+             http {{ access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
+             uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n{server}}}",
+        );
+        let path = self.write("nginx.conf", &config);
+        let peer = start(
+            Command::new(program).arg("-c").arg(path).args(["-e", "stderr"]),
+            &self.gateway.dir().join("nginx.log"),
+        );
+        eventually("the proxy listens", || {
+            std::os::unix::net::UnixStream::connect(&socket).ok().map(drop)
+        });
+        (peer, socket)
     }
 
     fn write(&self, name: &str, text: &str) -> PathBuf {
@@ -90,7 +123,7 @@ impl Scene {
         }
         assert_eq!(self.backend.begun(), count, "nothing that was refused arrived");
         assert_eq!(ask("/admin/x", &bob).status, 200);
-        self.gateway.admin().revoke(json!({"user": "alice"}));
+        self.gateway.admin().revoke(json!({"user": "alice", "issuer": "main"}));
         assert_eq!(ask("/orders", &alice).status, 401);
         assert_eq!(ask("/orders", &bob).status, 200);
         drop(peer);
@@ -107,22 +140,38 @@ fn start(command: &mut Command, log: &Path) -> Peer {
 fn nginx_asks_the_gateway_as_the_guide_says() {
     let Some(nginx) = installed("nginx") else { return };
     let scene = Scene::new();
-    let dir = scene.gateway.dir();
-    let server = scene
-        .filled(&example("nginx"))
-        .replace("listen 80;", &format!("listen unix:{};", scene.socket().display()));
-    let dir = dir.display();
-    let config = format!(
-        "daemon off; master_process off; user root; pid {dir}/nginx.pid; error_log {dir}/error.log; events {{}}
-         http {{ access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
-         uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n{server}}}",
-    );
-    let path = scene.write("nginx.conf", &config);
-    let peer = start(
-        Command::new(nginx).arg("-c").arg(path).args(["-e", "stderr"]),
-        &scene.gateway.dir().join("nginx.log"),
-    );
+    let (peer, _) = scene.nginx(&nginx);
     scene.judge(peer);
+}
+
+#[test]
+fn nginx_hands_on_what_it_would_turn_into_500() {
+    let Some(nginx) = installed("nginx") else { return };
+    let scene = Scene::new();
+    let (peer, socket) = scene.nginx(&nginx);
+    let ask = |target: &str, headers: &[(&str, &str)]| {
+        Connection::open_unix(&socket).get(target, headers)
+    };
+    let page = ask("/page?a=b", &[("Accept", "text/html")]);
+    assert_eq!(page.status, 303, "{}", page.text());
+    let way = page.header("location").unwrap();
+    assert!(way.ends_with("/login?return_to=/page%3Fa%3Db"), "{way}");
+    assert_eq!(ask("/page", &[("Accept", "application/json")]).status, 401);
+    // Nobody can judge it at the moment.
+    let unsure = format!("Bearer {}", scene.away.mint("alice"));
+    let unsure = ask("/orders", &[("Authorization", &unsure)]);
+    assert_eq!(unsure.status, 503, "{}", unsure.text());
+    assert!(unsure.header("retry-after").is_some_and(|wait| wait.parse::<u32>().is_ok()));
+    // Too many made-up tokens of one client.
+    let refused = (0..40).map(|n| {
+        let bearer = format!("Bearer {}", Issuer::new("ES256").token("x").claim("n", n).mint());
+        ask("/orders", &[("Authorization", &bearer)])
+    });
+    let refused = refused.into_iter().find(|answer| answer.status != 401).expect("a limit");
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert!(refused.header("retry-after").is_some_and(|wait| wait.parse::<u32>().is_ok()));
+    assert!(refused.text().contains("too_many_failures"), "{}", refused.text());
+    drop(peer);
 }
 
 #[test]

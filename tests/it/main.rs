@@ -38,6 +38,8 @@ mod capture;
 mod browser_sessions;
 // What a log-out takes along, and new keys and attributes of cookies.
 mod session_ends;
+// Dead cookies, and the way of a page to its login.
+mod dead_cookies;
 // The session's next token: once, for everybody who waits, and for nobody who is denied.
 mod renewal;
 // What the issuer may answer to that, and what it may not.

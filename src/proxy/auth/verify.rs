@@ -8,8 +8,10 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use crate::config::Forward;
 use crate::proxy::answer::{self, BadRequest, Rejection};
 use crate::proxy::body::Body;
+use crate::proxy::credential::Judged;
 use crate::proxy::cross_site::Asked;
 use crate::proxy::route::Wanted;
+use crate::proxy::session::browser::{Browser, Page};
 use crate::proxy::{canonical, credential, headers, path, permit};
 
 use super::{Visit, return_path};
@@ -19,6 +21,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 const X_PORTCULLIS_STATUS: HeaderName = HeaderName::from_static("x-portcullis-status");
 const X_PORTCULLIS_REASON: HeaderName = HeaderName::from_static("x-portcullis-reason");
+const X_PORTCULLIS_LOCATION: HeaderName = HeaderName::from_static("x-portcullis-location");
 
 /// Which answers the proxy in front can read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +52,15 @@ pub async fn verify(visit: &mut Visit<'_>, rest: Option<&str>) -> Response<Body>
             visit.exchange.reject(rejection);
             let policy = visit.published.answers;
             let html = answer::wants_html(visit.headers().get(http::header::ACCEPT));
-            answer::respond(rejection, policy, visit.exchange.request_id(), html)
+            let mut response =
+                answer::respond(rejection, policy, visit.exchange.request_id(), html);
+            if dialect == Dialect::Nginx
+                && let Some(login) = visit.exchange.way_to_login(rejection)
+            {
+                response.headers_mut().insert(X_PORTCULLIS_LOCATION, login);
+            }
+            // A page goes to the login, and cookies that are dead go.
+            visit.exchange.dress_refusal(rejection, visit.published, response)
         }
     };
     let status = response.status();
@@ -82,8 +93,15 @@ async fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Re
     let (host, path, method) = (told.host.as_str(), told.path.as_str(), &told.method);
     let route = published.routes.select_wanted(Wanted { host, path, method, headers })?;
     visit.exchange.routed(route);
+    let asked = || Asked {
+        host: told.authority.as_bytes(),
+        ..Asked::of(&told.method, headers, told.websocket, visit.connection)
+    };
+    let page = Page { asked: asked(), path, target: &told.target, told: true };
+    visit.exchange.browser = Browser::of(&page, route, published);
     let presented = credential::present_by(headers, &route.credentials, published)?;
-    let token = credential::verify(
+    visit.exchange.presented(presented.as_ref());
+    let judged = credential::verify(
         (visit.core, visit.exchange.client(), headers),
         presented,
         route,
@@ -91,12 +109,9 @@ async fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Re
         now,
     )
     .await?;
-    visit.exchange.verified(token.as_ref());
-    let asked = Asked {
-        host: told.authority.as_bytes(),
-        ..Asked::of(&told.method, headers, told.websocket, visit.connection)
-    };
-    let token = permit::judge(asked, route, token, published, now)?;
+    visit.exchange.verified(&judged);
+    let Judged { token, ignored } = permit::judge(asked(), route, judged.token, published, now)?;
+    visit.exchange.ignored(ignored.as_ref());
     let mut granted = HeaderMap::new();
     let signed = token.as_ref().map(|verified| verified.token.signed());
     if let Some(signed) = signed {
@@ -124,6 +139,8 @@ struct Told {
     /// With its port, as origins are compared.
     authority: String,
     path: String,
+    /// With its query.
+    target: String,
     websocket: bool,
 }
 
@@ -165,7 +182,11 @@ impl Told {
             .get_all(UPGRADE)
             .iter()
             .any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let target = match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
         let (authority, path) = (authority.to_owned(), path.to_owned());
-        Ok(Self { method, host, authority, path, websocket })
+        Ok(Self { method, host, authority, path, target, websocket })
     }
 }

@@ -2,7 +2,7 @@
 //! set or to clear, and the login page that a refused page request is sent to. Other routes have
 //! none of it.
 
-use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue, LOCATION};
+use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderValue, LOCATION};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use crate::clock::UnixMs;
@@ -13,6 +13,7 @@ use crate::proxy::auth::return_path;
 use crate::proxy::body::Body;
 use crate::proxy::canonical::Canonical;
 use crate::proxy::connection::Connection;
+use crate::proxy::credential;
 use crate::proxy::cross_site::Asked;
 use crate::proxy::headers::X_REQUEST_ID;
 use crate::proxy::published::Published;
@@ -32,31 +33,61 @@ pub struct Browser {
     login: Option<HeaderValue>,
     /// The credential, if any, is one that a browser sends by itself.
     by_cookie: bool,
+    /// It is the session's own cookie, or there is none.
+    by_session: bool,
+    /// The answer sets the cookies of another session, or leaves them.
+    captures: bool,
+    /// See [`Page::told`].
+    told: bool,
     set: Vec<HeaderValue>,
     /// A renewal that was begun ahead of time; its cookies go with this answer or a later one.
     pub(super) renewing: Option<Renewing>,
 }
 
+/// A request as a browser made it, which another proxy may have told us of.
+pub struct Page<'p> {
+    pub asked: Asked<'p>,
+    pub path: &'p str,
+    /// With its query.
+    pub target: &'p str,
+    /// Another proxy holds it, and no session is renewed here.
+    pub told: bool,
+}
+
+impl<'p> Page<'p> {
+    pub fn of(request: &'p Canonical, connection: &Connection) -> Self {
+        let parts = &request.parts;
+        Self {
+            asked: Asked::of(
+                &parts.method,
+                &parts.headers,
+                request.asks_for_websocket(),
+                connection,
+            ),
+            path: request.path(),
+            target: parts.uri.path_and_query().map_or("/", |target| target.as_str()),
+            told: false,
+        }
+    }
+}
+
 impl Browser {
     /// `None` for a route that knows no sessions.
-    pub fn of(
-        request: &Canonical,
-        route: &Route,
-        connection: &Connection,
-        published: &Published,
-    ) -> Option<Box<Self>> {
+    pub fn of(page: &Page<'_>, route: &Route, published: &Published) -> Option<Box<Self>> {
         let session = published.session.as_ref();
         let takes = route.credentials.contains(&Carrier::Session);
         if !takes && route.login_url.is_none() {
             return None;
         }
-        let headers = &request.parts.headers;
-        let brought = session.filter(|_| takes).map(|session| session.brought(headers));
-        let login = route.login_url.as_deref().filter(|_| is_page(request, connection));
+        let brought = session.filter(|_| takes).map(|session| session.brought(page.asked.headers));
+        let login = route.login_url.as_deref().filter(|_| is_page(&page.asked));
         Some(Box::new(Self {
             brought: brought.unwrap_or_default(),
-            login: login.and_then(|url| location(url, request)),
+            login: login.and_then(|url| location(url, page, &published.external_origins)),
             by_cookie: true,
+            by_session: true,
+            captures: route.capture.is_some(),
+            told: page.told,
             ..Self::default()
         }))
     }
@@ -64,7 +95,10 @@ impl Browser {
     /// Of a request that the gateway answers itself.
     pub fn of_visit(headers: &HeaderMap, published: &Published) -> Self {
         let brought = published.session.as_ref().map(|session| session.brought(headers));
-        Self { brought: brought.unwrap_or_default(), by_cookie: true, ..Self::default() }
+        // Where both are there the header counts.
+        let by_cookie = !headers.get(AUTHORIZATION).is_some_and(credential::is_bearer);
+        let brought = brought.unwrap_or_default();
+        Self { brought, by_cookie, by_session: by_cookie, ..Self::default() }
     }
 
     /// The session's new cookies go with the answer. `false`: they do not fit.
@@ -88,6 +122,30 @@ impl Browser {
 
     pub fn presented_by(&mut self, carrier: Option<&Carrier>) {
         self.by_cookie = carrier.is_none_or(Carrier::is_cookie);
+        self.by_session = carrier.is_none_or(|carrier| *carrier == Carrier::Session);
+    }
+
+    /// It counts as none here: one that will never pass again is cleared.
+    pub fn ignored(&mut self, why: &Rejection, published: &Published) {
+        if !self.captures {
+            self.clear_dead(why, published);
+        }
+    }
+
+    fn clear_dead(&mut self, why: &Rejection, published: &Published) {
+        // A token that has ended while its session is being renewed, or may be elsewhere, has a
+        // successor.
+        let lives_on = is_over(why) && (self.told || self.renewing.is_some());
+        if self.by_session && is_dead(why) && !lives_on {
+            self.renewing = None;
+            self.clear(published);
+        }
+    }
+
+    /// Taken once; `None`: it is no page, or a login would not help.
+    pub fn way_to_login(&mut self, rejection: &Rejection) -> Option<HeaderValue> {
+        let helps = self.by_cookie && login_helps(rejection);
+        helps.then(|| self.login.take()).flatten()
     }
 
     /// Adds them.
@@ -109,12 +167,8 @@ impl Browser {
         if !self.by_cookie {
             return response;
         }
-        // A token that has ended while its session is being renewed has a successor.
-        if is_dead(rejection) && !(is_over(rejection) && self.renewing.is_some()) {
-            self.renewing = None;
-            self.clear(published);
-        }
-        if let (true, Some(login)) = (login_helps(rejection), self.login.take()) {
+        self.clear_dead(rejection, published);
+        if let Some(login) = self.way_to_login(rejection) {
             let request_id = response.headers_mut().remove(X_REQUEST_ID);
             response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::SEE_OTHER;
@@ -129,28 +183,31 @@ impl Browser {
 }
 
 /// A whole page, asked for by a person: never what a script fetches.
-fn is_page(request: &Canonical, connection: &Connection) -> bool {
-    let parts = &request.parts;
-    let reads = matches!(parts.method, Method::GET | Method::HEAD);
-    if !reads || request.asks_for_websocket() || parts.headers.contains_key(X_REQUESTED_WITH) {
+fn is_page(asked: &Asked<'_>) -> bool {
+    let reads = matches!(*asked.method, Method::GET | Method::HEAD);
+    if !reads || asked.websocket || asked.headers.contains_key(X_REQUESTED_WITH) {
         return false;
     }
-    if parts.headers.contains_key(SEC_FETCH_MODE) {
-        return Asked::of(&parts.method, &parts.headers, false, connection).is_navigation();
+    if asked.headers.contains_key(SEC_FETCH_MODE) {
+        return asked.is_navigation();
     }
-    answer::wants_html(parts.headers.get(ACCEPT))
+    answer::wants_html(asked.headers.get(ACCEPT))
 }
 
-/// The login page, told where the person wanted to go. `None` when that is the login page.
-fn location(url: &str, request: &Canonical) -> Option<HeaderValue> {
+/// The login page, told where the person wanted to go: by a path where it is of this host, by a whole
+/// address where it is of another. `None` when that is the login page.
+fn location(url: &str, page: &Page<'_>, listed: &[String]) -> Option<HeaderValue> {
     let path = url.split('?').next().unwrap_or(url);
-    if path == request.path() {
+    if path == page.path {
         return None;
     }
-    let wanted = request.parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let back = return_path::safe(wanted).unwrap_or("/");
+    let back = return_path::safe(page.target).unwrap_or("/");
+    let back = match url.starts_with('/') {
+        true => return_path::escaped(back),
+        false => return_path::escaped(&format!("{}{back}", page.asked.origin(listed)?)),
+    };
     let sign = if url.contains('?') { '&' } else { '?' };
-    HeaderValue::try_from(format!("{url}{sign}return_to={}", return_path::escaped(back))).ok()
+    HeaderValue::try_from(format!("{url}{sign}return_to={back}")).ok()
 }
 
 fn is_over(rejection: &Rejection) -> bool {

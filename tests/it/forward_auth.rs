@@ -123,7 +123,7 @@ impl Scene {
         }
         assert_eq!(self.backend.begun(), count, "nothing that was refused arrived");
         assert_eq!(ask("/admin/x", &bob).status, 200);
-        self.gateway.admin().revoke(json!({"user": "alice"}));
+        self.gateway.admin().revoke(json!({"user": "alice", "issuer": "main"}));
         assert_eq!(ask("/orders", &alice).status, 401);
         assert_eq!(ask("/orders", &bob).status, 200);
         drop(peer);

@@ -30,7 +30,7 @@ impl LoginScene {
         let given = Arc::clone(&token);
         let upstream =
             Upstream::answering(move |exchange| match exchange.received.target.as_str() {
-                "/login" => {
+                "/login" | "/login/again" => {
                     let token = given.lock().unwrap().clone();
                     let body = json!({"access": token, "refresh": "r-1"}).to_string();
                     exchange.answer("200 OK", "Content-Type: application/json\r\n", body);

@@ -7,6 +7,8 @@
 
 mod discovery;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzzing;
 mod kept;
 mod report;
 mod schedule;

@@ -24,21 +24,29 @@ pub struct Canonical {
 impl Canonical {
     pub fn from_request(request: Request<Incoming>) -> Result<Self, Rejection> {
         let (parts, body) = request.into_parts();
+        let (host, upgrade) = Self::read(&parts, body.is_end_stream())?;
+        Ok(Self { parts, body: ClientBody::new(body), host, upgrade })
+    }
+
+    /// Its host and what it asks to switch to, if it has one reading.
+    pub(super) fn read(
+        parts: &Parts,
+        bodiless: bool,
+    ) -> Result<(String, Option<Upgrade>), BadRequest> {
         if parts.method == Method::CONNECT {
-            return Err(BadRequest::Connect.into());
+            return Err(BadRequest::Connect);
         }
         // It would show the client what we add for the backend (RFC 9110 section 9.3.8).
         if parts.method == Method::TRACE {
-            return Err(BadRequest::Trace.into());
+            return Err(BadRequest::Trace);
         }
         check_transfer_coding(&parts.headers)?;
-        let host = host_of(&parts)?;
+        let host = host_of(parts)?;
         path::check(parts.uri.path(), parts.uri.query())?;
         if !parts.uri.path().starts_with('/') {
-            return Err(BadRequest::TargetForm.into());
+            return Err(BadRequest::TargetForm);
         }
-        let upgrade = Upgrade::asked(&parts, body.is_end_stream())?;
-        Ok(Self { parts, body: ClientBody::new(body), host, upgrade })
+        Ok((host, Upgrade::asked(parts, bodiless)?))
     }
 
     pub fn path(&self) -> &str {
@@ -104,6 +112,7 @@ fn single<'h>(
     if values.next().is_some() { Err(()) } else { Ok(first) }
 }
 
+        Ok((host, Upgrade::asked(parts, bodiless)?))
 #[cfg(test)]
 mod tests {
     use http::header::{HeaderMap, HeaderValue, TRANSFER_ENCODING};

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::config::{
     Access, Carrier, Conditions, Cors, Forward, HeaderRules, HostPattern, PathPattern,
@@ -15,6 +16,8 @@ pub use super::proxy_protocol::{Progress, Source, parse as proxy_header};
 pub use super::tunnel::Frames;
 
 use super::answer::{BadRequest, Rejection};
+use super::canonical::Canonical;
+use super::headers::{self, GuardedNames};
 use super::route::{Route, RouteTable, Target, Wanted};
 use super::streams::StreamPolicy;
 use super::{cookie, credential};
@@ -33,6 +36,23 @@ pub fn credential(
 /// What is forwarded of a Cookie header when this cookie is not.
 pub fn without_cookie(header: &HeaderValue, name: &str) -> Option<HeaderValue> {
     cookie::without(header, &[name.to_owned()], None)
+}
+
+/// The host of a request that has one reading, and whether it asks for a WebSocket.
+pub fn canonical(parts: &Parts, bodiless: bool) -> Result<(String, bool), BadRequest> {
+    let (host, upgrade) = Canonical::read(parts, bodiless)?;
+    Ok((host, upgrade.is_some_and(|upgrade| upgrade.is_websocket())))
+}
+
+/// What is left of a client's headers before ours are added; `guarded` are those that we set.
+pub fn without_foreign(mut headers: HeaderMap, trusted: bool, guarded: &[HeaderName]) -> HeaderMap {
+    headers::drop_foreign(&mut headers, trusted, &GuardedNames::new(guarded.iter().cloned()));
+    headers
+}
+
+/// The methods that a backend may take in place of the request's own.
+pub fn overriding_methods(headers: &HeaderMap) -> Vec<Option<Method>> {
+    headers::overriding_methods(headers).map(Result::ok).collect()
 }
 
 /// Routes of these paths, for any host; `=` in front of one says that it is exact.

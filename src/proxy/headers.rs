@@ -179,7 +179,7 @@ fn is_plain(name: &HeaderName) -> bool {
 
 /// Hop-by-hop headers, those that `Connection` names, and those that only we or a trusted proxy may
 /// set.
-fn drop_foreign(headers: &mut HeaderMap, trusted: bool, guarded: &GuardedNames) {
+pub(super) fn drop_foreign(headers: &mut HeaderMap, trusted: bool, guarded: &GuardedNames) {
     let nominated = nominated_names(headers);
     let leaves = |name: &HeaderName| {
         is_hop_by_hop(name.as_str())

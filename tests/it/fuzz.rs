@@ -11,13 +11,15 @@ type Check = fn(&[u8]);
 
 #[test]
 fn every_seed_keeps_what_its_fuzz_target_asks() {
-    let targets: [(&str, Check); 8] = [
+    let targets: [(&str, Check); 10] = [
         ("claims", checks::claims),
         ("credential", checks::credential),
         ("frames", checks::frames),
         ("jwks", checks::jwks),
         ("path", checks::path),
+        ("provider", checks::provider),
         ("proxy_protocol", checks::proxy_protocol),
+        ("request", checks::request),
         ("token", checks::token),
         ("traceparent", checks::traceparent),
     ];

@@ -1,7 +1,6 @@
 //! OpenID Connect Discovery 1.0: from an issuer to the URL of its keys. The document is believed
 //! about exactly one issuer (section 4.3), and about a URL that the config's rules allow.
 
-use bytes::Bytes;
 use http::Uri;
 use serde_json::Value;
 
@@ -22,7 +21,7 @@ pub async fn jwks_url(fetcher: &Fetcher, document: &Uri, issuer: &str) -> Result
     Ok(url)
 }
 
-fn read(body: &Bytes, issuer: &str) -> Result<Uri, FetchFault> {
+pub(super) fn read(body: &[u8], issuer: &str) -> Result<Uri, FetchFault> {
     let document =
         json::object(body).map_err(|_| content("the discovery document is not strict JSON"))?;
     match document.get("issuer") {
@@ -49,8 +48,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Option<String> {
-        let body = Bytes::copy_from_slice(text.as_bytes());
-        read(&body, "https://id.example.com/").ok().map(|url| url.to_string())
+        read(text.as_bytes(), "https://id.example.com/").ok().map(|url| url.to_string())
     }
 
     #[test]

@@ -51,7 +51,11 @@ impl Keeper {
         // JSON in JSON: every quote of it costs a backslash.
         let bytes_max = 2 * JWKS_BYTES_MAX as u64 + 4096;
         file.take(bytes_max).read_to_end(&mut text).ok()?;
-        let kept: Kept = serde_json::from_slice(&text).ok()?;
+        self.parse(&text)
+    }
+
+    pub(super) fn parse(&self, text: &[u8]) -> Option<Kept> {
+        let kept: Kept = serde_json::from_slice(text).ok()?;
         (kept.version == VERSION && kept.url == self.url).then_some(kept)
     }
 

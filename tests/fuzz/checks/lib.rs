@@ -3,8 +3,12 @@
 
 mod form;
 mod paths;
+mod provider;
+mod request;
 mod wire;
 
 pub use form::{claims, jwks, token};
 pub use paths::path;
+pub use provider::provider;
+pub use request::request;
 pub use wire::{credential, frames, proxy_protocol, traceparent};

@@ -16,7 +16,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use portcullis::clock::UnixMs;
 use portcullis::denylist::{Fingerprinter, IssuerId};
-use portcullis::keys::{Algorithm, SigningKey};
+use portcullis::keys::{Algorithm, KeySet, SigningKey};
 use portcullis::token::{ClaimPath, Compact, Credential};
 use portcullis::verify::{ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Verifier};
 use serde_json::{Value, json};
@@ -187,5 +187,53 @@ fn issuers(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, cold, hot, refused, issuers);
+/// Nor a thousand whose tokens have no `iss`, once a token is known.
+fn issuers_without_iss(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("issuers without iss");
+    for count in [1, 1_000] {
+        let keys: Vec<_> =
+            (0..count).map(|_| SigningKey::generate(Algorithm::HS256).expect("a key")).collect();
+        let table = keys.iter().enumerate().map(|(number, key)| {
+            let name = format!("issuer-{number}");
+            let id = IssuerId::new(&name);
+            let missing = Missing { iss: true, ..Missing::default() };
+            let policy = Policy { name, id, iss: None, missing, ..policy() };
+            let set = key.key_set(&Algorithm::ALL).expect("the key is good");
+            Arc::new(Issuer::new(policy, Arc::new(set)))
+        });
+        let mut claims = claims(0);
+        claims.as_object_mut().expect("an object").remove("iss");
+        let token = Credential::new(&keys[count - 1].sign(&claims).expect("it signs"));
+        let table: Vec<_> = table.collect();
+        for (what, bytes) in [("cold", 0), ("hot", 1 << 20)] {
+            let cache = Arc::new(SignatureCache::new(bytes));
+            let verifier = Verifier::new(table.clone(), Fingerprinter::random(), cache);
+            assert!(verifier.verify(&token, NOW).is_ok());
+            group.bench_function(format!("{count}, {what}"), |bencher| {
+                bencher.iter(|| verifier.verify(black_box(&token), NOW).is_ok());
+            });
+        }
+    }
+}
+
+/// Ten thousand clients with a secret each: a name that none has is found missing at once.
+fn client_secrets(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("client secrets");
+    let stranger = SigningKey::generate(Algorithm::HS256).expect("a key");
+    for count in [1, 10_000] {
+        let keys: Vec<_> =
+            (0..count).map(|_| SigningKey::generate(Algorithm::HS256).expect("a key")).collect();
+        let sets = keys.iter().map(|key| key.key_set(&Algorithm::ALL).expect("the key is good"));
+        let issuer = Arc::new(Issuer::new(policy(), Arc::new(KeySet::merge(sets))));
+        let cache = Arc::new(SignatureCache::new(0));
+        let verifier = Verifier::new(vec![issuer], Fingerprinter::random(), cache);
+        for (what, token) in [("cold", token(&keys[0], 0)), ("unknown kid", token(&stranger, 0))] {
+            group.bench_function(format!("{count}, {what}"), |bencher| {
+                bencher.iter(|| verifier.verify(black_box(&token), NOW).is_ok());
+            });
+        }
+    }
+}
+
+criterion_group!(benches, cold, hot, refused, issuers, issuers_without_iss, client_secrets);
 criterion_main!(benches);

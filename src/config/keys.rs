@@ -27,7 +27,8 @@ const SOURCES: [&str; 9] = [
     "discovery",
 ];
 /// What may be shown of a `keys` table in a message.
-pub const SHOWN: [&str; 15] = [
+pub const SHOWN: [&str; 16] = [
+    "client",
     "pem_file",
     "jwks_file",
     "jwks_url",
@@ -96,12 +97,31 @@ pub fn source<'r>(issuer: &Table<'r>) -> Option<KeySource<'r>> {
         kid.reader.report(&kid.key_span, Diagnostic::error(Code::Exclusive, message));
     }
     let kid = kid.and_then(|item| item.string()).map(|text| text.value);
+    let bound = bound_by_kid(&table, source.as_ref());
     if let Some(source) = &source {
         remote::only_for_fetched(&table, source);
     }
-    let read = source.map(|source| read(source, kid, issuer, settings));
+    let read = source.map(|source| read(source, (kid, bound), issuer, settings));
     table.finish();
     read
+}
+
+/// `client = "kid"` beside `secrets_dir`: the tokens of each secret must be of the client of its name.
+fn bound_by_kid(table: &Table<'_>, source: Option<&Item<'_>>) -> bool {
+    let Some(item) = table.get("client") else { return false };
+    if source.is_some_and(|source| source.key != "secrets_dir") {
+        let message = "`client` goes with `secrets_dir` only; each of `secrets` has its own";
+        item.reader.report(&item.key_span, Diagnostic::error(Code::Exclusive, message));
+    }
+    match item.string() {
+        Some(text) if text.value == "kid" => true,
+        Some(_) => {
+            let message = "`client` beside `secrets_dir` is \"kid\": the client of the file's name";
+            item.reader.report(&item.span, Diagnostic::error(Code::BadChoice, message));
+            false
+        }
+        None => false,
+    }
 }
 
 fn exactly_one<'r>(table: &Table<'r>, found: Vec<Item<'r>>, keys: &Item<'r>) -> Option<Item<'r>> {
@@ -119,7 +139,8 @@ fn exactly_one<'r>(table: &Table<'r>, found: Vec<Item<'r>>, keys: &Item<'r>) -> 
         }
         (None, _) => {
             // Another entry, misspelt or of a later version, is reported as that.
-            let explained = table.entries().iter().any(|entry| entry.key != "kid");
+            let explained =
+                table.entries().iter().any(|entry| !matches!(entry.key.as_str(), "kid" | "client"));
             if !explained {
                 let message = "`keys` needs a source";
                 let diagnostic = Diagnostic::error(Code::Exclusive, message).help(ONE_OF);
@@ -133,7 +154,7 @@ fn exactly_one<'r>(table: &Table<'r>, found: Vec<Item<'r>>, keys: &Item<'r>) -> 
 
 fn read<'r>(
     item: Item<'r>,
-    kid: Option<String>,
+    (kid, bound): (Option<String>, bool),
     issuer: &Table<'_>,
     settings: remote::Settings,
 ) -> KeySource<'r> {
@@ -162,7 +183,7 @@ fn read<'r>(
         }
         "secrets_dir" => {
             let shown = format!("secrets in {}", show(&file_name(&item)));
-            (true, shown, clients::directory(&item).map(Material::Secrets))
+            (true, shown, clients::directory(&item, bound).map(Material::Secrets))
         }
         "jwks_file" => {
             let shown = format!("jwks_file {}", show(&file_name(&item)));

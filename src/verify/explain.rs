@@ -136,7 +136,9 @@ fn issuer_check(issuer: Option<&Arc<Issuer>>) -> Check {
 
 fn claim_checks(token: &Compact<'_>, policy: &Policy, now: UnixMs) -> [Check; 4] {
     let typ = token.header.typ.as_deref();
-    let kind = policy::typ(typ, policy).map(|()| typ.map_or_else(|| "no typ".to_owned(), cut));
+    let kind = policy::typ(typ, policy)
+        .and_then(|()| policy::no_event(&token.claims))
+        .map(|()| typ.map_or_else(|| "no typ".to_owned(), cut));
     let audience = facts::audiences(&token.claims).and_then(|audiences| {
         policy::audience(&audiences, policy)?;
         let ours = audiences.iter().find(|one| policy.audiences.contains(one));

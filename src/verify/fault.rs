@@ -43,6 +43,8 @@ pub enum TokenFault {
     WrongClient { client: Option<String> },
     /// `typ` is not one that the issuer's tokens have (RFC 8725 section 3.11, RFC 9068 section 4).
     Type { typ: Option<String> },
+    /// It tells of an event (RFC 8417 section 2.2), as a logout token does, and grants nothing.
+    SecurityEvent,
     /// No `exp` (RFC 9068 section 2.2).
     ExpiryMissing,
     /// RFC 7519 section 4.1.4.
@@ -98,6 +100,7 @@ impl TokenFault {
             | Self::BadSignature
             | Self::WrongClient { .. }
             | Self::Type { .. }
+            | Self::SecurityEvent
             | Self::ExpiryMissing
             | Self::IssuedAtMissing
             | Self::IssuedInFuture { .. }
@@ -149,6 +152,7 @@ impl TokenFault {
             Self::BadSignature => "bad_signature",
             Self::WrongClient { .. } => "wrong_client",
             Self::Type { .. } => "wrong_type",
+            Self::SecurityEvent => "security_event",
             Self::ExpiryMissing => "exp_missing",
             Self::Expired { .. } => "expired",
             Self::IssuedAtMissing => "iat_missing",
@@ -234,6 +238,9 @@ impl fmt::Display for TokenFault {
             }
             Self::Type { typ: Some(typ) } => {
                 write!(out, "typ {} is not accepted from this issuer", quoted(typ))
+            }
+            Self::SecurityEvent => {
+                out.write_str("the claim events makes it a security event token, as for logout")
             }
             Self::ExpiryMissing => out.write_str("the token has no exp"),
             Self::Expired { at, now } => {

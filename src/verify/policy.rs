@@ -1,6 +1,8 @@
 //! Every rule about claims that is asked on every request, each with its RFC clause. `verify` and
 //! `explain` walk the same rules: the one stops at the first fault, the other shows them all.
 
+use serde_json::Value;
+
 use crate::clock::UnixMs;
 use crate::token::Claims;
 
@@ -13,6 +15,7 @@ use super::signed::Signed;
 pub(super) fn check(signed: &Signed, now: UnixMs) -> Result<(), TokenFault> {
     let policy = signed.policy();
     typ(signed.typ.as_deref(), policy)?;
+    no_event(&signed.claims)?;
     audience(&signed.audiences, policy)?;
     TIME_RULES.iter().try_for_each(|rule| rule(&signed.times, policy, now))?;
     required(&signed.claims, policy)
@@ -42,6 +45,18 @@ pub(super) fn typ(typ: Option<&str>, policy: &Policy) -> Result<(), TokenFault> 
         (Some(typ), types) => types.iter().any(|known| same_media_type(typ, known)),
     };
     if accepted { Ok(()) } else { Err(TokenFault::Type { typ: typ.map(str::to_owned) }) }
+}
+
+/// A security event token is no access token, also where it has no `typ`: `events` is what makes it one
+/// (RFC 8417 section 2.2, OpenID Connect Back-Channel Logout section 2.4).
+pub(super) fn no_event(claims: &Claims) -> Result<(), TokenFault> {
+    match claims.member("events") {
+        Some(Value::Object(_)) => Err(TokenFault::SecurityEvent),
+        Some(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
+        )
+        | None => Ok(()),
+    }
 }
 
 /// RFC 7515 section 4.1.9: any case, and `application/` may be left out.

@@ -40,6 +40,21 @@ fn required_claims_may_not_be_absent() {
 }
 
 #[test]
+fn a_logout_token_is_no_access_token_whatever_its_typ() {
+    let scene = TokenScene::new("ES256");
+    let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    let logout = scene.good().claim("sid", "s-1").claim("events", event);
+    for token in [
+        logout.clone().header("typ", "logout+jwt"),
+        logout.clone(),
+        logout.clone().without_header("typ"),
+    ] {
+        scene.refuses_invalid("a logout token", &token.mint());
+    }
+    scene.passes(&logout.without("events").mint());
+}
+
+#[test]
 fn times_are_held_to_with_the_leeway_and_no_more() {
     let scene = TokenScene::new("ES256");
     // The default leeway is 30 s; ten seconds to either side leave room for a slow machine.

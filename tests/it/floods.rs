@@ -173,6 +173,61 @@ fn a_token_that_is_tried_with_four_keys_counts_four_times() {
 }
 
 #[test]
+fn a_storm_of_new_tokens_delays_neither_known_ones_nor_cuts() {
+    let issuer = Issuer::new("ES384");
+    let upstream = Upstream::answering(|exchange| {
+        if exchange.received.target == "/events" {
+            exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+            let _ = exchange.connection.rest();
+        } else {
+            exchange.answer("200 OK", "", "ok");
+        }
+    });
+    let gateway = Setup::new()
+        .server(&format!("threads = 1\n{NO_LIMIT}"))
+        .issuer(&issuer, "")
+        .upstream("app", &upstream, "")
+        .start();
+    let forged = issuer.token("m").signed_by(&issuer.key.other(), "ES384");
+    let mint = |number: usize| format!("Bearer {}", forged.clone().claim("n", number).mint());
+    let storm: Vec<Vec<String>> =
+        (0..32).map(|from| (0..60).map(|number| mint(from * 100 + number)).collect()).collect();
+    let known = format!("Bearer {}", issuer.mint("alice"));
+    let mut stream = gateway.connect();
+    let bob = issuer.mint("bob");
+    stream.send(format!("GET /events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {bob}\r\n\r\n"));
+    stream.through(b"1\r\nx\r\n").unwrap();
+    std::thread::scope(|scope| {
+        for tokens in &storm {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                let mut connection = gateway.connect();
+                for token in tokens {
+                    assert_eq!(connection.get("/", &[("Authorization", token)]).status, 401);
+                }
+            });
+        }
+        let mut connection = gateway.connect();
+        let mut times: Vec<Duration> = (0..30)
+            .map(|_| {
+                let started = Instant::now();
+                assert_eq!(connection.get("/", &[("Authorization", &known)]).status, 200);
+                started.elapsed()
+            })
+            .collect();
+        gateway.admin().block(serde_json::json!({"user": "bob"}));
+        let started = Instant::now();
+        let _ = stream.rest();
+        let cut = started.elapsed();
+        times.sort_unstable();
+        println!("known: median {:?}, longest {:?}; cut after {cut:?}", times[15], times[29]);
+        // The whole storm takes half a second of the core: nobody waits for it to end.
+        assert!(times[15] < Duration::from_secs(1), "{times:?}");
+        assert!(cut < Duration::from_secs(2), "{cut:?}");
+    });
+}
+
+#[test]
 fn a_key_server_that_hangs_holds_up_only_those_who_name_an_unknown_key_and_not_for_long() {
     let (issuer, server, gateway, _upstream) =
         fetched(NO_LIMIT, ", wait = \"400ms\", timeout = \"3s\"");

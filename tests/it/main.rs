@@ -26,6 +26,10 @@ mod key_sources;
 mod key_servers;
 // Rotation, by a provider that nobody here wrote.
 mod rotation;
+// The same over HTTPS, by another, which dies and comes back in the middle of it.
+mod provider_outages;
+// Shared secrets: changed, taken away, denied, bound to a client.
+mod secrets;
 // Floods of bad tokens, and what they may cost.
 mod floods;
 // Thousands of spoilt tokens before three verifiers.

@@ -1,5 +1,6 @@
 //! `secrets` and `secrets_dir`: one for each client that signs its own tokens, by kid, bound to the client if wanted.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::super::diagnostic::{Code, Diagnostic};
@@ -49,8 +50,9 @@ pub(super) fn by_kid(item: &Item<'_>) -> Option<Vec<Named>> {
 /// Secrets in a directory are read up to this many.
 const SECRETS_MAX: usize = 10_000;
 
-/// `secrets_dir = "clients"`: each file is a secret; its name, less `.secret`, is the kid.
-pub(super) fn directory(item: &Item<'_>) -> Option<Vec<Named>> {
+/// `secrets_dir = "clients"`: each file is a secret; its name, less `.secret`, is the kid, and the
+/// client that signs with it if `bound`.
+pub(super) fn directory(item: &Item<'_>, bound: bool) -> Option<Vec<Named>> {
     let path = item.reader.resolve_file(&item.string()?.value);
     let refuse = |code: Code, why: String| {
         let message = "the directory of secrets cannot be used";
@@ -65,10 +67,11 @@ pub(super) fn directory(item: &Item<'_>) -> Option<Vec<Named>> {
         }
     };
     names.sort();
+    let mut kids = BTreeSet::new();
     let mut secrets: Vec<Named> = Vec::new();
     for name in &names {
         let kid = name.strip_suffix(".secret").unwrap_or(name);
-        if secrets.iter().any(|other| other.kid.as_deref() == Some(kid)) {
+        if !kids.insert(kid) {
             refuse(Code::Duplicate, "two files are for one kid".to_owned());
             return None;
         }
@@ -76,7 +79,8 @@ pub(super) fn directory(item: &Item<'_>) -> Option<Vec<Named>> {
         match files::read_unnamed(&file) {
             Ok(content) => {
                 let secret = Secret::new(files::trim_newline(content.bytes));
-                secrets.push(Named { kid: Some(kid.to_owned()), client: None, secret });
+                let client = bound.then(|| kid.to_owned());
+                secrets.push(Named { kid: Some(kid.to_owned()), client, secret });
             }
             Err(why) => {
                 refuse(Code::FileUnreadable, why);

@@ -17,6 +17,7 @@ const VERSION: u32 = 1;
 
 /// What is kept.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kept {
     version: u32,
     /// Where it was asked for.

@@ -7,6 +7,44 @@ fn secs(seconds: i64) -> Value {
     (NOW_SECS + seconds).into()
 }
 
+/// RFC 7519 section 3.1, as it is published, through the whole of the verifier.
+#[test]
+fn the_example_of_rfc_7519_passes_in_its_time_and_for_its_issuer_only() {
+    let secret =
+        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+    let secret = crate::secret::Secret::new(crate::token::base64url::decode(secret).unwrap());
+    let token = Credential::new(
+        "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQog\
+         Imh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+    );
+    let of = |iss: &str| {
+        let mut policy = Policy { iss: Some(iss.into()), audiences: vec![], ..policy() };
+        policy.missing = Missing { aud: true, iat: true, iss: false };
+        let keys = KeySet::from_secret(&secret, None, &[Algorithm::HS256]).unwrap();
+        verifier_of(vec![Arc::new(Issuer::new(policy, Arc::new(keys)))])
+    };
+    let ends = UnixMs::from_secs(1_300_819_380);
+    let signed = verdict_at(&of("joe"), &token, ends.minus(Duration::from_secs(1))).ok().unwrap();
+    let claim = signed.claims().member("http://example.com/is_root");
+    assert_eq!(claim, Some(&Value::Bool(true)));
+    let late = verdict_at(&of("joe"), &token, ends.plus(Duration::from_secs(30)));
+    assert!(matches!(late, Err(TokenFault::Expired { .. })));
+    let other = verdict_at(&of("jo"), &token, ends.minus(Duration::from_secs(1)));
+    assert!(matches!(other, Err(TokenFault::UnknownIssuer { .. })));
+}
+
+// C9, C22
+#[test]
+fn a_token_that_tells_of_an_event_is_no_access_token_whatever_its_typ() {
+    let verifier = verifier(policy());
+    let logout = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    assert_eq!(fault(&verifier, &with("events", logout)), TokenFault::SecurityEvent);
+    assert_eq!(fault(&verifier, &with("events", json!({}))), TokenFault::SecurityEvent);
+    // What a home-grown token calls so is another thing.
+    passes(&verifier, &with("events", json!(["concert"])));
+    passes(&verifier, &with("event", json!({})));
+}
+
 #[test]
 fn a_good_token_passes_and_says_who_it_is() {
     let mut claims = claims();

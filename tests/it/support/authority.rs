@@ -142,6 +142,11 @@ impl Client {
         self.connect_over(TcpStream::connect(&gateway.address).unwrap(), name)
     }
 
+    /// With a server on this port of the machine.
+    pub fn connect_to(&mut self, port: u16, name: &str) -> Result<Secured, String> {
+        self.connect_over(TcpStream::connect(("127.0.0.1", port)).unwrap(), name)
+    }
+
     /// The same on a connection that has begun.
     pub fn connect_over(&mut self, mut socket: TcpStream, name: &str) -> Result<Secured, String> {
         let name = ServerName::try_from(name.to_owned()).unwrap();

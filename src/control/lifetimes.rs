@@ -29,9 +29,6 @@ const CUTOFF_AHEAD: Duration = Duration::from_secs(2);
 struct Document {
     /// By the issuer's identity.
     issuers: BTreeMap<String, Lifetime>,
-    /// Of sessions, by the same.
-    #[serde(default)]
-    sessions: BTreeMap<String, Lifetime>,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,30 +132,6 @@ pub fn settle<'p>(
 /// For how long a session of the issuer may be renewed.
 fn session_ms(policy: &Policy) -> u64 {
     if policy.renewed { milliseconds(policy.session_lifetime_max) } else { 0 }
-}
-
-/// What holds with this policy, and whether it is news.
-fn follow(
-    known: &mut BTreeMap<String, Lifetime>,
-    policy: &Policy,
-    lifetime: Duration,
-    now: UnixMs,
-) -> (Vec<LifetimeMark>, bool) {
-    let first = Lifetime { max_lifetime_ms: milliseconds(lifetime), marks: Vec::new() };
-    let before = known.get(policy.id.as_str());
-    let next = before.map_or(first, |before| before.clone().then(policy, lifetime, now));
-    let marks = next.marks.iter().map(Mark::read).collect();
-    let changed = before != Some(&next);
-    known.insert(policy.id.as_str().to_owned(), next);
-    (marks, changed)
-}
-
-/// For how long a cutoff holds against a login.
-fn of_sessions(policy: &Policy) -> Duration {
-    match policy.renewed {
-        true => policy.session_lifetime_max.max(policy.max_lifetime),
-        false => policy.max_lifetime,
-    }
 }
 
 impl Lifetime {
@@ -285,16 +258,6 @@ mod tests {
         assert_eq!(at(104, 24), [mark(103, 1)], "and remembered");
         assert_eq!(at(105, 48), [mark(103, 1), mark(105, 24)]);
         assert_eq!(at(200, 72), [mark(200, 48)], "the old ones speak of no living token");
-        let session = |hours: u32, renewed: bool| {
-            let mut policy = Policy { renewed, session_lifetime_max: HOUR * 200, ..policy(HOUR) };
-            let now = UnixMs::from_secs(0).plus(HOUR * hours);
-            settle(place.path(), std::iter::once(&mut policy), now).unwrap();
-            policy.session_marks
-        };
-        assert_eq!(session(1001, true).last(), Some(&mark(1001, 72)), "sessions outlive tokens");
-        session(1002, false);
-        let again = session(1003, true);
-        assert_eq!(again.last(), Some(&mark(1003, 1)), "cutoffs were kept for an hour meanwhile");
         std::fs::write(place.path().join(FILE), "{").unwrap();
         let fault = settle(place.path(), std::iter::empty(), UnixMs::from_secs(0)).unwrap_err();
         assert!(fault.contains("lifetimes.json cannot be understood"), "{fault}");

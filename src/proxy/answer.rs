@@ -1,11 +1,11 @@
 //! Every answer of our own. One enum says why; one `match` turns it into status, code, challenge
 //! and text. The client learns no more than it may; the log line has the precise reason.
 
+mod challenge;
 mod fault;
 mod text;
 
 use http::StatusCode;
-use http::header::HeaderValue;
 
 use crate::denylist::Hit;
 use crate::telemetry::counters::Limit;
@@ -13,6 +13,8 @@ use crate::verify::TokenFault;
 
 pub use fault::BadRequest;
 pub use text::{respond, wants_html};
+
+use challenge::Challenge;
 
 use super::cross_site::CrossSite;
 use super::session::capture::CaptureFault;
@@ -121,36 +123,6 @@ struct Shape<'r> {
     challenge: Option<Challenge<'r>>,
     retry_after_s: Option<u32>,
     allow: Option<&'static str>,
-}
-
-/// `WWW-Authenticate` (RFC 6750 section 3).
-enum Challenge<'r> {
-    Plain,
-    Error {
-        error: &'static str,
-        description: &'static str,
-    },
-    Scopes(&'r [String]),
-    /// RFC 9470 section 3.
-    MaxAge(u64),
-}
-
-impl Challenge<'_> {
-    fn value(&self) -> Option<HeaderValue> {
-        let text = match self {
-            Self::Plain => return Some(HeaderValue::from_static("Bearer")),
-            Self::Error { error, description } => {
-                format!("Bearer error=\"{error}\", error_description=\"{description}\"")
-            }
-            Self::Scopes(needed) => {
-                format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", needed.join(" "))
-            }
-            Self::MaxAge(seconds) => {
-                format!("Bearer error=\"insufficient_user_authentication\", max_age=\"{seconds}\"")
-            }
-        };
-        HeaderValue::try_from(text).ok()
-    }
 }
 
 /// Every code that an answer of ours, or a cut, may have: what [`Rejection::code`] returns. Metrics

@@ -115,7 +115,6 @@ fn single<'h>(
     if values.next().is_some() { Err(()) } else { Ok(first) }
 }
 
-        Ok((host, Upgrade::asked(parts, bodiless)?))
 #[cfg(test)]
 mod tests {
     use http::header::{HeaderMap, HeaderValue, TRANSFER_ENCODING};

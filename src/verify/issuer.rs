@@ -66,8 +66,6 @@ pub struct Policy {
     pub max_lifetime: Duration,
     /// Before it was raised.
     pub lifetime_marks: Vec<LifetimeMark>,
-    /// The same for sessions, by when they began.
-    pub session_marks: Vec<LifetimeMark>,
     pub session_lifetime_max: Duration,
     /// Before renewing was turned on, or that was raised; by when the login was.
     pub session_marks: Vec<LifetimeMark>,

@@ -48,7 +48,7 @@ fn a_login_beside_a_dead_cookie_sets_the_new_one_and_nothing_takes_it_away() {
         setup.route(
             "/login/again",
             "access = \"public\"\ncredentials = [\"session\"]\n\
-             capture = { token = \"/access\", optional = true }\nrewrite = { path = \"/login\" }",
+             capture = { token = \"/access\", optional = true }",
         )
     });
     let (_, dead) = scene.log_in(&scene.alice("s-1").mint(), &Jar::default());

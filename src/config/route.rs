@@ -28,8 +28,7 @@ pub struct Parsed {
     pub span: std::ops::Range<usize>,
     pub access_span: std::ops::Range<usize>,
     /// Where `capture` and `credentials` are written.
-    pub capture_span: Option<std::ops::Range<usize>>,
-    pub credentials_span: Option<std::ops::Range<usize>>,
+    pub session_spans: [Option<std::ops::Range<usize>>; 2],
 }
 
 pub fn route(table: &Table<'_>) -> Option<Parsed> {
@@ -81,7 +80,6 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
     }
     table.finish();
     let (host, path, (target, upstream)) = (host?, path?, target?);
-    let span = ["path", "path_exact"].into_iter().find_map(|key| table.get(key));
     let route = Route {
         name: named.unwrap_or_else(|| unnamed(&host, &path, &conditions)),
         host,
@@ -110,11 +108,16 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         upstream,
         rules,
         issuers: issuers.unwrap_or_default(),
-        span: span.map_or_else(|| table.span.clone(), |item| item.span),
-        capture_span: table.get("capture").map(|item| item.key_span),
-        credentials_span: table.get("credentials").map(|item| item.span),
-        access_span: table.get("access").map_or_else(|| table.span.clone(), |item| item.span),
+        span: span(table, &["path", "path_exact"]),
+        session_spans: ["capture", "credentials"].map(|key| table.get(key).map(|item| item.span)),
+        access_span: span(table, &["access"]),
     })
+}
+
+/// Of the first of these that is there, or of the table's header.
+fn span(table: &Table<'_>, keys: &[&'static str]) -> std::ops::Range<usize> {
+    let item = keys.iter().find_map(|key| table.get(key));
+    item.map_or_else(|| table.span.clone(), |item| item.span)
 }
 
 /// How a route without a name is called.

@@ -2,6 +2,7 @@
 //! the store, binds the sockets, starts the data plane's cores and the control plane's thread, and
 //! ends them in order.
 
+mod assertion_keys;
 mod background;
 mod certificates;
 mod compile;
@@ -91,6 +92,7 @@ pub enum StartError {
     Store(store::StoreError),
     AdminToken(String),
     SessionKey(String),
+    AssertionKeys(String),
     /// Certificates that were to be trusted cannot be.
     Trust(String),
     Thread(std::io::Error),
@@ -124,6 +126,7 @@ impl Gateway {
         let watch = Watch::of(loaded.notes.named.clone());
         descriptors::raise();
         session_key::complete(&mut loaded.config).map_err(StartError::SessionKey)?;
+        assertion_keys::complete(&mut loaded.config).map_err(StartError::AssertionKeys)?;
         let config = &loaded.config;
         let mut predecessor = match options.replace {
             true => Some(Predecessor::meet(&config.store.path).map_err(StartError::Replace)?),
@@ -367,6 +370,9 @@ impl std::fmt::Display for StartError {
             Self::Store(error) => write!(out, "the store cannot be opened: {error}"),
             Self::AdminToken(text) | Self::Trust(text) => out.write_str(text),
             Self::SessionKey(text) => write!(out, "the key of sessions cannot be used: {text}"),
+            Self::AssertionKeys(text) => {
+                write!(out, "the keys of assertions cannot be used: {text}")
+            }
             Self::Thread(error) => write!(out, "a thread cannot be started: {error}"),
             Self::Replace(error) => write!(out, "{error}"),
         }
@@ -379,7 +385,11 @@ impl std::error::Error for StartError {
             Self::Bind(error) => Some(error),
             Self::Thread(error) => Some(error),
             Self::Replace(error) => Some(error),
-            Self::Store(_) | Self::AdminToken(_) | Self::SessionKey(_) | Self::Trust(_) => None,
+            Self::Store(_)
+            | Self::AdminToken(_)
+            | Self::SessionKey(_)
+            | Self::AssertionKeys(_)
+            | Self::Trust(_) => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! once; nothing after it has to ask whether a value makes sense.
 
 mod admin;
+mod assertion;
 mod browser;
 mod capture;
 mod cors;
@@ -55,6 +56,9 @@ mod value;
 mod whole;
 mod whole_sessions;
 
+pub use assertion::{
+    ASSERTION_LIFETIME_MAX, ASSERTION_TYPE, Assertion, AssertionClient, RouteAssertion,
+};
 pub use browser::{Capture, SameSite, Session, SessionCookies, TokenPlace};
 pub use cors::{Cors, CorsPolicy, Origins};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
@@ -118,6 +122,8 @@ pub struct Config {
     pub log: Log,
     pub tracing: Option<Tracing>,
     pub session: Session,
+    /// How the gateway vouches for people to its backends.
+    pub assertion: Option<Assertion>,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<Upstream>,
     /// In file order; the order of matching is the route table's.
@@ -287,6 +293,8 @@ pub struct Route {
     pub forward: Forward,
     /// Header name (lower case) and the claim that fills it.
     pub identity: Vec<(http::HeaderName, ClaimPath)>,
+    /// What the gateway signs for its backend.
+    pub assertion: Option<RouteAssertion>,
     pub require: Requirements,
     /// Issuers by name whose tokens this route takes; `None`: all.
     pub issuers: Option<Vec<String>>,

@@ -6,6 +6,7 @@ mod der;
 mod fault;
 mod jwk;
 mod mint;
+mod own;
 mod pem;
 mod public;
 mod refresh;
@@ -15,6 +16,7 @@ mod set;
 pub use algorithm::Algorithm;
 pub use fault::KeyFault;
 pub use mint::{MintError, SigningKey, random_id};
+pub use own::{COPY_MAX_AGE, OWN_ALGORITHMS, OwnKey, OwnKeys, Rota, turn};
 pub use refresh::{Phase, Refresh};
 pub use set::{Key, KeySet};
 

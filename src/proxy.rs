@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod answer;
 pub mod ask;
+mod assertion;
 mod auth;
 mod balance;
 mod body;
@@ -45,6 +46,7 @@ mod pool;
 mod proxy_protocol;
 mod published;
 mod redirect;
+mod request_ids;
 mod requirements;
 mod rest;
 mod retry;
@@ -78,6 +80,7 @@ use http::header::{ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub use assertion::Signing;
 pub use entrance::Entrance;
 pub use memory::Memory;
 pub use nudge::{Nudge, Nudges};

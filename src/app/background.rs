@@ -8,7 +8,9 @@ use crate::config::Config;
 use crate::control::tasks::Work;
 use crate::proxy::Published;
 
+use super::assertion_keys;
+
 /// Everything that is to run while this configuration is in force.
-pub fn wanted(_config: &Config, _published: &Arc<Published>) -> Vec<Work> {
-    Vec::new()
+pub fn wanted(config: &Config, published: &Arc<Published>) -> Vec<Work> {
+    assertion_keys::work(config, published).into_iter().collect()
 }

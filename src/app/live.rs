@@ -27,7 +27,7 @@ use super::control_thread::credentials;
 use super::inherited::Inherited;
 use super::notify::Notifier;
 use super::replace::Held;
-use super::{background, compile, session_key};
+use super::{assertion_keys, background, compile, session_key};
 
 /// Reads the configuration from where it came from.
 pub type Source = Box<dyn Fn() -> Result<Loaded, Diagnostics> + Send>;
@@ -81,6 +81,7 @@ impl Live {
     fn apply(&mut self, mut loaded: Loaded) -> Result<Reloaded, ReloadFault> {
         let not_possible = |why: String| ReloadFault::NotPossible(why);
         session_key::complete(&mut loaded.config).map_err(not_possible)?;
+        assertion_keys::complete(&mut loaded.config).map_err(not_possible)?;
         let config = &loaded.config;
         let (tokens, _) =
             credentials(config, self.admin_token.as_ref().map(|token| token.as_str()))

@@ -138,6 +138,8 @@ codes! {
     BadLoginUrl = 144,
     /// Refresh tokens over plain HTTP to another machine.
     InsecureRenewal = 150,
+    /// What a backend is vouched to with is not said as it must be.
+    BadAssertion = 151,
 }
 
 impl std::fmt::Display for Code {

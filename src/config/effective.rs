@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::value::{show_duration, show_size};
-use super::{Listen, Loaded, Role, report_json};
+use super::{Assertion, Listen, Loaded, Role, report_json};
 
 /// What the report of `check` says, and the settings of the process.
 pub fn effective(loaded: &Loaded) -> Value {
@@ -47,11 +47,30 @@ pub fn effective(loaded: &Loaded) -> Value {
         })
     });
     members.insert("admin_tokens".to_owned(), tokens.collect());
+    members.insert("assertion".to_owned(), json!(config.assertion.as_ref().map(assertion)));
     members.insert(
         "files".to_owned(),
         loaded.notes.named.iter().map(|path| path.display().to_string()).collect(),
     );
     whole
+}
+
+fn assertion(assertion: &Assertion) -> Value {
+    let clients = assertion.clients.iter().map(|client| {
+        json!({
+            "name": client.name,
+            "secret": "…",
+            "audience": client.audience,
+            "may_call": client.may_call,
+            "lifetime": show_duration(client.lifetime),
+        })
+    });
+    json!({
+        "issuer": assertion.issuer,
+        "algorithm": assertion.rota.algorithm.as_str(),
+        "rotate": show_duration(assertion.rota.every),
+        "clients": clients.collect::<Vec<_>>(),
+    })
 }
 
 fn role(role: Role) -> &'static str {

@@ -57,22 +57,27 @@ pub fn identity(table: &Table<'_>) -> Vec<(HeaderName, ClaimPath)> {
 }
 
 fn identity_header(item: &Item<'_>) -> Option<HeaderName> {
-    let lower = item.key.to_ascii_lowercase();
-    let (fault, help) = match HeaderName::from_bytes(lower.as_bytes()) {
-        Ok(name) => {
-            let alike = lower.replace(['_', '.'], "-");
-            let reserved = RESERVED_HEADERS.contains(&alike.as_str())
-                || RESERVED_PREFIXES.iter().any(|prefix| alike.starts_with(prefix));
-            if !reserved {
-                return Some(name);
-            }
-            ("cannot carry an identity", "take a name of its own: \"X-Auth-Subject\" = \"sub\"")
+    match own_header(&item.key) {
+        Ok(name) => Some(name),
+        Err(fault) => {
+            let message = format!("\"{}\" {fault}", show(&item.key));
+            let help = "take a name of its own: \"X-Auth-Subject\" = \"sub\"";
+            let diagnostic = Diagnostic::error(Code::BadHeader, message).help(help);
+            item.reader.report(&item.key_span, diagnostic);
+            None
         }
-        Err(_) => ("is not a header name", "letters, digits and -: \"X-Auth-Subject\" = \"sub\""),
-    };
-    let message = format!("\"{}\" {fault}", show(&item.key));
-    item.reader.report(&item.key_span, Diagnostic::error(Code::BadHeader, message).help(help));
-    None
+    }
+}
+
+/// A header that the backend may believe to be the gateway's, or what is wrong with the name.
+pub fn own_header(text: &str) -> Result<HeaderName, &'static str> {
+    let lower = text.to_ascii_lowercase();
+    let name = HeaderName::from_bytes(lower.as_bytes())
+        .map_err(|_| "is not a header name: letters, digits and -")?;
+    let alike = lower.replace(['_', '.'], "-");
+    let reserved = RESERVED_HEADERS.contains(&alike.as_str())
+        || RESERVED_PREFIXES.iter().any(|prefix| alike.starts_with(prefix));
+    if reserved { Err("cannot carry an identity") } else { Ok(name) }
 }
 
 /// The claim that a string names.

@@ -14,8 +14,8 @@ use super::route::{self, Parsed};
 use super::source::Source;
 use super::whole::{Whole, named};
 use super::{
-    Config, Listen, Loaded, admin, issuer, listener, log, metrics, server, session, traces,
-    upstream,
+    Config, Listen, Loaded, admin, assertion, issuer, listener, log, metrics, server, session,
+    traces, upstream,
 };
 
 /// A configuration is written by hand; a larger file is a mistake.
@@ -110,6 +110,8 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let metrics = metrics::metrics(&root.table("metrics", "metrics"));
     let log = log::log(&root.table("log", "log"));
     let session = session::session(&root.table("session", "session"), &store);
+    let assertion =
+        assertion::assertion(&root.table("assertion", "assertion"), root.has("assertion"), &store);
     let issuers = named(root.tables("issuer", "issuer"), issuer::issuer);
     let upstreams = named(root.tables("upstream", "upstream"), upstream::upstream);
     let routes: Vec<Option<Parsed>> =
@@ -118,6 +120,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
     let complete: Vec<&Parsed> = routes.iter().flatten().collect();
     let whole = Whole { root, issuers: &issuers, upstreams: &upstreams, routes: &complete };
     whole.check(&admin_issuers);
+    whole.check_assertions(assertion.as_ref(), &session);
     whole.check_listeners(&[
         ("server", &addresses),
         ("admin", &admin.listen),
@@ -141,6 +144,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
         log,
         tracing,
         session,
+        assertion,
         issuers: issuers.into_iter().filter_map(|entry| entry.value).collect(),
         upstreams: upstreams.into_iter().filter_map(|entry| entry.value).collect(),
         routes: routes.into_iter().flatten().map(|parsed| parsed.route).collect(),

@@ -99,6 +99,7 @@ pub fn report_json(loaded: &Loaded) -> Value {
                 "access": access(route.access),
                 "credentials": route.credentials.iter().map(carrier).collect::<Vec<_>>(),
                 "forward": forward(route.forward),
+                "assertion": route.assertion.as_ref().map(|assertion| &assertion.audience),
                 "scopes": route.require.scopes,
                 "scopes_any": route.require.scopes_any,
                 "audiences": route.require.audiences,

@@ -3,6 +3,7 @@
 
 use http::HeaderName;
 
+use super::assertion::route_assertion;
 use super::cors::cors;
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
@@ -14,7 +15,9 @@ use super::route_require::require;
 use super::route_rewrite::{NamedAt, Way, header_rules, rewrite};
 use super::route_target::target;
 use super::server::name;
-use super::{Access, Carrier, Conditions, Forward, HostPattern, PathPattern, Route, value};
+use super::{
+    Access, Carrier, Conditions, Forward, HostPattern, PathPattern, Route, RouteAssertion, value,
+};
 use crate::token::ClaimPath;
 
 /// A route with where its references stand.
@@ -53,10 +56,11 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
     );
     let credentials = credentials(table, access);
     let identity = identity(table);
+    let assertion = route_assertion(table);
     let require = require(&table.table("require", "route.require"));
     let capture = super::capture::capture(table);
     let login_url = super::capture::login_url(table);
-    without_effect(table, access, &credentials, &identity);
+    without_effect(table, access, &credentials, (&identity, assertion.as_ref()));
     let streams = super::streams::streams(&table.table("streams", "route.streams"));
     let issuers = table.strings("issuers");
     let forward = table.choice(
@@ -89,6 +93,7 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         credentials,
         forward,
         identity,
+        assertion,
         require,
         issuers: issuers.as_ref().map(|list| list.iter().map(|t| t.value.clone()).collect()),
         capture,
@@ -133,14 +138,19 @@ fn unsupported(table: &Table<'_>) {
     let one = "a single gateway is never stale";
     table.unsupported("max_staleness", one);
     table.unsupported("when_stale", one);
-    table.unsupported("assertion", "send claims as headers with `identity`");
 }
 
 /// Keys that say how a request is sent on, on a route that sends none.
 fn without_upstream(table: &Table<'_>) {
-    for key in
-        ["rewrite", "request_headers", "timeout", "body_bytes_max", "body_timeout", "upgrades"]
-    {
+    for key in [
+        "assertion",
+        "rewrite",
+        "request_headers",
+        "timeout",
+        "body_bytes_max",
+        "body_timeout",
+        "upgrades",
+    ] {
         if let Some(item) = table.get(key) {
             let message = format!("`{key}` on a route that sends nothing on");
             item.reader.report(&item.key_span, Diagnostic::error(Code::NoEffect, message));
@@ -237,7 +247,7 @@ fn without_effect(
     table: &Table<'_>,
     access: Access,
     credentials: &[Carrier],
-    identity: &[(HeaderName, ClaimPath)],
+    (identity, assertion): (&[(HeaderName, ClaimPath)], Option<&RouteAssertion>),
 ) {
     if access != Access::Public {
         return;
@@ -253,5 +263,8 @@ fn without_effect(
     let looks = table.has("credentials") && !credentials.is_empty();
     if !identity.is_empty() && !looks {
         report("identity", "`identity` on a public route without `credentials`: it is never known");
+    }
+    if assertion.is_some() && !looks {
+        report("assertion", "`assertion` on a public route without `credentials`: of nobody");
     }
 }

@@ -51,8 +51,8 @@ fn names(reader: &Reader<'_>, routes: &[&Parsed]) {
 fn rules(reader: &Reader<'_>, routes: &[&Parsed]) {
     let guarded: BTreeSet<String> = routes
         .iter()
-        .flat_map(|parsed| &parsed.route.identity)
-        .map(|(name, _)| normal(name.as_str()))
+        .flat_map(|parsed| parsed.route.own_headers())
+        .map(|name| normal(name.as_str()))
         .collect();
     for (name, span) in routes.iter().flat_map(|parsed| &parsed.rules) {
         if guarded.contains(&normal(name.as_str())) {

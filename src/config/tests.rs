@@ -1,5 +1,6 @@
 //! The reader as a whole: what loads, how mistakes are shown, and that no secret is ever shown.
 
+mod assertion_cases;
 mod cases;
 mod documents;
 mod initial;

@@ -1,5 +1,6 @@
-//! Signing keys: the issuer of the demo, of `portcullis token mint` and of the tests. The gateway
-//! itself never signs a token that it would accept.
+//! Signing keys: the issuer of the demo, of `portcullis token mint` and of the tests, and the gateway's
+//! own, by which it vouches to backends. It never signs a token that it would itself accept, unless it
+//! is configured to.
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::hmac;

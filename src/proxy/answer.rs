@@ -16,6 +16,7 @@ pub use text::{respond, wants_html};
 
 use challenge::Challenge;
 
+use super::assertion::ExchangeFault;
 use super::cross_site::CrossSite;
 use super::session::capture::CaptureFault;
 use super::streams::Cause;
@@ -74,6 +75,10 @@ pub enum Rejection {
     Renewal(RenewalFault),
     /// Asked for a verdict by a peer that is not listed.
     NotTrusted,
+    /// A backend is to be vouched to, and nothing could be signed.
+    NotSigned,
+    /// A server asked to be vouched for, and may not, or asked wrongly.
+    Exchange(ExchangeFault),
     /// Its token stopped to count while it waited for the answer.
     Cut(Cause),
 }
@@ -132,7 +137,9 @@ pub const CODES: &[&str] = &[
     "body_timeout",
     "body_too_large",
     "claim_unmet",
+    "client_unknown",
     "draining",
+    "exchange_refused",
     "no_route",
     "not_ready",
     "not_renewed",
@@ -190,6 +197,8 @@ impl Rejection {
             Self::Desk(fault) => fault.reason().to_owned(),
             Self::Renewal(fault) => fault.reason().to_owned(),
             Self::Capture(fault) => fault.reason(),
+            Self::NotSigned => "no key to sign an assertion with".to_owned(),
+            Self::Exchange(fault) => fault.reason().to_owned(),
             Self::NotTrusted => "the peer is not listed in [server] trusted_proxies".to_owned(),
             Self::TokenMissing => "no credential".to_owned(),
             Self::Token(fault) => fault.detail(),
@@ -257,6 +266,11 @@ impl Rejection {
                 let text = "Who asks for a verdict must be listed: [server] trusted_proxies";
                 Shape::new(StatusCode::FORBIDDEN, "not_trusted", text)
             }
+            Self::NotSigned => {
+                Shape::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Nothing can be signed")
+                    .retry(5)
+            }
+            Self::Exchange(fault) => Shape::new(fault.status(), fault.code(), fault.reason()),
             Self::TokenMissing => {
                 Shape::new(StatusCode::UNAUTHORIZED, "token_missing", "A token is needed")
                     .challenged(Some(Challenge::Plain))

@@ -1,6 +1,8 @@
 //! `/.auth/…`: what the gateway answers itself about the person behind a request. It is decided
 //! before any route, so that no route can shadow it, and is there as soon as an issuer is.
 
+mod form;
+mod jwks;
 mod log_out;
 mod me;
 mod page;
@@ -8,6 +10,7 @@ mod refresh;
 pub mod return_path;
 mod sessions;
 mod streams;
+mod token;
 mod verify;
 
 use std::rc::Rc;
@@ -62,6 +65,10 @@ pub enum Place {
     },
     Refresh,
     Streams,
+    /// The keys of assertions.
+    Jwks,
+    /// The exchange of a token.
+    Token,
     Verify {
         /// The path that is asked about, where it follows that of the endpoint (Envoy).
         rest: Option<String>,
@@ -99,6 +106,8 @@ impl Auth {
             "/sessions" => Place::Sessions,
             "/refresh" => Place::Refresh,
             "/streams" => Place::Streams,
+            "/jwks" => Place::Jwks,
+            "/token" => Place::Token,
             "/verify" => Place::Verify { rest: None },
             rest => session(rest).or_else(|| asked_about(rest)).unwrap_or(Place::Unknown),
         }))
@@ -176,6 +185,10 @@ pub(super) async fn answer(
         Place::Refresh => return Err(Rejection::Method("POST")),
         Place::Streams if posts => streams::rebase(&mut visit).await?,
         Place::Streams => return Err(Rejection::Method("POST")),
+        Place::Jwks if reads => jwks::jwks(&visit)?,
+        Place::Jwks => return Err(Rejection::Method("GET, HEAD")),
+        Place::Token if posts => token::token(&mut visit).await?,
+        Place::Token => return Err(Rejection::Method("POST")),
         Place::Verify { rest } => verify::verify(&mut visit, rest.as_deref()).await,
         Place::Unknown => return Err(Rejection::NoRoute),
     };

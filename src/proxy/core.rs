@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -24,13 +23,15 @@ use crate::telemetry::{CoreObserver, Observer};
 use crate::upstreams::Key;
 
 use super::accept::{Room, Target};
+use super::assertion;
 use super::connection::{Connection, Peer};
 use super::entrance::Entrance;
 use super::memory::Memory;
 use super::nudge::Places;
 use super::place::Place;
 use super::pool::Pool;
-use super::published::Published;
+use super::published::{Published, Snapshot};
+use super::request_ids::RequestIds;
 use super::seats::Seats;
 use super::serve::serve;
 use super::streams::{self, Streams, Turn};
@@ -57,8 +58,10 @@ pub struct Core {
     pub(super) desk: Desk,
     pub(super) counters: CoreCounters,
     pub(super) tracer: CoreTracer,
-    ids: RequestIds,
+    pub(super) ids: RequestIds,
     pub(super) streams: Streams,
+    /// What it vouched with lately.
+    pub(super) assertions: assertion::Memo,
     /// Places of requests that wait for keys.
     pub(super) waiting: Places,
     draining: Cell<bool>,
@@ -75,18 +78,6 @@ pub struct Core {
     /// Tokens whose signature is not remembered wait here for theirs.
     pub(super) verifications: Rc<Turnstile>,
     beginnings_refused: Cell<u64>,
-}
-
-/// The published state as one core holds it: counted without touching a line that other cores
-/// write to.
-pub struct Snapshot(Arc<Published>);
-
-impl std::ops::Deref for Snapshot {
-    type Target = Published;
-
-    fn deref(&self) -> &Published {
-        &self.0
-    }
 }
 
 /// A client that was accepted, on its way to a core.
@@ -205,6 +196,7 @@ async fn run(
         tracer: shared.tracer.core_tracer(),
         ids: RequestIds::new(index),
         streams: Streams::new(index),
+        assertions: assertion::Memo::default(),
         waiting: Places::default(),
         draining: Cell::new(false),
         retiring: Cell::new(false),
@@ -272,10 +264,6 @@ impl Core {
             self.streams.republished();
         }
         Rc::clone(&current)
-    }
-
-    pub fn next_request_id(&self) -> HeaderValue {
-        self.ids.next()
     }
 
     /// The place of a connection that the acceptor has counted already.
@@ -401,6 +389,7 @@ impl Core {
     /// Closes connections that idle too long or send their header too slowly.
     fn sweep(&self) {
         let published = self.published();
+        self.assertions.sweep(UnixMs::now());
         self.connections.borrow_mut().retain(|connection| !connection.has_ended());
         let now = Instant::now();
         for connection in self.connections.borrow().iter() {
@@ -413,33 +402,5 @@ impl Core {
         };
         self.pool.sweep(timeout_of);
         self.http2.sweep(timeout_of);
-    }
-}
-
-/// Request ids: unique, short, without meaning. A random prefix per core and a counter.
-struct RequestIds {
-    prefix: u64,
-    next: Cell<u64>,
-}
-
-impl RequestIds {
-    fn new(index: usize) -> Self {
-        let mut random = [0; 8];
-        // An id need not be secret; without randomness the core's number still tells them apart.
-        aws_lc_rs::rand::fill(&mut random).ok();
-        let prefix = u64::from_le_bytes(random) ^ index as u64;
-        Self { prefix: prefix & 0xFF_FFFF_FFFF, next: Cell::new(0) }
-    }
-
-    fn next(&self) -> HeaderValue {
-        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-        let count = self.next.replace(self.next.get().wrapping_add(1));
-        let mut text = [b'0'; 16];
-        let mut value = (u128::from(self.prefix) << 40) | u128::from(count & 0xFF_FFFF_FFFF);
-        for place in text.iter_mut().rev() {
-            *place = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
-            value >>= 5;
-        }
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
     }
 }

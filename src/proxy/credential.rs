@@ -255,7 +255,7 @@ fn refusal(core: &Core, refused: Refused) -> Rejection {
 pub type Asker<'c> = (&'c Core, Client, &'c HeaderMap);
 
 /// Whose failure it would be, if that address may fail once more.
-fn admitted(
+pub(super) fn admitted(
     (core, client, headers): Asker<'_>,
     published: &Published,
 ) -> Result<Option<std::net::IpAddr>, Rejection> {

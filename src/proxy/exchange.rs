@@ -111,7 +111,7 @@ impl Exchange {
             client: client(core, connection, headers),
             at: UnixMs::now(),
             started: Instant::now(),
-            request_id: offered.unwrap_or_else(|| core.next_request_id()),
+            request_id: offered.unwrap_or_else(|| core.ids.next()),
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
             version: request.version(),
@@ -287,12 +287,14 @@ impl Exchange {
         self.verdict = match rejection {
             Rejection::Upstream(_)
             | Rejection::Desk(_)
+            | Rejection::NotSigned
             | Rejection::Capture(_)
             | Rejection::Renewal(RenewalFault::Later(_)) => Verdict::Failed,
             Rejection::BadRequest(_)
             | Rejection::NoRoute
             | Rejection::Method(_)
             | Rejection::NotTrusted
+            | Rejection::Exchange(_)
             | Rejection::TokenMissing
             | Rejection::Token(_)
             | Rejection::TooManyFailures { .. }

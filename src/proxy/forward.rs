@@ -20,7 +20,7 @@ use super::body::Body;
 use super::connection::Connection;
 use super::core::Core;
 use super::exchange::{self, Exchange};
-use super::headers;
+use super::headers::{self, Signatory};
 use super::patience::Patience;
 use super::permit::Permit;
 use super::pool::Lease;
@@ -46,7 +46,8 @@ pub async fn send(
     let asked = asked.filter(|asked| asked.is_granted(&route.upgrades));
     let chosen = chosen_subprotocol(&permit);
     let key = balance::key(upstream, &mut permit, exchange.client());
-    rewrite(&mut permit, connection, published, exchange, asked.as_ref())?;
+    let by = Signatory { published, memo: &core.assertions, now: exchange.now() };
+    rewrite(&mut permit, connection, by, exchange, asked.as_ref())?;
     let switch = asked.map(|to| {
         let client = take_upgrade(&mut permit.request_mut().parts);
         Switch { to, client, chosen }
@@ -86,13 +87,13 @@ fn take_upgrade(parts: &mut Parts) -> OnUpgrade {
 fn rewrite(
     permit: &mut Permit<'_>,
     connection: &Connection,
-    published: &Published,
+    by: Signatory<'_>,
     exchange: &Exchange,
     upgrade: Option<&Upgrade>,
 ) -> Result<(), Rejection> {
     let mut parts = permit.take_parts();
-    let result =
-        headers::prepare(&mut parts, permit, connection, published, exchange.request_id(), upgrade);
+    let request_id = exchange.request_id();
+    let result = headers::prepare(&mut parts, permit, connection, by, request_id, upgrade);
     let route = permit.route();
     let request = permit.request_mut();
     request.parts = parts;

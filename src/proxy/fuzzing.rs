@@ -92,6 +92,7 @@ fn route(path: &str) -> Route {
         credentials: Vec::new(),
         forward: Forward::Strip,
         identity: Vec::new(),
+        assertion: None,
         require: Requirements::default(),
         issuers: None,
         streams: Arc::new(StreamPolicy::new(path.into(), &Arc::from([]), &StreamRules::default())),

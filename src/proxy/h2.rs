@@ -19,8 +19,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::connection::Connection;
-use super::core::{Core, Snapshot};
+use super::core::Core;
 use super::io::ClientStream;
+use super::published::Snapshot;
 use super::serve::until_ended;
 
 /// What a stream may have unacknowledged on its way up, and all of a connection together. The more

@@ -1,6 +1,8 @@
 //! Request headers on their way to the backend. One pass decides what leaves; ours are added after
 //! that, so that nothing a client names in `Connection` can take ours away (RFC 9110 section 7.6.1).
 
+use std::sync::Arc;
+
 use http::Method;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST,
@@ -8,12 +10,14 @@ use http::header::{
 };
 use http::request::Parts;
 
+use crate::clock::UnixMs;
 use crate::config::{
     Carrier, Forward, Forwarded, is_hop_by_hop, normal_header_name as normal, speaks_of_client,
 };
 use crate::verify::Signed;
 
 use super::answer::Rejection;
+use super::assertion::Memo;
 use super::claim_header;
 use super::connection::Connection;
 use super::cookie;
@@ -116,10 +120,11 @@ pub fn prepare(
     parts: &mut Parts,
     permit: &Permit<'_>,
     connection: &Connection,
-    published: &Published,
+    by: Signatory<'_>,
     request_id: &HeaderValue,
     upgrade: Option<&Upgrade>,
 ) -> Result<(), Rejection> {
+    let published = by.published;
     let headers = &mut parts.headers;
     let trailers_accepted = headers.contains_key(TE) && nominated_te_trailers(headers);
     drop_foreign(headers, connection.is_trusted(), &published.guarded);
@@ -147,6 +152,7 @@ pub fn prepare(
     }
     if let Some(signed) = permit.signed() {
         add_identity(headers, route, signed)?;
+        add_assertion(headers, route, signed, by)?;
     }
     Ok(())
 }
@@ -319,6 +325,28 @@ pub fn add_identity(
             headers.insert(name.clone(), value);
         }
     }
+    Ok(())
+}
+
+/// Who vouches to the backend, and when.
+#[derive(Clone, Copy)]
+pub struct Signatory<'s> {
+    pub published: &'s Published,
+    pub memo: &'s Memo,
+    pub now: UnixMs,
+}
+
+/// The assertion that says it signed.
+pub fn add_assertion(
+    headers: &mut HeaderMap,
+    route: &Route,
+    signed: &Arc<Signed>,
+    by: Signatory<'_>,
+) -> Result<(), Rejection> {
+    let Some(rule) = &route.assertion else { return Ok(()) };
+    let vouching = by.published.vouching.as_ref().ok_or(Rejection::NotSigned)?;
+    let value = vouching.header(signed, rule, by.memo, by.now)?;
+    headers.insert(rule.header.clone(), value);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::upstreams::{Group, Key, Registry};
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
+use super::assertion::{Signing, Vouching};
 use super::auth::Auth;
 use super::entrance::Entrance;
 use super::failures::Failures;
@@ -40,6 +41,8 @@ pub struct Published {
     pub(super) auth: Option<Auth>,
     /// The gateway's own session cookies, where a route uses them.
     pub(super) session: Option<Session>,
+    /// How backends are told for whom a request comes.
+    pub(super) vouching: Option<Vouching>,
     pub guarded: Arc<GuardedNames>,
     pub trusted_proxies: TrustedProxies,
     /// Origins of our own pages, besides the one that a request was sent to.
@@ -56,6 +59,18 @@ pub struct Published {
     pub log_sample: u32,
     pub log_repeats_max: u32,
     pub log_subject: bool,
+}
+
+/// The published state as one core holds it: counted without touching a line that other cores
+/// write to.
+pub struct Snapshot(pub Arc<Published>);
+
+impl std::ops::Deref for Snapshot {
+    type Target = Published;
+
+    fn deref(&self) -> &Published {
+        &self.0
+    }
 }
 
 /// Every carrier of a credential that the configuration names anywhere.
@@ -100,6 +115,7 @@ pub fn compile(
             credentials: route.credentials.clone(),
             forward: route.forward,
             identity: route.identity.clone(),
+            assertion: route.assertion.clone().map(Arc::new),
             require: route.require.clone(),
             issuers: route.issuers.clone().map(|names| names.into_iter().collect()),
             capture: route.capture.clone(),
@@ -121,7 +137,7 @@ pub fn compile(
     });
     let entrances = Entrance::compile(config);
     let carriers = Carriers::named_in(config);
-    let identity = config.routes.iter().flat_map(|route| &route.identity);
+    let own = config.routes.iter().flat_map(config::Route::own_headers);
     let asks_client = entrances.iter().any(|entrance| entrance.asks_client());
     let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
@@ -133,15 +149,14 @@ pub fn compile(
             .collect(),
         entrances,
         verifier,
+        vouching: Vouching::compile(config, &denylist),
         denylist,
         failures: Failures::new(config.server.limits.failed_credentials_per_minute),
         nudges,
         auth: Auth::compile(config, &carriers),
         session: Session::compile(config),
         carriers,
-        guarded: Arc::new(GuardedNames::new(
-            identity.map(|(name, _)| name.clone()).chain(of_client),
-        )),
+        guarded: Arc::new(GuardedNames::new(own.cloned().chain(of_client))),
         trusted_proxies: config.server.trusted_proxies.clone(),
         external_origins: config.server.external_origins.clone(),
         forwarded: config.server.forwarded,
@@ -161,6 +176,11 @@ impl Published {
     /// What both planes share of the upstreams.
     pub fn groups(&self) -> Vec<Arc<Group>> {
         self.upstreams.iter().map(|upstream| Arc::clone(&upstream.group)).collect()
+    }
+
+    /// What the gateway vouches with.
+    pub fn signing(&self) -> Option<&Arc<Signing>> {
+        self.vouching.as_ref().map(Vouching::keys)
     }
 
     /// How long each endpoint's idle connections are kept.

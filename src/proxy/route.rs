@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::{
     Access, Capture, Carrier, Conditions, Cors, Forward, HeaderRules, HostPattern, PathPattern,
-    Redirect, Requirements, Rewrite, RouteLimits, StaticAnswer, specificity,
+    Redirect, Requirements, Rewrite, RouteAssertion, RouteLimits, StaticAnswer, specificity,
 };
 use crate::token::ClaimPath;
 
@@ -30,6 +30,7 @@ pub struct Route {
     pub credentials: Vec<Carrier>,
     pub forward: Forward,
     pub identity: Vec<(HeaderName, ClaimPath)>,
+    pub assertion: Option<Arc<RouteAssertion>>,
     pub require: Requirements,
     /// Names of issuers whose tokens it takes; `None`: all.
     pub issuers: Option<HashSet<String>>,

@@ -13,11 +13,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::connection::{Connection, Peer};
-use super::core::{Accepted, Core, Snapshot, Socket};
+use super::core::{Accepted, Core, Socket};
 use super::entrance::{Begun, Entrance, Protocol};
 use super::h2;
 use super::io::{ClientStream, Rewound, Stream};
 use super::place::Place;
+use super::published::Snapshot;
 use super::rest;
 use super::sniff;
 use super::unread;

@@ -36,6 +36,10 @@ mod floods;
 mod differential;
 // What the gateway answers itself: me, log out, the verdict for another proxy.
 mod auth_endpoints;
+// What the gateway signs for its backends.
+mod assertions;
+// A server vouched for to the next one.
+mod token_exchange;
 // A login whose tokens become cookies, and the session that they are.
 mod capture;
 // The record of such a session, and every way to end it.

@@ -1,6 +1,7 @@
 //! One case for each diagnostic, with two sides: the text that has it and the text that is better by
 //! one detail.
 
+use super::assertion_cases::ASSERTIONS;
 use super::route_cases::ROUTES;
 use super::upstream_cases::UPSTREAMS;
 use super::*;
@@ -423,7 +424,7 @@ fn replaced(case: &Case, by: &str) -> String {
 #[test]
 fn each_mistake_is_named_once_and_the_text_without_it_loads() {
     let place = Place::new();
-    for case in GENERAL.iter().chain(ISSUERS).chain(ROUTES).chain(UPSTREAMS) {
+    for case in [GENERAL, ISSUERS, ROUTES, UPSTREAMS, ASSERTIONS].concat().iter() {
         let found = place.bad(&replaced(case, case.bad));
         let codes: Vec<Code> = found.items.iter().map(|item| item.code).collect();
         assert_eq!(codes, [case.code], "{}\n{found}", case.bad);
@@ -450,7 +451,7 @@ fn each_notice_is_given_once_and_not_without_its_cause() {
 
 #[test]
 fn every_code_has_a_case() {
-    let cases = [GENERAL, ISSUERS, ROUTES, NOTICES, UPSTREAMS].concat();
+    let cases = [GENERAL, ISSUERS, ROUTES, NOTICES, UPSTREAMS, ASSERTIONS].concat();
     // The file itself, the pod, the system's limits, and what is in certificates: no matter of a text.
     let elsewhere = [
         Code::Unreadable,

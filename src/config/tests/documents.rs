@@ -19,6 +19,9 @@ listen = "127.0.0.1:8081"
 [store]
 [log]
 [session]
+[assertion]
+issuer = "https://gateway.example"
+client = [{ name = "a", audience = "a", may_call = ["b"], secret_env = "JWT_SECRET" }]
 [admin]
 token = [{ name = "a", role = "admin", env = "JWT_SECRET" }]
 [[issuer]]
@@ -97,6 +100,8 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "store",
         "log",
         "session",
+        "assertion",
+        "assertion.client",
         "metrics",
         "tracing",
         "issuer",
@@ -113,6 +118,7 @@ fn the_reference_lists_exactly_the_keys_that_the_reader_knows() {
         "upstream.health",
         "upstream.tls",
         "route",
+        "route.assertion",
         "route.cors",
         "route.rewrite",
         "route.request_headers",

@@ -22,8 +22,13 @@ pub fn parameter(query: Option<&str>, name: &str) -> Option<String> {
         let (found, value) = pair.split_once('=')?;
         (found == name).then_some(value)
     })?;
-    let mut bytes = Vec::with_capacity(pair.len());
-    let mut rest = pair.bytes();
+    decoded(pair)
+}
+
+/// A name or a value of a form.
+pub fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
             b'%' => (digit(rest.next()?)? << 4) | digit(rest.next()?)?,

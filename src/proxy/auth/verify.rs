@@ -10,6 +10,7 @@ use crate::proxy::answer::{self, BadRequest, Rejection};
 use crate::proxy::body::Body;
 use crate::proxy::credential::Judged;
 use crate::proxy::cross_site::Asked;
+use crate::proxy::headers::Signatory;
 use crate::proxy::route::Wanted;
 use crate::proxy::session::browser::{Browser, Page};
 use crate::proxy::{canonical, credential, headers, path, permit};
@@ -116,8 +117,11 @@ async fn decide(visit: &mut Visit<'_>, rest: Option<&str>) -> Result<Granted, Re
     let signed = token.as_ref().map(|verified| verified.token.signed());
     if let Some(signed) = signed {
         headers::add_identity(&mut granted, route, signed)?;
+        let by = Signatory { published, memo: &visit.core.assertions, now };
+        headers::add_assertion(&mut granted, route, signed, by)?;
     }
-    for (name, _) in &route.identity {
+    let assertion = route.assertion.as_ref().map(|rule| &rule.header);
+    for name in route.identity.iter().map(|(name, _)| name).chain(assertion) {
         // Some proxies leave the client's own header where ours is absent.
         granted.entry(name).or_insert(HeaderValue::from_static(""));
     }

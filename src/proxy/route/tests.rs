@@ -19,6 +19,7 @@ fn route(host: &HostPattern, path: &PathPattern, conditions: Conditions) -> Arc<
         credentials: Vec::new(),
         forward: Forward::Strip,
         identity: Vec::new(),
+        assertion: None,
         require: Requirements::default(),
         issuers: None,
         capture: None,

@@ -257,6 +257,8 @@ fn is_dead(rejection: &Rejection) -> bool {
         | Rejection::Capture(_)
         | Rejection::Desk(_)
         | Rejection::Renewal(RenewalFault::Later(_))
+        | Rejection::NotSigned
+        | Rejection::Exchange(_)
         | Rejection::NotTrusted => false,
     }
 }

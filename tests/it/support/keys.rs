@@ -142,6 +142,17 @@ impl Key {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 
+    /// PKCS#8 in PEM, of a key of an elliptic curve.
+    pub fn private_pem(&self) -> String {
+        let der = match self {
+            Self::P256(pair) | Self::P384(pair) => pair.to_pkcs8v1().unwrap(),
+            Self::Ed25519(pair) => pair.to_pkcs8v1().unwrap(),
+            Self::Secret(_) | Self::Rsa(_) => panic!("of an elliptic curve"),
+        };
+        let text = STANDARD.encode(der.as_ref());
+        format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+    }
+
     /// The public JWK (RFC 7517), or the `oct` JWK of a secret, without `kid` and `alg`.
     pub fn jwk(&self) -> Value {
         match self {

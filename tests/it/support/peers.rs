@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use super::Lines;
+use super::{Lines, PATIENCE, eventually};
 
 /// A program by name from the usual places; tests/run installs those that the tests use.
 pub fn installed(name: &str) -> Option<PathBuf> {
@@ -43,7 +44,7 @@ pub fn script(name: &str) -> PathBuf {
 }
 
 /// Installs the packages once where they are missing; `tests/clients/install` locks.
-fn packages() -> &'static Path {
+pub fn packages() -> &'static Path {
     static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
     PACKAGES.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
@@ -79,5 +80,76 @@ impl Drop for Peer {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A program that says `open`, goes on when it is told to, and ends.
+pub struct Client {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Client {
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Self {
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        let stdout = Lines::collect(child.stdout.take().unwrap());
+        let stderr = Lines::collect(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    #[track_caller]
+    pub fn is_open(&self) {
+        let open = self.stdout.find(|line| (line == "open").then_some(()));
+        assert!(open.is_some(), "it ended early: {:#?}", self.stderr.until_end());
+    }
+
+    #[track_caller]
+    pub fn go_on(&mut self) {
+        self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    }
+
+    /// Its exit code.
+    #[track_caller]
+    pub fn ends(&mut self) -> Option<i32> {
+        eventually("the client ends", || self.child.try_wait().unwrap()).code()
+    }
+
+    /// Its exit code, where it has more to do: within so many times the usual patience.
+    #[track_caller]
+    pub fn ends_within(&mut self, patiences: u32) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE * patiences;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it still runs: {:#?}", self.stderr.all());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// All lines of its output, when it has ended.
+    pub fn said(&self) -> Vec<String> {
+        self.stdout.until_end()
+    }
+
+    /// All that it had to complain of, when it has ended.
+    pub fn errors(&self) -> String {
+        self.stderr.until_end().join("\n")
+    }
+
+    #[track_caller]
+    pub fn ends_well(mut self) {
+        let code = self.ends();
+        assert_eq!(code, Some(0), "{:#?}", self.stderr.until_end());
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -194,6 +194,15 @@ impl Setup {
         (self.dir, path)
     }
 
+    /// Starts a gateway with this text instead, in this directory and environment.
+    #[track_caller]
+    pub fn start_with(mut self, text: &str) -> Gateway {
+        let environment = std::mem::take(&mut self.environment);
+        let path = self.dir.path().join("gateway.toml");
+        std::fs::write(&path, text).unwrap();
+        Gateway::start(self.dir, path, environment)
+    }
+
     /// Writes the file and starts a gateway with it; returns when it is ready.
     #[track_caller]
     pub fn start(mut self) -> Gateway {

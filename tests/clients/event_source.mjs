@@ -3,34 +3,11 @@
 // event is there, waits for a line, and sees the stream end and the repetition refused for good.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { inChromium } from "./chromium.mjs";
 
-const { chromium } = createRequire(process.env.PEERS)("playwright-core");
 const [origin, executablePath] = process.argv.slice(2);
 
-const profile = await mkdtemp(join(tmpdir(), "portcullis-chromium-"));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  args: [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
-setTimeout(() => {
-  console.error("took too long");
-  process.exit(1);
-}, 40000).unref();
-try {
+await inChromium(executablePath, async (context) => {
   await context.addCookies([{ name: "session", value: process.env.TOKEN, url: origin }]);
   const page = await context.newPage();
   assert.equal((await page.goto(`${origin}/page`)).status(), 200);
@@ -53,8 +30,5 @@ try {
   assert.deepEqual(seen.messages, ["1"]);
   assert.deepEqual(seen.last, ['{"code":"token_revoked"}']);
   assert.equal(seen.opened, 1);
-} finally {
-  await context.close();
-  await rm(profile, { recursive: true, force: true });
-}
+});
 process.exit(0);

@@ -40,6 +40,8 @@ mod auth_endpoints;
 mod assertions;
 // A server vouched for to the next one.
 mod token_exchange;
+// The same in a real browser.
+mod browser;
 // A login whose tokens become cookies, and the session that they are.
 mod capture;
 // The record of such a session, and every way to end it.

@@ -1,61 +1,12 @@
 //! Streams as programs see them that nobody here wrote: the close codes of WebSocket libraries, the
 //! end of an EventSource in a browser, a download of curl.
 
-use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::peers::{Peer, installed, node, python, script};
-use crate::support::{Gateway, Issuer, Lines, PATIENCE, Setup, Upstream, eventually};
-
-/// A program that says `open`, goes on when it is told to, and ends.
-struct Client {
-    child: Child,
-    stdout: Lines,
-    stderr: Lines,
-}
-
-impl Client {
-    #[track_caller]
-    fn start(command: &mut Command) -> Self {
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.spawn().unwrap();
-        let stdout = Lines::collect(child.stdout.take().unwrap());
-        let stderr = Lines::collect(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
-    }
-
-    #[track_caller]
-    fn is_open(&self) {
-        let open = self.stdout.find(|line| (line == "open").then_some(()));
-        assert!(open.is_some(), "it ended early: {:#?}", self.stderr.until_end());
-    }
-
-    #[track_caller]
-    fn go_on(&mut self) {
-        self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    }
-
-    /// Its exit code.
-    #[track_caller]
-    fn ends(&mut self) -> Option<i32> {
-        eventually("the client ends", || self.child.try_wait().unwrap()).code()
-    }
-
-    #[track_caller]
-    fn ends_well(mut self) {
-        let code = self.ends();
-        assert_eq!(code, Some(0), "{:#?}", self.stderr.until_end());
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::support::peers::{Client, Peer, installed, node, python, script};
+use crate::support::{Gateway, Issuer, PATIENCE, Setup, Upstream, eventually};
 
 /// A gateway before the WebSocket backend of the `websockets` library.
 fn scene() -> (Issuer, Gateway, Peer) {
@@ -162,6 +113,6 @@ fn a_download_of_curl_fails_after_the_denial_and_never_ends_as_if_it_were_whole(
         let code = client.ends();
         // Partial file, or an error of the connection or of the HTTP/2 stream; not the time-out (28).
         assert!(matches!(code, Some(18 | 56 | 92)), "{what}: {code:?}");
-        assert_eq!(client.stdout.until_end(), ["5"], "{what}");
+        assert_eq!(client.said(), ["5"], "{what}");
     }
 }

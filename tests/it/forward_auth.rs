@@ -37,6 +37,7 @@ impl Scene {
                 "trusted_proxies = [\"127.0.0.1/32\"]\nlimits.failed_credentials_per_minute = 20",
             )
             .route("/", "identity = { \"X-Auth-Subject\" = \"sub\" }")
+            .route("/open/", "access = \"optional\"\nidentity = { \"X-Auth-Subject\" = \"sub\" }")
             .route(
                 "/admin/",
                 "require = { scopes = [\"admin\"] }\nidentity = { \"X-Auth-Subject\" = \"sub\" }",
@@ -231,4 +232,76 @@ fn envoy_asks_the_gateway_as_the_guide_says() {
         &scene.gateway.dir().join("envoy.log"),
     );
     scene.judge(peer);
+}
+
+/// What Traefik's ForwardAuth asks about a request: its headers without those of the hop, and what
+/// Traefik itself says of it. `trustForwardHeader` is off, as it is unless somebody turns it on.
+fn as_traefik_asks<'h>(
+    method: &'h str,
+    target: &'h str,
+    headers: &[(&'h str, &'h str)],
+) -> Vec<(&'h str, &'h str)> {
+    let of_the_hop = ["connection", "keep-alive", "te", "trailers", "transfer-encoding", "upgrade"];
+    let said = [
+        ("Host", "portcullis:8080"),
+        ("User-Agent", "curl/8.5.0"),
+        ("Accept", "*/*"),
+        ("X-Forwarded-For", "203.0.113.7"),
+        ("X-Forwarded-Host", "app.example.com"),
+        ("X-Forwarded-Method", method),
+        ("X-Forwarded-Port", "443"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Server", "traefik-0"),
+        ("X-Forwarded-Uri", target),
+        ("X-Real-Ip", "203.0.113.7"),
+        ("Accept-Encoding", "gzip"),
+    ];
+    // What a client says of the forwarding is replaced by what Traefik says.
+    let own = |name: &str| said.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+    let passed = headers.iter().filter(|(name, _)| {
+        !own(name) && !of_the_hop.contains(&name.to_ascii_lowercase().as_str())
+    });
+    said.into_iter().chain(passed.copied()).collect()
+}
+
+#[test]
+fn traefik_gets_its_verdict_by_what_it_sends() {
+    let scene = Scene::new();
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/forward-auth.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let (_, section) = guide.split_once("\n## Traefik\n").unwrap();
+    let label = |name: &str| {
+        let (_, behind) = section.split_once(&format!("forwardauth.{name}=")).expect(name);
+        behind.lines().next().unwrap().to_owned()
+    };
+    let address = label("address");
+    let (_, path) = address.split_once(":8080").unwrap();
+    let handed_on = label("authResponseHeaders");
+    let ask = |method: &str, target: &str, headers: &[(&str, &str)]| {
+        scene.gateway.get(path, &as_traefik_asks(method, target, headers))
+    };
+    let bearer = format!("Bearer {}", scene.issuer.mint("alice"));
+    let alice = ("Authorization", bearer.as_str());
+    let passed = ask("POST", "/orders?a=b", &[alice, ("Content-Type", "application/json")]);
+    assert_eq!((passed.status, passed.header(&handed_on)), (200, Some("alice")));
+    for (target, headers, status) in [
+        ("/orders", vec![], 401),
+        ("/orders", vec![("Authorization", "Bearer x.y.z")], 401),
+        ("/admin/x", vec![alice], 403),
+        // Which request it is about only Traefik says.
+        ("/admin/x", vec![alice, ("X-Forwarded-Uri", "/orders")], 403),
+        ("/x/../admin/x", vec![alice], 400),
+        ("/admin%2Fx", vec![alice], 400),
+    ] {
+        let answer = ask("GET", target, &headers);
+        assert_eq!(answer.status, status, "{target} {headers:?}: {}", answer.text());
+        assert_eq!(answer.header(&handed_on), None, "{target}");
+        assert!(answer.header("x-portcullis-reason").is_some(), "{target}");
+    }
+    // Nobody known: the header is there and empty, so that Traefik replaces the client's own.
+    let anonymous =
+        scene.gateway.get(path, &as_traefik_asks("GET", "/open/x", &[("X-Auth-Subject", "root")]));
+    assert_eq!((anonymous.status, anonymous.header(&handed_on)), (200, Some("")));
+    scene.gateway.admin().revoke(json!({"user": "alice"}));
+    assert_eq!(ask("GET", "/orders", &[alice]).code(), "token_revoked");
 }

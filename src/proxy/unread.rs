@@ -63,7 +63,7 @@ fn write(core: &Core, connection: &Connection, status: StatusCode, reason: &'sta
     if published.access_log == AccessLog::Off {
         return;
     }
-    let id: HeaderValue = core.next_request_id();
+    let id: HeaderValue = core.ids.next();
     let entry = Entry {
         at: UnixMs::now(),
         request_id: id.to_str().unwrap_or(""),

@@ -7,6 +7,7 @@
 //! plane, takes a lock that it holds, or decides by I/O; what it knows is in [`Published`].
 
 pub mod accept;
+mod accepted;
 pub mod answer;
 pub mod ask;
 mod assertion;

@@ -3,7 +3,6 @@
 //! way is shared with another but the published state.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,6 +20,8 @@ use crate::telemetry::streams::Question;
 use crate::telemetry::trace::{CoreTracer, Tracer};
 use crate::telemetry::{CoreObserver, Observer};
 use crate::upstreams::Key;
+
+pub use super::accepted::{Accepted, Socket};
 
 use super::accept::{Room, Target};
 use super::assertion;
@@ -78,28 +79,6 @@ pub struct Core {
     /// Tokens whose signature is not remembered wait here for theirs.
     pub(super) verifications: Rc<Turnstile>,
     beginnings_refused: Cell<u64>,
-}
-
-/// A client that was accepted, on its way to a core.
-pub struct Accepted {
-    pub socket: Socket,
-    /// That of its listener, as it was when the client came.
-    pub entrance: Arc<Entrance>,
-}
-
-/// Its socket.
-pub enum Socket {
-    Tcp(std::net::TcpStream, IpAddr),
-    Unix(std::os::unix::net::UnixStream),
-}
-
-impl Socket {
-    pub fn peer(&self) -> Peer {
-        match self {
-            Self::Tcp(_, peer) => Peer::Address(peer.to_canonical()),
-            Self::Unix(_) => Peer::Unix,
-        }
-    }
 }
 
 /// What a core is told.

@@ -228,11 +228,7 @@ impl fmt::Display for TokenFault {
             }
             Self::KeysAbsent { .. } => out.write_str("the issuer has no keys to verify with"),
             Self::UnknownKey { kid, .. } => write!(out, "no key has the kid {}", quoted(kid)),
-            Self::KeyAwaited { kid } => write!(
-                out,
-                "no key has the kid {} yet, and the keys could not be fetched again so soon",
-                quoted(kid)
-            ),
+            Self::KeyAwaited { kid } => write!(out, "no key has the kid {} yet", quoted(kid)),
             Self::KeyAlgorithm { kid, algorithm } => {
                 write!(out, "the key {} is not for alg {}", quoted(kid), algorithm.as_str())
             }
@@ -253,7 +249,7 @@ impl fmt::Display for TokenFault {
                 write!(out, "typ {} is not accepted from this issuer", quoted(typ))
             }
             Self::SecurityEvent => {
-                out.write_str("the claim events makes it a security event token, as for logout")
+                out.write_str("events makes it a token of an event, as a logout")
             }
             Self::ExpiryMissing => out.write_str("the token has no exp"),
             Self::Expired { at, now } => {

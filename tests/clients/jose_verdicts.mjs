@@ -9,7 +9,8 @@ const [issuer, audience] = process.argv.slice(2);
 const keys = new Map();
 for await (const line of createInterface({ input: process.stdin })) {
   const { token, alg, jwk } = JSON.parse(line);
-  const name = JSON.stringify(jwk);
+  // An imported key is for one algorithm.
+  const name = alg + JSON.stringify(jwk);
   if (!keys.has(name)) keys.set(name, await importJWK(jwk, alg));
   try {
     await jwtVerify(token, keys.get(name), {

@@ -8,7 +8,7 @@ ISSUER, AUDIENCE = sys.argv[1], sys.argv[2]
 keys = {}
 for line in sys.stdin:
     case = json.loads(line)
-    text = json.dumps(case["jwk"], sort_keys=True)
+    text = case["alg"] + json.dumps(case["jwk"], sort_keys=True)
     key = keys.setdefault(text, jwt.PyJWK(case["jwk"], algorithm=case["alg"]).key)
     try:
         jwt.decode(

@@ -41,6 +41,7 @@ mod memory;
 mod nudge;
 mod path;
 mod patience;
+mod peer;
 mod permit;
 mod place;
 mod pool;

@@ -36,24 +36,12 @@ pub struct Parsed {
 
 pub fn route(table: &Table<'_>) -> Option<Parsed> {
     unsupported(table);
-    let host_item = table.get("host");
-    let host = match &host_item {
-        Some(item) => host(item),
-        None => Some(HostPattern::Any),
-    };
+    let host = table.get("host").map_or(Some(HostPattern::Any), |item| host(&item));
     let path = path(table);
     let conditions = conditions(table);
     let given = table.get("name");
     let named = name(given);
-    let access = table.choice(
-        "access",
-        Access::Required,
-        &[
-            ("required", Access::Required),
-            ("optional", Access::Optional),
-            ("public", Access::Public),
-        ],
-    );
+    let access = access(table);
     let credentials = credentials(table, access);
     let identity = identity(table);
     let assertion = route_assertion(table);
@@ -117,6 +105,15 @@ pub fn route(table: &Table<'_>) -> Option<Parsed> {
         session_spans: ["capture", "credentials"].map(|key| table.get(key).map(|item| item.span)),
         access_span: span(table, &["access"]),
     })
+}
+
+fn access(table: &Table<'_>) -> Access {
+    let choices = [
+        ("required", Access::Required),
+        ("optional", Access::Optional),
+        ("public", Access::Public),
+    ];
+    table.choice("access", Access::Required, &choices)
 }
 
 /// Of the first of these that is there, or of the table's header.

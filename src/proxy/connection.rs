@@ -1,7 +1,6 @@
 //! A client's connection, as its requests and the core's sweeper see it.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,29 +15,11 @@ use crate::telemetry::counters::Closed;
 
 use super::h2::{Examined, Guard};
 use super::io::Activity;
+pub use super::peer::Peer;
 use super::place::Place;
 
 /// A request may be on its way to a connection that has just become idle.
 const IDLE_MIN: Duration = Duration::from_secs(1);
-
-/// Who is at the other end, or whom a PROXY protocol header names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Peer {
-    Address(IpAddr),
-    /// Over a unix socket, whose file says who may connect.
-    Unix,
-    /// A header says that it has no address: nobody whose word counts.
-    Unknown,
-}
-
-impl Peer {
-    pub fn address(self) -> Option<IpAddr> {
-        match self {
-            Self::Address(address) => Some(address),
-            Self::Unix | Self::Unknown => None,
-        }
-    }
-}
 
 /// How long a connection is idle before it rests: busy ones never are.
 const REST_AFTER: Duration = Duration::from_secs(1);
@@ -89,7 +70,7 @@ impl Connection {
     pub(super) fn new(peer: Peer, activity: Arc<Activity>, place: Option<Place>) -> Self {
         Self {
             peer,
-            peer_text: peer_text(peer),
+            peer_text: peer.text(),
             trusted: Cell::new(false),
             scheme: "http",
             hsts: None,
@@ -337,11 +318,6 @@ impl Connection {
         }
         now.duration_since(since) >= limits.idle_timeout
     }
-}
-
-fn peer_text(peer: Peer) -> HeaderValue {
-    let text = peer.address().map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! the queue. A denial costs what it hits: streams are indexed by every mark.
 
 mod asked;
+mod cause;
 mod events;
 mod held;
 mod index;
@@ -31,13 +32,13 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
-use crate::denylist::Hit;
 use crate::telemetry::counters::CoreCounters;
-use crate::telemetry::streams::{CutCause, StreamId, StreamKind};
+use crate::telemetry::streams::{StreamId, StreamKind};
 use crate::verify::Signed;
 
 use super::client_address::Client;
 use super::connection::Connection;
+pub use cause::Cause;
 pub use events::{Events, Parting};
 use held::Held;
 use index::Index;
@@ -49,52 +50,6 @@ use turns::{Tally, Task};
 /// How long an exchange must last to be indexed; with the core's pulse this bounds how much later
 /// than others a young one is cut.
 pub const YOUTH: Duration = Duration::from_millis(15);
-
-/// Why a stream is ended by us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cause {
-    Denied(Hit),
-    Expired,
-    KeyRemoved,
-    /// What is published now would not let it begin.
-    RouteChanged,
-    /// Somebody cut this one.
-    Operator,
-    /// Nothing moved for as long as the route allows.
-    Idle,
-    /// The gateway ends.
-    Draining,
-}
-
-impl Cause {
-    pub fn plain(self) -> CutCause {
-        match self {
-            Self::Denied(_) => CutCause::Denied,
-            Self::Expired => CutCause::Expired,
-            Self::KeyRemoved => CutCause::KeyRemoved,
-            Self::RouteChanged => CutCause::RouteChanged,
-            Self::Operator => CutCause::Operator,
-            Self::Idle => CutCause::Idle,
-            Self::Draining => CutCause::Draining,
-        }
-    }
-}
-
-impl Cause {
-    /// For operators.
-    pub fn text(self) -> String {
-        match self {
-            Self::Denied(hit) if hit.is_absence() => "its registration ended while open".to_owned(),
-            Self::Denied(hit) => format!("denied by {} while open", hit.selector.as_str()),
-            Self::KeyRemoved => "its issuer takes it no more, or its key is gone".to_owned(),
-            Self::Expired => "its token expired while it was open".to_owned(),
-            Self::RouteChanged => "what is published now would not let it begin".to_owned(),
-            Self::Operator => "an operator cut it".to_owned(),
-            Self::Idle => "nothing moved for as long as the route allows".to_owned(),
-            Self::Draining => "the gateway drains".to_owned(),
-        }
-    }
-}
 
 /// What was asked for, so that new routes can be asked about it.
 #[derive(Clone, Debug)]

@@ -213,6 +213,20 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
+fn wrong_client(client: Option<&str>) -> String {
+    match client {
+        None => "the token names no client, and its key is bound to one".to_owned(),
+        Some(client) => format!("the key is not that of client {}", quoted(client)),
+    }
+}
+
+fn wrong_type(typ: Option<&str>) -> String {
+    match typ {
+        None => "the token has no typ, which the issuer's tokens must have".to_owned(),
+        Some(typ) => format!("typ {} is not accepted from this issuer", quoted(typ)),
+    }
+}
+
 impl fmt::Display for TokenFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -236,18 +250,8 @@ impl fmt::Display for TokenFault {
                 write!(out, "no key is for alg {}", algorithm.as_str())
             }
             Self::BadSignature => out.write_str("the signature does not match the key"),
-            Self::WrongClient { client: None } => {
-                out.write_str("the token names no client, and its key is bound to one")
-            }
-            Self::WrongClient { client: Some(client) } => {
-                write!(out, "the key is not that of client {}", quoted(client))
-            }
-            Self::Type { typ: None } => {
-                out.write_str("the token has no typ, which the issuer's tokens must have")
-            }
-            Self::Type { typ: Some(typ) } => {
-                write!(out, "typ {} is not accepted from this issuer", quoted(typ))
-            }
+            Self::WrongClient { client } => out.write_str(&wrong_client(client.as_deref())),
+            Self::Type { typ } => out.write_str(&wrong_type(typ.as_deref())),
             Self::SecurityEvent => {
                 out.write_str("events makes it a token of an event, as a logout")
             }

@@ -266,7 +266,7 @@ fn a_new_process_that_dies_half_way_leaves_the_old_one_serving_and_able_to_deny(
     let mut kept = websocket(&first, &issuer.mint("carol"));
     for far in 0..3 {
         let half = Half::meet(&store);
-        half.say(r#"{"Hello":{"protocol":1}}"#);
+        half.say(r#"{"Hello":{"protocol":2}}"#);
         if far > 0 {
             half.hear("Handed");
         }

@@ -2,6 +2,8 @@
 //! did; here they leave the answer and become cookies that no script can read. What cannot be taken
 //! apart for certain does not reach the browser: the body is dropped and the answer is 502.
 
+mod fault;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,43 +34,10 @@ use crate::verify::Signed;
 
 use super::{Ended, Kept, Session, set_cookies};
 
+pub use fault::CaptureFault;
+
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Why nothing was captured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CaptureFault {
-    /// Compressed although that was not asked for.
-    Encoded,
-    NotJson,
-    TooLong,
-    /// The backend broke off, or was too slow.
-    Broken,
-    /// There is no token where it should be.
-    Absent,
-    /// The token there does not pass; its code.
-    Token(&'static str),
-    /// The cookies could not be made: too long, or they cannot be sealed.
-    Cookies,
-    /// The system gives no random bytes.
-    Random,
-}
-
-impl CaptureFault {
-    pub fn reason(self) -> String {
-        let text = match self {
-            Self::Encoded => "the login's answer is compressed",
-            Self::NotJson => "the login's answer is not one JSON object without doubled members",
-            Self::TooLong => "the login's answer is longer than 64 KiB",
-            Self::Broken => "the login's answer broke off or was too slow",
-            Self::Absent => "the login's answer has no token where `capture` says",
-            Self::Token(code) => return format!("the token of the login's answer: {code}"),
-            Self::Cookies => "the tokens of the login's answer do not fit into cookies",
-            Self::Random => "the system gives no random bytes to name the session with",
-        };
-        text.to_owned()
-    }
-}
 
 /// A request to a login route, on its way: what to take from the answer, and what is known of the
 /// browser.

@@ -302,6 +302,6 @@ fn traefik_gets_its_verdict_by_what_it_sends() {
     let anonymous =
         scene.gateway.get(path, &as_traefik_asks("GET", "/open/x", &[("X-Auth-Subject", "root")]));
     assert_eq!((anonymous.status, anonymous.header(&handed_on)), (200, Some("")));
-    scene.gateway.admin().revoke(json!({"user": "alice"}));
+    scene.gateway.admin().revoke(json!({"user": "alice", "issuer": "main"}));
     assert_eq!(ask("GET", "/orders", &[alice]).code(), "token_revoked");
 }

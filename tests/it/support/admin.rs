@@ -21,10 +21,15 @@ impl Admin {
         Self::new(&self.address, token)
     }
 
+    #[track_caller]
+    pub fn connect(&self) -> Connection {
+        Connection::open(&self.address)
+    }
+
     /// Any call; the answer whatever it is.
     #[track_caller]
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
-        let mut connection = Connection::open(&self.address);
+        let mut connection = self.connect();
         self.call_on(&mut connection, method, path, body)
     }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method};
 use portcullis::config;
 use portcullis::denylist::{Denylist, Fingerprinter};
 use portcullis::proxy::route::Wanted;
-use portcullis::proxy::{Addresses, Nudges, Published, compile};
+use portcullis::proxy::{Kept, Nudges, Published, compile};
 use portcullis::verify::{SignatureCache, Verifier};
 
 /// A gateway with this many routes: each tenth on a host of its own, the others on any host.
@@ -34,7 +34,7 @@ fn published(count: usize) -> Published {
     let cache = Arc::new(SignatureCache::new(0));
     let verifier = Arc::new(Verifier::new(Vec::new(), fingerprinter.clone(), cache));
     let (denylist, _writer) = Denylist::new(fingerprinter);
-    compile(&loaded.config, verifier, denylist, Nudges::default(), &mut Addresses::default())
+    compile(&loaded.config, verifier, denylist, Nudges::default(), &mut Kept::default())
 }
 
 fn select(criterion: &mut Criterion) {

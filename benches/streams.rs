@@ -17,7 +17,7 @@ use portcullis::denylist::{
 };
 use portcullis::keys::{Algorithm, SigningKey};
 use portcullis::proxy::measuring::{Open, Registry};
-use portcullis::proxy::{Addresses, Nudges, compile};
+use portcullis::proxy::{Kept, Nudges, compile};
 use portcullis::token::{ClaimPath, Credential};
 use portcullis::verify::{
     ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Signed, Verifier,
@@ -154,7 +154,7 @@ fn prepare() -> (Signer, Registry, Writer) {
         Arc::clone(&verifier),
         denylist,
         Nudges::default(),
-        &mut Addresses::default(),
+        &mut Kept::default(),
     );
     (Signer { key, verifier }, Registry::new(published), writer)
 }

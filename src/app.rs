@@ -158,8 +158,8 @@ impl Gateway {
         let keys = KeyRing::new(&config.store.path, denylist.fingerprinter().clone());
         let renewed = Arc::new(Issuers::default());
         renewed.commit(renewed.prepare(&config.issuers).map_err(StartError::Trust)?);
-        let mut addresses = proxy::Addresses::default();
-        let published = compile::publish_first(config, &denylist, &keys, &mut addresses);
+        let mut kept = proxy::Kept::default();
+        let published = compile::publish_first(config, &denylist, &keys, &mut kept);
         let (observer, observations) = Observer::new(REPORTS);
         let (log, log_thread) = AccessLogWriter::spawn(options.log_format, options.log_sink)
             .map_err(StartError::Thread)?;
@@ -237,7 +237,7 @@ impl Gateway {
             store_path,
             fixed,
             published,
-            addresses,
+            kept,
             keys,
             renewed,
             cores: cores.iter().map(|core| core.commands.downgrade()).collect(),

@@ -35,6 +35,7 @@ mod h2;
 mod headers;
 mod held;
 mod io;
+mod kept;
 #[doc(hidden)]
 pub mod measuring;
 mod memory;
@@ -84,13 +85,11 @@ use hyper::body::Incoming;
 
 pub use assertion::Signing;
 pub use entrance::Entrance;
+pub use kept::Kept;
 pub use memory::Memory;
 pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
 pub use upstream::Upstream;
-
-/// The groups of servers by upstream, which live on across reloads.
-pub use crate::upstreams::Registry as Addresses;
 
 use self::answer::{Rejection, UpstreamFault};
 use self::body::Body;

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::control::keys::{KeyRing, Prepared};
 use crate::control::resolve;
 use crate::denylist::Denylist;
-use crate::proxy::{self, Addresses, Nudge, Nudges, Published};
+use crate::proxy::{self, Kept, Nudge, Nudges, Published};
 use crate::verify::{Issuer, SignatureCache, Verifier};
 
 /// How long a start, or a reload, waits for the names of servers.
@@ -26,10 +26,10 @@ pub(crate) fn publish(
     config: &Config,
     denylist: &Arc<Denylist>,
     keys: &[Prepared],
-    addresses: &mut Addresses,
+    kept: &mut Kept,
 ) -> Published {
     let cache = Arc::new(SignatureCache::new(config.server.signature_cache_bytes));
-    with(config, denylist, (keys, &[]), cache, addresses)
+    with(config, denylist, (keys, &[]), cache, kept)
 }
 
 /// The first configuration, with its keys in force.
@@ -37,10 +37,10 @@ pub(super) fn publish_first(
     config: &Config,
     denylist: &Arc<Denylist>,
     keys: &Arc<KeyRing>,
-    addresses: &mut Addresses,
+    kept: &mut Kept,
 ) -> Arc<ArcSwap<Published>> {
     let prepared = keys.prepare(&config.issuers);
-    let published = publish(config, denylist, &prepared, addresses);
+    let published = publish(config, denylist, &prepared, kept);
     keys.commit(prepared);
     resolve_names(&published);
     Arc::new(ArcSwap::from_pointee(published))
@@ -63,7 +63,7 @@ pub(super) fn publish_after(
     before_config: &Config,
     before: &Published,
     keys: &[Prepared],
-    addresses: &mut Addresses,
+    kept: &mut Kept,
 ) -> Published {
     let bytes = config.server.signature_cache_bytes;
     let cache = if bytes == before_config.server.signature_cache_bytes {
@@ -71,7 +71,7 @@ pub(super) fn publish_after(
     } else {
         Arc::new(SignatureCache::new(bytes))
     };
-    with(config, &before.denylist, (keys, before.verifier.issuers()), cache, addresses)
+    with(config, &before.denylist, (keys, before.verifier.issuers()), cache, kept)
 }
 
 fn with(
@@ -79,7 +79,7 @@ fn with(
     denylist: &Arc<Denylist>,
     (keys, before): (&[Prepared], &[Arc<Issuer>]),
     cache: Arc<SignatureCache>,
-    addresses: &mut Addresses,
+    kept: &mut Kept,
 ) -> Published {
     // An issuer's cell is the same in every configuration, so one that stays needs no new keys here.
     let issuers = config.issuers.iter().zip(keys).map(|(issuer, keys)| {
@@ -95,5 +95,5 @@ fn with(
     let nudges = Nudges::new(
         lines.map(|line| (line.issuer, Nudge::new(line.asked, line.refresh, line.wait))),
     );
-    proxy::compile(config, Arc::new(verifier), Arc::clone(denylist), nudges, addresses)
+    proxy::compile(config, Arc::new(verifier), Arc::clone(denylist), nudges, kept)
 }

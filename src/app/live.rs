@@ -21,7 +21,7 @@ use crate::control::sessions::renewal::Issuers;
 use crate::control::tasks::Tasks;
 use crate::proxy::accept::Acceptor;
 use crate::proxy::core::Command;
-use crate::proxy::{Addresses, Memory, Published};
+use crate::proxy::{Kept, Memory, Published};
 
 use super::control_thread::credentials;
 use super::inherited::Inherited;
@@ -41,7 +41,7 @@ pub struct Live {
     /// What only a start can change, as it was at the start.
     pub fixed: Fixed,
     pub published: Arc<ArcSwap<Published>>,
-    pub addresses: Addresses,
+    pub kept: Kept,
     pub keys: Arc<KeyRing>,
     pub renewed: Arc<Issuers>,
     pub cores: Vec<WeakUnboundedSender<Command>>,
@@ -100,13 +100,8 @@ impl Live {
         let before = self.published.load_full();
         let mut keys = self.keys.prepare(&config.issuers);
         self.keys.fetch_first(&mut keys, compile::KEYS_WAIT);
-        let next = Arc::new(compile::publish_after(
-            config,
-            &self.config,
-            &before,
-            &keys,
-            &mut self.addresses,
-        ));
+        let next =
+            Arc::new(compile::publish_after(config, &self.config, &before, &keys, &mut self.kept));
         compile::resolve_names(&next);
         // Nothing below this line can fail. Keys come first: no token of a new key is refused, and
         // none of a removed one passes, once the new configuration is there.

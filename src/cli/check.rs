@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::config::{self, Config, HostPattern, PathPattern, Target};
-use crate::proxy::{Addresses, ask};
+use crate::proxy::{Kept, ask};
 
 use super::arguments::{AskedRequest, Check, Global};
 use super::console::{Console, json_text};
@@ -66,7 +66,7 @@ fn answer(config: &Config, asked: &AskedRequest) -> Asked {
     let (denylist, _writer) =
         crate::denylist::Denylist::new(crate::denylist::Fingerprinter::random());
     let keys = crate::app::unfetched(config, &denylist);
-    let published = crate::app::publish(config, &denylist, &keys, &mut Addresses::default());
+    let published = crate::app::publish(config, &denylist, &keys, &mut Kept::default());
     let selected = ask::route(&published.routes, &asked.url, &asked.method, &asked.headers);
     let found = match selected {
         Ok(ask::Selected { number, route, passed_over }) => {

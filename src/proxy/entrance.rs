@@ -11,6 +11,7 @@ use crate::telemetry::counters::Closed;
 use super::connection::Peer;
 use super::core::Core;
 use super::io::{ClientStream, Rewound, Stream};
+use super::kept::Tickets;
 use super::place::Place;
 use super::proxy_protocol::{self, Source};
 use super::tls::{H2, Tls};
@@ -58,7 +59,8 @@ pub struct NotBegun;
 
 impl Entrance {
     /// All of a configuration, in its order. Who redirects sends people to the first port with TLS.
-    pub fn compile(config: &Config) -> Vec<Arc<Self>> {
+    pub fn compile(config: &Config, tickets: &mut Tickets) -> Vec<Arc<Self>> {
+        let before = tickets.again();
         let is_secure = |entrance: usize| {
             config.entrances.get(entrance).is_some_and(|entrance| entrance.tls.is_some())
         };
@@ -69,7 +71,10 @@ impl Entrance {
         });
         let port = config.server.redirect_port.or(port).unwrap_or(443);
         let entrances = config.entrances.iter().map(|entrance| Self {
-            tls: entrance.tls.as_ref().and_then(|tls| Tls::new(tls, entrance.http2)),
+            tls: entrance
+                .tls
+                .as_ref()
+                .and_then(|tls| Tls::new(tls, entrance.http2, (&before, tickets))),
             http2: entrance.http2,
             proxy_protocol: entrance.proxy_protocol.clone(),
             redirect: entrance.redirect.then_some(port),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::{self, Carrier, Config, Forwarded, Limits, TrustedProxies};
 use crate::denylist::Denylist;
-use crate::upstreams::{Group, Key, Registry};
+use crate::upstreams::{Group, Key};
 use crate::verify::Verifier;
 
 use super::answer::AnswerPolicy;
@@ -16,9 +16,9 @@ use super::auth::Auth;
 use super::entrance::Entrance;
 use super::failures::Failures;
 use super::headers::{self, GuardedNames};
+use super::kept::Kept;
 use super::nudge::Nudges;
 use super::route::{Route, RouteTable, Target};
-use super::route_load::RouteLoad;
 use super::session::Session;
 use super::streams::StreamPolicy;
 use super::upstream::Upstream;
@@ -33,7 +33,7 @@ pub struct Published {
     pub verifier: Arc<Verifier>,
     pub denylist: Arc<Denylist>,
     /// Failed credentials by address.
-    pub failures: Failures,
+    pub failures: Arc<Failures>,
     /// How to ask for fresher keys.
     pub nudges: Nudges,
     pub carriers: Carriers,
@@ -89,69 +89,24 @@ pub fn compile(
     verifier: Arc<Verifier>,
     denylist: Arc<Denylist>,
     nudges: Nudges,
-    registry: &mut Registry,
+    kept: &mut Kept,
 ) -> Published {
-    let upstreams: HashMap<&str, Arc<Upstream>> = config
-        .upstreams
-        .iter()
-        .map(|upstream| (upstream.name.as_str(), Arc::new(Upstream::new(upstream, registry))))
-        .collect();
-    let conditions = config.routes.iter().flat_map(|route| &route.conditions.headers);
-    let selecting = conditions.map(|condition| condition.name.clone()).collect();
-    let routes = config.routes.iter().filter_map(|route| {
-        let target = match &route.target {
-            config::Target::Upstream(name) => {
-                Target::Upstream(Arc::clone(upstreams.get(name.as_str())?))
-            }
-            config::Target::Answer(answer) => Target::Answer(answer.clone()),
-            config::Target::Redirect(redirect) => Target::Redirect(redirect.clone()),
-        };
-        Some(Arc::new(Route {
-            name: Arc::from(route.name.as_str()),
-            host: route.host.clone(),
-            path: route.path.clone(),
-            conditions: route.conditions.clone(),
-            access: route.access,
-            credentials: route.credentials.clone(),
-            forward: route.forward,
-            identity: route.identity.clone(),
-            assertion: route.assertion.clone().map(Arc::new),
-            require: route.require.clone(),
-            issuers: route.issuers.clone().map(|names| names.into_iter().collect()),
-            capture: route.capture.clone(),
-            login_url: route.login_url.clone(),
-            streams: Arc::new(StreamPolicy::new(
-                Arc::from(route.name.as_str()),
-                &selecting,
-                &route.streams,
-            )),
-            target,
-            limits: route.limits,
-            load: route.limits.requests_max.map(RouteLoad::new),
-            cors: route.cors.clone(),
-            upgrades: route.upgrades.clone(),
-            rewrite: route.rewrite.clone(),
-            request_headers: route.request_headers.clone(),
-            response_headers: route.response_headers.clone(),
-        }))
-    });
-    let entrances = Entrance::compile(config);
+    let one = |upstream: &config::Upstream| Upstream::new(upstream, &mut kept.upstreams);
+    let upstreams: Vec<Arc<Upstream>> = config.upstreams.iter().map(one).map(Arc::new).collect();
+    let routes = routes(config, &upstreams, kept);
+    let entrances = Entrance::compile(config, &mut kept.tickets);
     let carriers = Carriers::named_in(config);
     let own = config.routes.iter().flat_map(config::Route::own_headers);
     let asks_client = entrances.iter().any(|entrance| entrance.asks_client());
     let of_client = headers::OF_CLIENT_CERT.into_iter().filter(|_| asks_client);
     Published {
-        routes: RouteTable::new(routes.collect()),
-        upstreams: config
-            .upstreams
-            .iter()
-            .filter_map(|upstream| upstreams.get(upstream.name.as_str()).map(Arc::clone))
-            .collect(),
+        routes,
+        upstreams,
         entrances,
         verifier,
         vouching: Vouching::compile(config, &denylist),
         denylist,
-        failures: Failures::new(config.server.limits.failed_credentials_per_minute),
+        failures: kept.failures(config.server.limits.failed_credentials_per_minute),
         nudges,
         auth: Auth::compile(config, &carriers),
         session: Session::compile(config),
@@ -170,6 +125,49 @@ pub fn compile(
         log_repeats_max: config.log.repeats_max,
         log_subject: config.log.subject,
     }
+}
+
+fn routes(config: &Config, upstreams: &[Arc<Upstream>], kept: &mut Kept) -> RouteTable {
+    let names = config.upstreams.iter().map(|upstream| upstream.name.as_str());
+    let by_name: HashMap<&str, &Arc<Upstream>> = names.zip(upstreams).collect();
+    let conditions = config.routes.iter().flat_map(|route| &route.conditions.headers);
+    let selecting = conditions.map(|condition| condition.name.clone()).collect();
+    let loads = kept.loads(&config.routes);
+    let compiled = config.routes.iter().zip(loads).filter_map(|(route, load)| {
+        let target = match &route.target {
+            config::Target::Upstream(name) => {
+                Target::Upstream(Arc::clone(by_name.get(name.as_str())?))
+            }
+            config::Target::Answer(answer) => Target::Answer(answer.clone()),
+            config::Target::Redirect(redirect) => Target::Redirect(redirect.clone()),
+        };
+        let name: Arc<str> = Arc::from(route.name.as_str());
+        Some(Arc::new(Route {
+            host: route.host.clone(),
+            path: route.path.clone(),
+            conditions: route.conditions.clone(),
+            access: route.access,
+            credentials: route.credentials.clone(),
+            forward: route.forward,
+            identity: route.identity.clone(),
+            assertion: route.assertion.clone().map(Arc::new),
+            require: route.require.clone(),
+            issuers: route.issuers.clone().map(|names| names.into_iter().collect()),
+            capture: route.capture.clone(),
+            login_url: route.login_url.clone(),
+            streams: Arc::new(StreamPolicy::new(Arc::clone(&name), &selecting, &route.streams)),
+            name,
+            target,
+            limits: route.limits,
+            load,
+            cors: route.cors.clone(),
+            upgrades: route.upgrades.clone(),
+            rewrite: route.rewrite.clone(),
+            request_headers: route.request_headers.clone(),
+            response_headers: route.response_headers.clone(),
+        }))
+    });
+    RouteTable::new(compiled.collect())
 }
 
 impl Published {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Only where the route has such a limit.
+#[derive(Default)]
 pub struct RouteLoad {
-    max: usize,
+    max: AtomicUsize,
     in_flight: AtomicUsize,
 }
 
@@ -14,15 +15,16 @@ pub struct RouteLoad {
 pub struct Ticket(Arc<RouteLoad>);
 
 impl RouteLoad {
-    pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, in_flight: AtomicUsize::new(0) })
+    /// From now on so many.
+    pub fn limit(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// `None`: the route is full.
     pub fn enter(self: &Arc<Self>) -> Option<Ticket> {
         let ticket = Ticket(Arc::clone(self));
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        (before < self.max).then_some(ticket)
+        (before < self.max.load(Ordering::Relaxed)).then_some(ticket)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::config::tls::{
 };
 
 use super::io::Rewound;
+use super::kept::Tickets;
 use super::turnstile::Turnstile;
 
 /// HTTP/2, as ALPN calls it.
@@ -55,7 +56,12 @@ struct Named {
 impl Tls {
     /// `None` only where the cryptography at hand cannot do what the configuration asks, which its
     /// check has ruled out.
-    pub fn new(config: &TlsConfig, http2: bool) -> Option<Self> {
+    pub fn new(
+        config: &TlsConfig,
+        http2: bool,
+        (before, tickets): (&Tickets, &mut Tickets),
+    ) -> Option<Self> {
+        let files: Vec<_> = config.certificates.iter().map(|one| one.files.clone()).collect();
         let certificates =
             Arc::new(Certificates(ArcSwap::from_pointee(Named::of(&config.certificates))));
         // Never the process's default: who links another library must not change ours.
@@ -88,14 +94,16 @@ impl Tls {
             // A ticket would bring a client back whose certificate is no longer trusted.
             tls.send_tls13_tickets = 0;
         } else {
-            // The keys of tickets change every six hours; the last one still opens.
-            tls.ticketer = aws_lc_rs::Ticketer::new().ok()?;
+            // The keys of tickets change every six hours; the last one still opens. A reload changes
+            // none, so that clients need no full handshake after it.
+            let make = || aws_lc_rs::Ticketer::new().ok();
+            tls.ticketer = tickets.of(before, (files.clone(), config.min_version), make)?;
             tls.send_tls13_tickets = 1;
         }
         Some(Self {
             config: Arc::new(tls),
             certificates,
-            files: config.certificates.iter().map(|one| one.files.clone()).collect(),
+            files,
             handshake_timeout: config.handshake_timeout,
             hsts: config.hsts.clone(),
             asks_client: config.client.is_some(),

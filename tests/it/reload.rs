@@ -246,3 +246,41 @@ fn listeners_come_and_go_and_a_client_of_one_that_goes_keeps_its_connection() {
     assert_eq!(gateway.get("/", &[]).status, 200);
     assert_eq!(crate::support::Connection::open_unix(&other).get("/", &[]).status, 200);
 }
+
+#[test]
+fn a_reload_forgives_nobody_and_counts_requests_that_are_under_way() {
+    let (issuer, upstream) = (Issuer::new("HS256"), held());
+    let gateway = Setup::simple(&issuer, &upstream.0)
+        .server("watch = false\nlimits.failed_credentials_per_minute = 10")
+        .route("/", "")
+        .route("/held", "access = \"public\"\nrequests_max = 1")
+        .start();
+    for _ in 0..10 {
+        assert_eq!(gateway.status("made-up"), 401);
+    }
+    assert_eq!(gateway.status("made-up"), 429);
+    let mut under_way = gateway.connect();
+    under_way.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is under way", || (upstream.0.begun() == 1).then_some(()));
+    edit(&gateway, "path = \"/\"", "path = \"/\"\nname = \"all\"");
+    assert_eq!(reload(&gateway)["reloaded"], true);
+    assert_eq!(gateway.status("made-up"), 429, "the reload is no pardon");
+    assert_eq!(gateway.get("/held", &[]).status, 503, "one is under way");
+    upstream.1.send(()).unwrap();
+    assert_eq!(under_way.answer().status, 200);
+    // Another limit counts from its beginning, and a route's holds for what is under way.
+    edit(&gateway, "per_minute = 10", "per_minute = 20");
+    assert_eq!(reload(&gateway)["reloaded"], true);
+    assert_eq!(gateway.status("made-up"), 401);
+}
+
+/// A backend that answers when it is told to.
+fn held() -> (Upstream, std::sync::mpsc::Sender<()>) {
+    let (go, going) = std::sync::mpsc::channel();
+    let going = std::sync::Mutex::new(going);
+    let upstream = Upstream::answering(move |exchange| {
+        going.lock().unwrap().recv().unwrap();
+        exchange.echo();
+    });
+    (upstream, go)
+}

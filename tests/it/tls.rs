@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
+use serde_json::json;
 
 use crate::support::{
     Authority, Connection, Issued, Issuer, Setup, Upstream, der, eventually, program, run_to_end,
@@ -157,6 +158,9 @@ fn a_client_that_comes_back_resumes_its_session() {
         let mut second = client.connect(&gateway, "a.example").unwrap();
         assert!(second.resumed);
         assert_eq!(second.connection.get("/", &[]).status, 200);
+        assert_eq!(gateway.admin().post("/v1/config/reload", &json!({}))["reloaded"], true);
+        let third = client.connect(&gateway, "a.example").unwrap();
+        assert!(third.resumed, "a reload costs no session");
     }
 }
 

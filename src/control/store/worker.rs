@@ -26,7 +26,7 @@ const GROUP_MAX: usize = 4096;
 /// How long a group may wait for its last member.
 const PATIENCE_MAX: Duration = Duration::from_millis(2);
 /// Records forgotten in one transaction: bounds the time that a denial waits for it.
-const PURGE_MAX: usize = 4096;
+const PURGE_MAX: usize = 512;
 /// How often housekeeping looks whether something is due.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How far the clock on disk may lag behind while nothing else is written.

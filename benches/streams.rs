@@ -13,15 +13,13 @@ use std::time::{Duration, Instant};
 use portcullis::clock::UnixMs;
 use portcullis::config;
 use portcullis::denylist::{
-    Denylist, Fingerprint, Fingerprinter, Fold, IssuerId, Marks, SelectorKind, Writer,
+    Denylist, Fingerprint, Fingerprinter, Fold, Marks, SelectorKind, Writer,
 };
 use portcullis::keys::{Algorithm, SigningKey};
 use portcullis::proxy::measuring::{Open, Registry};
 use portcullis::proxy::{Kept, Nudges, compile};
-use portcullis::token::{ClaimPath, Credential};
-use portcullis::verify::{
-    ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Signed, Verifier,
-};
+use portcullis::token::Credential;
+use portcullis::verify::{Issuer, Policy, SignatureCache, Signed, Verifier};
 use serde_json::json;
 
 #[global_allocator]
@@ -141,7 +139,8 @@ impl Signer {
 fn prepare() -> (Signer, Registry, Writer) {
     let key = SigningKey::generate(Algorithm::HS256).expect("a key");
     let keys = key.key_set(&[Algorithm::HS256]).expect("the key is good");
-    let issuer = Arc::new(Issuer::new(policy(), Arc::new(keys)));
+    let policy = Policy::new("main", ISS, &["bench"], &[Algorithm::HS256]);
+    let issuer = Arc::new(Issuer::new(policy, Arc::new(keys)));
     let fingerprinter = Fingerprinter::random();
     let cache = Arc::new(SignatureCache::new(0));
     let verifier = Arc::new(Verifier::new(vec![issuer], fingerprinter.clone(), cache));
@@ -157,36 +156,6 @@ fn prepare() -> (Signer, Registry, Writer) {
         &mut Kept::default(),
     );
     (Signer { key, verifier }, Registry::new(published), writer)
-}
-
-fn policy() -> Policy {
-    let name = |text: &str| ClaimPath::Name(text.to_owned());
-    Policy {
-        mode: Mode::default(),
-        name: "main".into(),
-        id: IssuerId::new(ISS),
-        iss: Some(ISS.into()),
-        audiences: vec!["bench".into()],
-        algorithms: vec![Algorithm::HS256],
-        types: vec![],
-        max_lifetime: Duration::from_secs(24 * 3600),
-        session_lifetime_max: Duration::from_secs(30 * 86_400),
-        renewed: false,
-        leeway: Duration::from_secs(30),
-        lifetime_marks: Vec::new(),
-        session_marks: Vec::new(),
-        cutoff_skew: Duration::ZERO,
-        missing: Missing::default(),
-        claims: ClaimNames {
-            subject: name("sub"),
-            session: name("sid"),
-            client: vec![name("azp")],
-            version: name("ver"),
-            indexed: vec![],
-        },
-        required: vec![],
-        display: None,
-    }
 }
 
 /// Resident bytes of this process; 0 where there is no `/proc`.

@@ -29,9 +29,10 @@ pub fn issuer(table: &Table<'_>) -> Option<Issuer> {
     let algorithms = algorithms(table, source.as_ref());
     let types = table.strings("types").unwrap_or_default();
     let range = SECOND..=3650 * DAY;
-    let max_lifetime = table.duration("max_lifetime", DAY, range.clone());
-    let session_lifetime_max = table.duration("session_lifetime_max", 30 * DAY, range);
-    let leeway = table.duration("leeway", 30 * SECOND, Duration::ZERO..=300 * SECOND);
+    let max_lifetime = table.duration("max_lifetime", Policy::MAX_LIFETIME, range.clone());
+    let session_lifetime_max =
+        table.duration("session_lifetime_max", Policy::SESSION_LIFETIME_MAX, range);
+    let leeway = table.duration("leeway", Policy::LEEWAY, Duration::ZERO..=300 * SECOND);
     let cutoff_skew = table.duration("cutoff_skew", Duration::ZERO, Duration::ZERO..=300 * SECOND);
     let claims = claim_names(&table.table("claims", "issuer.claims"));
     let required = table.strings("required").unwrap_or_default();
@@ -215,17 +216,16 @@ fn algorithms(table: &Table<'_>, source: Option<&KeySource<'_>>) -> Option<Vec<A
 }
 
 fn claim_names(table: &Table<'_>) -> ClaimNames {
-    let named = |name: &str| ClaimPath::Name(name.to_owned());
-    let one = |key: &'static str, default: &str| {
-        table.get(key).and_then(|item| claim(&item)).unwrap_or_else(|| named(default))
+    let default = ClaimNames::default();
+    let one = |key: &'static str, default: ClaimPath| {
+        table.get(key).and_then(|item| claim(&item)).unwrap_or(default)
     };
-    let subject = one("subject", "sub");
-    let session = one("session", "sid");
-    let version = one("version", "ver");
-    let client = table.string_or_strings("client").map_or_else(
-        || vec![named("client_id"), named("azp")],
-        |texts| texts.iter().filter_map(|text| table_claim(table, "client", text)).collect(),
-    );
+    let subject = one("subject", default.subject);
+    let session = one("session", default.session);
+    let version = one("version", default.version);
+    let client = table.string_or_strings("client").map_or(default.client, |texts| {
+        texts.iter().filter_map(|text| table_claim(table, "client", text)).collect()
+    });
     let indexed = table.get("indexed").map(|item| indexed(&item)).unwrap_or_default();
     table.finish();
     ClaimNames { subject, session, client, version, indexed }

@@ -33,6 +33,7 @@ mod moment;
 mod near;
 mod noted;
 mod openapi;
+mod paging;
 mod plan;
 mod problem;
 mod query;

@@ -203,38 +203,13 @@ fn write(directory: &Path, path: &Path, document: &Document) -> std::io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::{ClaimNames, Missing};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn policy(max_lifetime: Duration) -> Policy {
-        let claim = |name: &str| crate::token::ClaimPath::parse(name).unwrap();
-        Policy {
-            name: "main".into(),
-            id: IssuerId::new("https://id.example.com/"),
-            iss: None,
-            audiences: Vec::new(),
-            algorithms: Vec::new(),
-            types: Vec::new(),
-            max_lifetime,
-            lifetime_marks: Vec::new(),
-            session_marks: Vec::new(),
-            mode: crate::verify::Mode::default(),
-            session_lifetime_max: HOUR,
-            renewed: false,
-            leeway: Duration::ZERO,
-            cutoff_skew: Duration::ZERO,
-            missing: Missing::default(),
-            claims: ClaimNames {
-                subject: claim("sub"),
-                session: claim("sid"),
-                client: Vec::new(),
-                version: claim("ver"),
-                indexed: Vec::new(),
-            },
-            required: Vec::new(),
-            display: None,
-        }
+        let (session_lifetime_max, leeway) = (HOUR, Duration::ZERO);
+        let policy = Policy::new("main", "https://id.example.com/", &[], &[]);
+        Policy { max_lifetime, session_lifetime_max, leeway, ..policy }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode, Version};
+use http::{HeaderValue, StatusCode};
 
 use crate::clock::UnixMs;
 use crate::config::AccessLog;
@@ -64,28 +64,8 @@ fn write(core: &Core, connection: &Connection, status: StatusCode, reason: &'sta
         return;
     }
     let id: HeaderValue = core.ids.next();
-    let entry = Entry {
-        at: UnixMs::now(),
-        request_id: id.to_str().unwrap_or(""),
-        client: Client::peer(connection.peer).address(),
-        method: "",
-        version: Version::HTTP_11,
-        host: "",
-        path: "",
-        route: None,
-        status: status.as_u16(),
-        verdict: Verdict::Refused,
-        code: CODE,
-        reason: Some(reason),
-        issuer: None,
-        subject: None,
-        duration: Duration::ZERO,
-        upstream: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        broken: false,
-        referer: None,
-        agent: None,
-    };
+    let refused = Entry::refused(UnixMs::now(), id.to_str().unwrap_or(""), status.as_u16(), CODE);
+    let client = Client::peer(connection.peer).address();
+    let entry = Entry { client, reason: Some(reason), ..refused };
     core.log.write(&entry, published.log_repeats_max);
 }

@@ -65,6 +65,35 @@ pub struct Entry<'a> {
     pub agent: Option<&'a str>,
 }
 
+impl<'a> Entry<'a> {
+    /// Of a request of which nothing more is known than that it was refused.
+    pub fn refused(at: UnixMs, request_id: &'a str, status: u16, code: &'static str) -> Self {
+        Self {
+            at,
+            request_id,
+            client: None,
+            method: "",
+            version: http::Version::HTTP_11,
+            host: "",
+            path: "",
+            route: None,
+            status,
+            verdict: Verdict::Refused,
+            code,
+            reason: None,
+            issuer: None,
+            subject: None,
+            duration: Duration::ZERO,
+            upstream: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            broken: false,
+            referer: None,
+            agent: None,
+        }
+    }
+}
+
 /// How lines are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {

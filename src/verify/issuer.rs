@@ -30,6 +30,20 @@ pub struct ClaimNames {
     pub indexed: Vec<(String, ClaimPath)>,
 }
 
+impl Default for ClaimNames {
+    /// As RFC 7519, RFC 8693, RFC 9068 and OpenID Connect name them.
+    fn default() -> Self {
+        let named = |name: &str| ClaimPath::Name(name.to_owned());
+        Self {
+            subject: named("sub"),
+            session: named("sid"),
+            client: vec![named("client_id"), named("azp")],
+            version: named("ver"),
+            indexed: Vec::new(),
+        }
+    }
+}
+
 /// Tokens issued before this moment may live at most so long, whatever holds for later ones: denials
 /// that they match were kept for no longer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +96,35 @@ pub struct Policy {
 }
 
 impl Policy {
+    pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+    pub const SESSION_LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+    pub const LEEWAY: Duration = Duration::from_secs(30);
+
+    /// Of the issuer with this `iss`, of whose tokens nothing more is said: every claim must be
+    /// there, and one of these audiences.
+    pub fn new(name: &str, iss: &str, audiences: &[&str], algorithms: &[Algorithm]) -> Self {
+        Self {
+            name: name.to_owned(),
+            mode: Mode::Denylist,
+            id: IssuerId::new(iss),
+            iss: Some(iss.to_owned()),
+            audiences: audiences.iter().map(|&audience| audience.to_owned()).collect(),
+            algorithms: algorithms.to_vec(),
+            types: Vec::new(),
+            max_lifetime: Self::MAX_LIFETIME,
+            lifetime_marks: Vec::new(),
+            session_lifetime_max: Self::SESSION_LIFETIME_MAX,
+            session_marks: Vec::new(),
+            renewed: false,
+            leeway: Self::LEEWAY,
+            cutoff_skew: Duration::ZERO,
+            missing: Missing::default(),
+            claims: ClaimNames::default(),
+            required: Vec::new(),
+            display: None,
+        }
+    }
+
     /// For how long after this login its session may be renewed: no longer than what was denied
     /// since then is kept. Zero: not at all.
     pub fn session_lifetime(&self, login: UnixMs) -> Duration {

@@ -36,31 +36,11 @@ fn name(text: &str) -> ClaimPath {
 }
 
 fn policy() -> Policy {
+    let indexed = vec![("tenant".into(), name("tenant")), ("role".into(), name("/acl/roles"))];
     Policy {
-        mode: Mode::default(),
-        name: "main".into(),
-        id: IssuerId::new(ISS),
-        iss: Some(ISS.into()),
-        audiences: vec![AUD.into(), "https://other.example.com".into()],
-        algorithms: Algorithm::ALL.to_vec(),
-        types: vec![],
-        max_lifetime: Duration::from_secs(24 * 3600),
-        session_lifetime_max: Duration::from_secs(30 * 86_400),
-        renewed: false,
-        leeway: Duration::from_secs(30),
-        lifetime_marks: Vec::new(),
-        session_marks: Vec::new(),
-        cutoff_skew: Duration::ZERO,
-        missing: Missing::default(),
-        claims: ClaimNames {
-            subject: name("sub"),
-            session: name("sid"),
-            client: vec![name("client_id"), name("azp")],
-            version: name("ver"),
-            indexed: vec![("tenant".into(), name("tenant")), ("role".into(), name("/acl/roles"))],
-        },
-        required: vec![],
+        claims: ClaimNames { indexed, ..ClaimNames::default() },
         display: Some(name("email")),
+        ..Policy::new("main", ISS, &[AUD, "https://other.example.com"], &Algorithm::ALL)
     }
 }
 

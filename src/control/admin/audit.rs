@@ -19,15 +19,14 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::create::store_refused;
 use super::filter::{take_issuer, take_selector, take_time};
-use super::list::{cursor_of, cursor_text, sees};
+use super::list::sees;
+use super::paging::Paging;
 use super::problem::Refused;
 use super::query::Query;
 use super::record::{ActorJson, ConditionJson, ExceptJson, SelectorJson, issuer_name};
 use super::serve::Underway;
 use super::stream::{Outbox, Piece, pair};
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 1000;
 /// Acts looked at for one page: it may come out short, but never takes long.
 const SCANNED_MAX: usize = 20_000;
 const PAGE: usize = 500;
@@ -100,13 +99,12 @@ pub(super) fn audit(
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "read the audit")?;
     let text = parts.uri.query().unwrap_or_default();
-    let before = cursor_of(text)?.unwrap_or(u64::MAX);
-    let (wanted, limit) = read(text, api, now)?;
+    let (wanted, paging) = read(text, api, now)?;
     if wants_lines(parts) {
-        return stream(api, caller, wanted, parts, before, limit);
+        return stream(api, caller, wanted, parts, &paging);
     }
-    let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
-    let mut pages = Pages { before, scanned: 0 };
+    let limit = paging.limit();
+    let mut pages = Pages::of(&paging);
     let mut items = Vec::new();
     let verifier = api.verifier();
     let next = loop {
@@ -127,7 +125,7 @@ pub(super) fn audit(
             break more.then_some(pages.before);
         }
     };
-    let next_cursor = next.map(|sequence| cursor_text(sequence, text));
+    let next_cursor = next.map(|sequence| paging.cursor(sequence));
     Answer::json(StatusCode::OK, &Listed { items, next_cursor })
 }
 
@@ -136,15 +134,15 @@ fn stream(
     caller: Caller,
     wanted: Wanted,
     parts: &Parts,
-    before: u64,
-    limit: Option<usize>,
+    paging: &Paging,
 ) -> Result<Answer, Refused> {
     let place = api.place()?;
     let underway = parts.extensions.get::<Underway>().cloned();
     let (outbox, outlet) = pair(WAITING_BYTES_MAX);
     let api = Arc::clone(api);
+    let (pages, limit) = (Pages::of(paging), paging.limit_of_stream());
     tokio::spawn(async move {
-        write(&api, &caller, &wanted, outbox, before, limit.unwrap_or(usize::MAX)).await;
+        write(&api, &caller, &wanted, outbox, pages, limit).await;
         drop((place, underway));
     });
     Ok(Answer::lines(outlet))
@@ -155,10 +153,9 @@ async fn write(
     caller: &Caller,
     wanted: &Wanted,
     outbox: Outbox,
-    before: u64,
+    mut pages: Pages,
     mut left: usize,
 ) {
-    let mut pages = Pages { before, scanned: 0 };
     while outbox.room().await.is_ok() {
         // The log says why; without its end the answer is known to be cut off.
         let Ok(page) = pages.next(api) else { return };
@@ -184,6 +181,10 @@ struct Pages {
 }
 
 impl Pages {
+    fn of(paging: &Paging) -> Self {
+        Self { before: paging.from.unwrap_or(u64::MAX), scanned: 0 }
+    }
+
     fn next(&mut self, api: &Api) -> Result<Vec<Act>, Refused> {
         let page = api.store.acts_before(self.before, PAGE);
         let page = page.map_err(|fault| store_refused(api, fault))?;
@@ -200,11 +201,10 @@ fn wants_lines(parts: &Parts) -> bool {
     })
 }
 
-fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Option<usize>), Refused> {
+fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Paging), Refused> {
     let verifier = api.verifier();
     let mut query = Query::parse(text);
-    query.take("cursor");
-    let limit = Some(query.take_limit(0, usize::MAX)).filter(|limit| *limit > 0);
+    let paging = Paging::take(&mut query, text)?;
     let action = query.take("action");
     let known = Deed::ALL.map(Deed::as_str);
     if action.as_deref().is_some_and(|said| !known.contains(&said)) {
@@ -228,7 +228,7 @@ fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Option<usize>), R
         until: take_time(&mut query, "until", now),
     };
     let faults = query.finish(&PARAMETERS);
-    if faults.is_empty() { Ok((wanted, limit)) } else { Err(Refused::InvalidQuery(faults)) }
+    if faults.is_empty() { Ok((wanted, paging)) } else { Err(Refused::InvalidQuery(faults)) }
 }
 
 fn shows(api: &Api, caller: &Caller, wanted: &Wanted, act: &Act) -> bool {

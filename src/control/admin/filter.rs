@@ -9,13 +9,12 @@ use crate::verify::Verifier;
 use super::members::check_identifier;
 use super::moment::Moment;
 use super::near::nearest;
+use super::paging::Paging;
 use super::problem::Refused;
 use super::query::Query;
 use super::selecting;
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 1000;
-const PARAMETERS: [&str; 15] = [
+const PARAMETERS: [&str; 16] = [
     "issuer",
     "user",
     "subject",
@@ -31,6 +30,7 @@ const PARAMETERS: [&str; 15] = [
     "since",
     "state",
     "limit",
+    "cursor",
 ];
 
 const REGISTRATION_PARAMETERS: [&str; 10] = [
@@ -53,17 +53,30 @@ pub(super) enum Wanted {
     All,
 }
 
+/// A page of records that is asked for.
+pub(super) struct Asked {
+    pub filter: Filter,
+    pub wanted: Wanted,
+    pub paging: Paging,
+}
+
+/// Of denials.
+pub(super) fn of_denials(text: &str, verifier: &Verifier, now: UnixMs) -> Result<Asked, Refused> {
+    read(Query::parse(text), text, verifier, now)
+}
+
 /// Of registrations: the same, by what can be registered.
 pub(super) fn of_registrations(
     text: &str,
     verifier: &Verifier,
     now: UnixMs,
-) -> Result<(Filter, Wanted), Refused> {
+) -> Result<Asked, Refused> {
     let mut query = Query::parse(text);
     query.allow_only(&REGISTRATION_PARAMETERS);
-    let (mut filter, wanted) = read(query, verifier, now)?;
+    let mut asked = read(query, text, verifier, now)?;
+    let filter = &mut asked.filter;
     filter.registrations = true;
-    filter.selector = filter.selector.map(|selector| match selector {
+    filter.selector = filter.selector.take().map(|selector| match selector {
         Selector::Token(token) => Selector::Registration(Except::Token(token)),
         Selector::Session(session) => Selector::Registration(Except::Session(session)),
         other @ (Selector::Subject(_)
@@ -73,17 +86,12 @@ pub(super) fn of_registrations(
         | Selector::Issuer
         | Selector::Registration(_)) => other,
     });
-    Ok((filter, wanted))
+    Ok(asked)
 }
 
-pub(super) fn read(
-    mut query: Query,
-    verifier: &Verifier,
-    now: UnixMs,
-) -> Result<(Filter, Wanted), Refused> {
-    query.take("cursor");
-    let mut filter =
-        Filter { limit: query.take_limit(LIMIT_DEFAULT, LIMIT_MAX), ..Filter::default() };
+fn read(mut query: Query, text: &str, verifier: &Verifier, now: UnixMs) -> Result<Asked, Refused> {
+    let paging = Paging::take(&mut query, text)?;
+    let mut filter = Filter { limit: paging.limit(), before: paging.from, ..Filter::default() };
     filter.issuer = take_issuer(&mut query, verifier);
     filter.selector = take_selector(&mut query, verifier);
     filter.kind = query.take("kind").and_then(|text| {
@@ -109,7 +117,8 @@ pub(super) fn read(
     };
     filter.with_lifted = wanted != Wanted::InForce;
     let faults = query.finish(&PARAMETERS);
-    if faults.is_empty() { Ok((filter, wanted)) } else { Err(Refused::InvalidQuery(faults)) }
+    let asked = Asked { filter, wanted, paging };
+    if faults.is_empty() { Ok(asked) } else { Err(Refused::InvalidQuery(faults)) }
 }
 
 /// A parameter that is a time.
@@ -150,6 +159,15 @@ pub(super) fn take_issuer(query: &mut Query, verifier: &Verifier) -> Option<Issu
         return None;
     }
     Some(IssuerId::new(&said))
+}
+
+/// Whose: `user` is what people call a subject.
+pub(super) fn take_subject(query: &mut Query) -> Option<String> {
+    let (subject, user) = (query.take("subject"), query.take("user"));
+    if subject.is_some() && user.is_some() {
+        query.fault("user", "selector_ambiguous", "user and subject say the same: give one.");
+    }
+    subject.or(user)
 }
 
 pub(super) fn take_selector(query: &mut Query, verifier: &Verifier) -> Option<Selector> {

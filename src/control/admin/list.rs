@@ -1,8 +1,6 @@
 //! Denials listed, newest first. A cursor is a place in the sequence, so pages are stable while
 //! others write.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -16,9 +14,8 @@ use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::create::store_refused;
-use super::filter::{self, Wanted};
+use super::filter::{self, Asked, Wanted};
 use super::problem::Refused;
-use super::query::Query;
 use super::record::{ActorJson, RecordJson, View, issuer_name, state};
 
 /// Records looked at for one page where the store cannot filter: a page may come out short, but
@@ -58,13 +55,12 @@ pub(super) fn list(
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "list denials")?;
     let verifier = api.verifier();
-    let cursor = cursor_of(query)?;
-    let (filter, wanted) = filter::read(Query::parse(query), &verifier, now)?;
-    let (records, next) = page(api, caller, Filter { before: cursor, ..filter }, wanted)?;
+    let Asked { filter, wanted, paging } = filter::of_denials(query, &verifier, now)?;
+    let (records, next) = page(api, caller, filter, wanted)?;
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
     let listed = Listed {
         items: records.iter().map(|record| view.record(record)).collect(),
-        next_cursor: next.map(|sequence| cursor_text(sequence, query)),
+        next_cursor: next.map(|sequence| paging.cursor(sequence)),
         in_force: in_force(api, caller, &verifier),
     };
     Answer::json(StatusCode::OK, &listed)
@@ -201,36 +197,4 @@ fn in_force(api: &Api, caller: &Caller, verifier: &Verifier) -> u64 {
 pub(super) fn sees(caller: &Caller, verifier: &Verifier, issuer: &IssuerId) -> bool {
     caller.issuers.is_none()
         || issuer_name(verifier, issuer).is_some_and(|name| caller.may_act_on(name))
-}
-
-/// Sequence and a digest of the other parameters: a cursor fits only the list it came from.
-pub(super) fn cursor_text(sequence: u64, query: &str) -> String {
-    let mut bytes = sequence.to_be_bytes().to_vec();
-    bytes.extend(parameters_digest(query));
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-pub(super) fn cursor_of(query: &str) -> Result<Option<u64>, Refused> {
-    let Some(text) = Query::parse(query).take("cursor") else { return Ok(None) };
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Refused::InvalidCursor)?;
-    match bytes.split_first_chunk::<8>() {
-        Some((sequence, digest)) if digest == parameters_digest(query) => {
-            Ok(Some(u64::from_be_bytes(*sequence)))
-        }
-        Some(_) | None => Err(Refused::InvalidCursor),
-    }
-}
-
-/// Of all parameters but `cursor` and `limit`, in any order.
-fn parameters_digest(query: &str) -> [u8; 6] {
-    let mut pairs: Vec<&str> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .filter(|pair| !pair.starts_with("cursor=") && !pair.starts_with("limit="))
-        .collect();
-    pairs.sort_unstable();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, pairs.join("&").as_bytes());
-    let mut short = [0; 6];
-    short.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-    short
 }

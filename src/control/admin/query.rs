@@ -52,16 +52,13 @@ impl Query {
         Some(self.left.swap_remove(place).1)
     }
 
-    /// A count from 1 to `max`; larger ones are cut to it.
-    pub fn take_limit(&mut self, default: usize, max: usize) -> usize {
-        let Some(text) = self.take("limit") else { return default };
-        match text.parse::<usize>() {
-            Ok(limit) if limit > 0 => limit.min(max),
-            Ok(_) | Err(_) => {
-                self.fault("limit", "wrong_type", "Expected a whole number of at least 1.");
-                default
-            }
+    /// A count of at least 1.
+    pub fn take_limit(&mut self) -> Option<usize> {
+        let limit = self.take("limit")?.parse().ok().filter(|limit| *limit > 0);
+        if limit.is_none() {
+            self.fault("limit", "wrong_type", "Expected a whole number of at least 1.");
         }
+        limit
     }
 
     pub fn fault(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
@@ -115,7 +112,7 @@ mod tests {
         assert_eq!(query.take("user"), None);
         assert_eq!(query.take("empty").as_deref(), Some(""));
         assert_eq!(query.take("bare").as_deref(), Some(""));
-        assert_eq!(query.take_limit(50, 1000), 5);
+        assert_eq!(query.take_limit(), Some(5));
         assert!(query.finish(&[]).is_empty());
     }
 
@@ -132,8 +129,8 @@ mod tests {
         let many: Vec<String> = (0..1_000).map(|number| format!("p{number}=")).collect();
         assert!(codes(&many.join("&")).contains(&"malformed_query"));
         let mut query = Query::parse("limit=0");
-        query.take_limit(1, 2);
+        assert_eq!(query.take_limit(), None);
         assert_eq!(query.finish(&[]).len(), 1);
-        assert_eq!(Query::parse("limit=99999").take_limit(50, 1000), 1000);
+        assert_eq!(Query::parse("limit=99999").take_limit(), Some(99_999));
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::clock::UnixMs;
 use crate::config::Role;
 use crate::control::registrations::{self, NewRegistration};
-use crate::control::store::{Accepted, Filter, Record, StoreError};
+use crate::control::store::{Accepted, Record, StoreError};
 use crate::denylist::{Except, Selector, SelectorKind, TokenId};
 use crate::verify::Mode;
 
@@ -17,8 +17,8 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::create::{STORE_TIMEOUT, store_refused};
 use super::event;
-use super::filter;
-use super::list::{cursor_of, cursor_text, find, page};
+use super::filter::{self, Asked};
+use super::list::{find, page};
 use super::members::Members;
 use super::moment::read_duration;
 use super::plan::{REASON_CHARS_MAX, REFERENCE_CHARS_MAX, World, take_issuer_and_token};
@@ -209,13 +209,12 @@ pub(super) fn list(
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "list registrations")?;
     let verifier = api.verifier();
-    let before = cursor_of(query)?;
-    let (filter, wanted) = filter::of_registrations(query, &verifier, now)?;
-    let (records, next) = page(api, caller, Filter { before, ..filter }, wanted)?;
+    let Asked { filter, wanted, paging } = filter::of_registrations(query, &verifier, now)?;
+    let (records, next) = page(api, caller, filter, wanted)?;
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
     let listed = Listed {
         items: records.iter().map(|record| RegistrationJson::of(record, &view)).collect(),
-        next_cursor: next.map(|sequence| cursor_text(sequence, query)),
+        next_cursor: next.map(|sequence| paging.cursor(sequence)),
         in_force: caller.issuers.is_none().then(|| api.store.registrations()),
     };
     Answer::json(StatusCode::OK, &listed)

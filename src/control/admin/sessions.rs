@@ -14,7 +14,7 @@ use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::create::store_refused;
-use super::filter::take_issuer;
+use super::filter::{take_issuer, take_subject};
 use super::list::sees;
 use super::problem::Refused;
 use super::query::Query;
@@ -55,7 +55,7 @@ pub(super) fn list(
     let verifier = api.verifier();
     let mut query = Query::parse(query);
     let issuer = take_issuer(&mut query, &verifier);
-    let subject = query.take("subject").or_else(|| query.take("user"));
+    let subject = take_subject(&mut query);
     if subject.is_none() {
         query.fault("user", "required", "Whose sessions: user, or subject.");
     }

@@ -274,7 +274,7 @@ pub(super) fn people(
     caller.must_be(Role::Viewer, "see people")?;
     let mut query = Query::parse(query);
     let text = query.take("q").unwrap_or_default();
-    let limit = query.take_limit(PEOPLE_DEFAULT, PEOPLE_MAX);
+    let limit = query.take_limit().unwrap_or(PEOPLE_DEFAULT).min(PEOPLE_MAX);
     if text.len() > 256 {
         query.fault("q", "too_long", "At most 256 bytes.");
     }

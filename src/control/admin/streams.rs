@@ -16,16 +16,14 @@ use crate::verify::Verifier;
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
-use super::list::{cursor_of, cursor_text};
+use super::filter::{take_issuer, take_subject};
 use super::noted;
+use super::paging::Paging;
 use super::plan::Plan;
 use super::problem::Refused;
 use super::query::Query;
 use super::record::issuer_name;
 use super::warnings::Warning;
-
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 1_000;
 
 #[derive(Serialize)]
 struct Listed {
@@ -72,13 +70,12 @@ struct Cut {
 pub(super) async fn list(api: &Api, caller: &Caller, text: &str) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "see streams")?;
     let verifier = api.verifier();
-    let after = cursor_of(text)?.map(StreamId);
-    let wanted = Wanted { after, ..wanted(text, caller, &verifier, api)? };
+    let (wanted, paging) = wanted(text, caller, &verifier, api)?;
     let page = api.open_streams.list(wanted).await.map_err(|_| Refused::CoresBusy)?;
     let open = Open::of(api, caller);
     let listed = Listed {
         items: page.items.iter().map(|one| shown(one, &verifier)).collect(),
-        next_cursor: page.next.map(|next| cursor_text(next.0, text)),
+        next_cursor: page.next.map(|next| paging.cursor(next.0)),
         open: open.all,
         by_kind: open.by_kind,
         by_route: open.by_route,
@@ -145,12 +142,16 @@ fn issuers(caller: &Caller, verifier: &Verifier) -> Option<Vec<IssuerId>> {
     Some(mine.map(|issuer| issuer.policy.id.clone()).collect())
 }
 
-fn wanted(text: &str, caller: &Caller, verifier: &Verifier, api: &Api) -> Result<Wanted, Refused> {
+fn wanted(
+    text: &str,
+    caller: &Caller,
+    verifier: &Verifier,
+    api: &Api,
+) -> Result<(Wanted, Paging), Refused> {
     let mut query = Query::parse(text);
-    query.take("cursor");
-    let limit = query.take_limit(LIMIT_DEFAULT, LIMIT_MAX);
-    let issuer = super::filter::take_issuer(&mut query, verifier);
-    let subject = query.take("subject").or_else(|| query.take("user"));
+    let paging = Paging::take(&mut query, text)?;
+    let issuer = take_issuer(&mut query, verifier);
+    let subject = take_subject(&mut query);
     let session = query.take("session");
     let route = query.take("route");
     let kind = query.take("kind").and_then(|said| {
@@ -179,7 +180,8 @@ fn wanted(text: &str, caller: &Caller, verifier: &Verifier, api: &Api) -> Result
         let all = verifier.issuers().iter().map(|issuer| &issuer.policy.id);
         all.map(|issuer| by.selector(issuer, &selector)).collect()
     });
-    Ok(Wanted { marks, subject, session, route, kind, issuers, after: None, limit })
+    let (after, limit) = (paging.from.map(StreamId), paging.limit());
+    Ok((Wanted { marks, subject, session, route, kind, issuers, after, limit }, paging))
 }
 
 fn shown(stream: &OpenStream, verifier: &Verifier) -> StreamJson {

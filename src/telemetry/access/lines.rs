@@ -173,33 +173,11 @@ fn clock(at: UnixMs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::access::Verdict;
 
     #[test]
     fn no_path_steers_the_terminal_that_a_line_is_read_on() {
-        let entry = Entry {
-            at: UnixMs(0),
-            request_id: "1",
-            client: None,
-            method: "GET",
-            version: http::Version::HTTP_11,
-            host: "a",
-            path: "/a\u{9b}31mred\u{7f}/b",
-            route: None,
-            status: 400,
-            verdict: Verdict::Refused,
-            code: "path",
-            reason: None,
-            issuer: None,
-            subject: None,
-            duration: Duration::ZERO,
-            upstream: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            broken: false,
-            referer: None,
-            agent: None,
-        };
+        let path = "/a\u{9b}31mred\u{7f}/b";
+        let entry = Entry { method: "GET", path, ..Entry::refused(UnixMs(0), "1", 400, "path") };
         for format in [text, combined] {
             let mut buffer = Vec::new();
             format(&entry, &mut buffer);

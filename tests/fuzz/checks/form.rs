@@ -4,12 +4,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use portcullis::clock::UnixMs;
-use portcullis::denylist::{Fingerprinter, IssuerId};
+use portcullis::denylist::Fingerprinter;
 use portcullis::keys::{Algorithm, KeySet, SigningKey};
 use portcullis::token::{ClaimPath, Compact, Credential};
-use portcullis::verify::{
-    ClaimNames, Issuer, Missing, Mode, Outcome, Policy, SignatureCache, Verifier,
-};
+use portcullis::verify::{ClaimNames, Issuer, Outcome, Policy, SignatureCache, Verifier};
 use serde_json::Value;
 
 const ISS: &str = "https://id.example.com/";
@@ -38,31 +36,13 @@ fn world() -> &'static World {
 
 fn policy() -> Policy {
     let name = |text: &str| ClaimPath::parse(text).unwrap();
+    let indexed = vec![("tenant".into(), name("tenant")), ("role".into(), name("/acl/roles"))];
     Policy {
-        renewed: false,
-        mode: Mode::default(),
-        name: "main".into(),
-        id: IssuerId::new(ISS),
-        iss: Some(ISS.into()),
-        audiences: vec![AUD.into()],
-        algorithms: Algorithm::ALL.to_vec(),
-        types: vec![],
         max_lifetime: Duration::from_secs(LIFETIME_S.unsigned_abs()),
-        session_lifetime_max: Duration::from_secs(30 * 86_400),
         leeway: Duration::from_secs(LEEWAY_S.unsigned_abs()),
-        lifetime_marks: Vec::new(),
-        session_marks: Vec::new(),
-        cutoff_skew: Duration::ZERO,
-        missing: Missing::default(),
-        claims: ClaimNames {
-            subject: name("sub"),
-            session: name("sid"),
-            client: vec![name("client_id"), name("azp")],
-            version: name("ver"),
-            indexed: vec![("tenant".into(), name("tenant")), ("role".into(), name("/acl/roles"))],
-        },
-        required: vec![],
+        claims: ClaimNames { indexed, ..ClaimNames::default() },
         display: Some(name("email")),
+        ..Policy::new("main", ISS, &[AUD], &Algorithm::ALL)
     }
 }
 

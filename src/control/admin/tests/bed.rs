@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -26,7 +25,7 @@ use crate::control::sessions::Records;
 use crate::control::store::tests::disk::SimulatedDisk;
 use crate::control::store::{Options, Store};
 use crate::control::streams::OpenStreams;
-use crate::denylist::{Denylist, Fingerprinter, IssuerId, Writer};
+use crate::denylist::{Denylist, Fingerprinter, Writer};
 use crate::keys::{Algorithm, KeySet, SigningKey};
 use crate::secret::Secret;
 use crate::sockets::bind;
@@ -34,8 +33,7 @@ use crate::telemetry::Sighting;
 use crate::telemetry::counters::Counters;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
-    Check, ClaimNames, Issuer, Missing, Mode, Policy, SignatureCache, Signed, VerifiedToken,
-    Verifier,
+    Check, ClaimNames, Issuer, Missing, Policy, SignatureCache, Signed, VerifiedToken, Verifier,
 };
 
 pub const MAIN: &str = "https://id.example.com/";
@@ -365,32 +363,13 @@ fn tokens() -> Vec<AdminToken> {
 
 fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
     let claim = |name: &str| ClaimPath::parse(name).unwrap();
+    let indexed = vec![("tenant".to_owned(), claim("tenant"))];
     let policy = Policy {
-        mode: Mode::default(),
-        name: name.to_owned(),
-        id: IssuerId::new(iss),
-        iss: Some(iss.to_owned()),
-        audiences: vec!["api".to_owned()],
-        algorithms: vec![Algorithm::ES256],
-        types: Vec::new(),
-        max_lifetime: Duration::from_secs(86_400),
-        session_lifetime_max: Duration::from_secs(30 * 86_400),
-        renewed: false,
-        leeway: Duration::from_secs(30),
-        lifetime_marks: Vec::new(),
-        session_marks: Vec::new(),
-        cutoff_skew: Duration::ZERO,
         // Tokens of the partner may lack `iat`.
         missing: Missing { iat: name == "partner", ..Missing::default() },
-        claims: ClaimNames {
-            subject: claim("sub"),
-            session: claim("sid"),
-            client: vec![claim("client_id"), claim("azp")],
-            version: claim("ver"),
-            indexed: vec![("tenant".to_owned(), claim("tenant"))],
-        },
-        required: Vec::new(),
+        claims: ClaimNames { indexed, ..ClaimNames::default() },
         display: Some(claim("email")),
+        ..Policy::new(name, iss, &["api"], &[Algorithm::ES256])
     };
     let jwks = key.jwks().unwrap().to_string();
     let (keys, _) = KeySet::from_jwks(jwks.as_bytes(), &[Algorithm::ES256]).unwrap();

@@ -29,8 +29,19 @@ pub struct Reader<'s> {
     named: RefCell<BTreeSet<PathBuf>>,
     /// Keys that exist, by table; `false`: known, not supported by this version.
     asked: RefCell<BTreeMap<(String, String), bool>>,
-    /// Unknown keys without a suggestion: which diagnostic, which key.
-    astray: RefCell<Vec<(usize, String)>>,
+    /// Unknown keys without a suggestion.
+    astray: RefCell<Vec<Astray>>,
+}
+
+/// A key that its own table does not know.
+struct Astray {
+    /// Which diagnostic tells of it.
+    index: usize,
+    /// The kind of the table where it stands.
+    table: String,
+    key: String,
+    /// What it was given, where that is text.
+    value: String,
 }
 
 impl<'s> Reader<'s> {
@@ -76,15 +87,34 @@ impl<'s> Reader<'s> {
     /// unknown in its own table would belong.
     pub fn into_found(self) -> (Vec<Diagnostic>, BTreeMap<(String, String), bool>) {
         let (mut found, asked) = (self.found.into_inner(), self.asked.into_inner());
-        for (index, key) in self.astray.into_inner() {
-            let mut homes = asked.keys().filter(|(_, known)| *known == key).map(|(table, _)| table);
-            if let (Some(home), None, Some(item)) =
-                (homes.next(), homes.next(), found.get_mut(index))
-            {
-                item.suggestion = Some(belongs(&key, home));
+        for astray in self.astray.into_inner() {
+            if let Some(item) = found.get_mut(astray.index) {
+                item.suggestion = astray.home(&asked);
             }
         }
         (found, asked)
+    }
+}
+
+impl Astray {
+    /// Where it would be known, or something like it: in a table below its own, or else in the only
+    /// one that knows it at all.
+    fn home(&self, asked: &BTreeMap<(String, String), bool>) -> Option<String> {
+        let homes = |key: &str, within: &str| {
+            let mut tables = asked.keys().filter(|(table, known)| {
+                known == key && table.starts_with(within) && *table != self.table
+            });
+            tables.next().map(|(table, _)| table.as_str()).filter(|_| tables.next().is_none())
+        };
+        let within = format!("{}.", self.table);
+        if let Some(home) = homes(&self.key, &within).or_else(|| homes(&self.key, "")) {
+            return Some(belongs(&self.key, home));
+        }
+        let below = asked.keys().filter(|(table, _)| table.starts_with(&within));
+        let below = below.map(|(_, known)| known.as_str());
+        let nearest = suggest::nearest_key(&self.key, &self.value, below)?;
+        let inner = homes(nearest, &within)?.strip_prefix(&within)?;
+        Some(format!("did you mean `{inner}.{nearest}`?"))
     }
 }
 
@@ -260,7 +290,8 @@ impl<'r> Table<'r> {
             if known.contains(item.key.as_str()) {
                 continue;
             }
-            let nearest = suggest::nearest(&item.key, known.iter().copied())
+            let value = if let DeValue::String(text) = item.value { text } else { "" };
+            let nearest = suggest::nearest_key(&item.key, value, known.iter().copied())
                 .filter(|nearest| !self.has(nearest));
             explained.extend(nearest);
             let message = match self.title.as_str() {
@@ -275,8 +306,12 @@ impl<'r> Table<'r> {
                     diagnostic.help(format!("it is a list: {nearest} = [\"{}\"]", show(text)));
             }
             if nearest.is_none() {
-                let index = self.reader.found.borrow().len();
-                self.reader.astray.borrow_mut().push((index, item.key.clone()));
+                self.reader.astray.borrow_mut().push(Astray {
+                    index: self.reader.found.borrow().len(),
+                    table: self.kind.clone(),
+                    key: item.key.clone(),
+                    value: value.to_string(),
+                });
             }
             self.reader.report(&item.key_span, diagnostic);
         }

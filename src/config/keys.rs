@@ -11,6 +11,7 @@ use super::diagnostic::{Code, Diagnostic};
 use super::files;
 use super::item::Item;
 use super::secrets::{secret_file, secret_variable};
+use super::suggest;
 use crate::keys::{Algorithm, KeySet};
 use crate::secret::Secret;
 
@@ -45,6 +46,8 @@ pub const SHOWN: [&str; 16] = [
     "wait",
     "max_stale",
 ];
+/// For the list of keys that exist.
+const KIND: &str = "issuer.keys";
 const ONE_OF: &str = "one of discovery, jwks_url, jwks_file, pem_file, secret_env, secret_file, \
                       secrets, secrets_dir";
 
@@ -76,15 +79,26 @@ struct Named {
 
 /// Reads the `keys` of an issuer's table.
 pub fn source<'r>(issuer: &Table<'r>) -> Option<KeySource<'r>> {
-    let item = issuer.required("keys")?;
+    let Some(item) = issuer.required("keys") else {
+        // So that a source which stands beside it is told where it belongs.
+        let absent = Table::new(issuer.reader, "`keys`", KIND, issuer.span.clone(), None);
+        for key in SOURCES {
+            absent.get(key);
+        }
+        return None;
+    };
     if item.is_string() {
         let message = "`keys` is a table that says where the keys are";
-        let diagnostic = Diagnostic::error(Code::WrongType, message)
-            .help("keys = { discovery = true }, or another source");
+        let is_url = item.quiet_string().is_some_and(|text| suggest::is_url(&text.value));
+        let help = match is_url {
+            true => "keys = { jwks_url = \"https://…\" }, or another source",
+            false => "keys = { discovery = true }, or another source",
+        };
+        let diagnostic = Diagnostic::error(Code::WrongType, message).help(help);
         item.reader.report(&item.span, diagnostic);
         return None;
     }
-    let table = item.table("`keys`", "issuer.keys")?;
+    let table = item.table("`keys`", KIND)?;
     let settings = remote::settings(&table);
     let kid = table.get("kid");
     let mut found: Vec<Item<'r>> = SOURCES.iter().filter_map(|key| table.get(key)).collect();
@@ -224,13 +238,18 @@ fn inline(item: &Item<'_>) -> Option<Vec<u8>> {
 }
 
 fn public_file(item: &Item<'_>) -> Option<Vec<u8>> {
-    let path = item.reader.resolve_file(&item.string()?.value);
+    let text = item.string()?.value;
+    let path = item.reader.resolve_file(&text);
     match files::read(&path) {
         Ok(content) => Some(content.bytes),
         Err(why) => {
+            let help = match suggest::is_url(&text) {
+                true => "keys at a URL: keys = { jwks_url = \"https://…\" }",
+                false => "relative paths start at the config file's directory",
+            };
             let diagnostic = Diagnostic::error(Code::FileUnreadable, "the key file cannot be read")
                 .detail(why)
-                .help("relative paths start at the config file's directory");
+                .help(help);
             item.reader.report(&item.span, diagnostic);
             None
         }

@@ -1,8 +1,9 @@
 //! The one suggestion that a misspelt word gets: near in spelling, or another product's word for
 //! the same thing. Never a list.
 
-/// Words of other products and habits, each with ours.
-const SYNONYMS: [(&str, &str); 51] = [
+/// Words of other products and habits, each with ours. Of several the first that is known in the
+/// place and takes such a value.
+const SYNONYMS: &[(&str, &str)] = &[
     ("aud", "audiences"),
     ("audience", "audiences"),
     ("alg", "algorithms"),
@@ -18,46 +19,86 @@ const SYNONYMS: [(&str, &str); 51] = [
     ("cert", "chain"),
     ("certificate", "pem_file"),
     ("certificate", "chain"),
+    ("cert_file", "pem_file"),
+    ("cert_file", "chain"),
     ("claim", "claims"),
     ("client_max_body_size", "body_bytes_max"),
+    ("client_secret", "client_secret_file"),
     ("clock_skew", "leeway"),
     ("code", "status"),
     ("cookie", "credentials"),
     ("cookies", "credentials"),
     ("credential", "credentials"),
+    ("discovery_url", "discovery"),
     ("domain", "host"),
+    ("env", "secret_env"),
     ("headers", "identity"),
     ("healthcheck", "health"),
     ("health_check", "health"),
+    ("hmac_secret", "secret_file"),
     ("hostname", "host"),
     ("interval", "every"),
     ("iss", "issuer"),
-    ("jwks", "jwks_file"),
+    ("issuer_uri", "issuer"),
+    ("issuer_url", "issuer"),
+    ("jwk", "jwks_file"),
+    ("jwk", "jwks_url"),
     ("jwk_file", "jwks_file"),
+    ("jwk_set_uri", "jwks_url"),
+    ("jwk_set_url", "jwks_url"),
+    ("jwks", "jwks_file"),
+    ("jwks", "jwks_url"),
+    ("jwks_endpoint", "jwks_url"),
+    ("jwks_path", "jwks_file"),
     ("key", "keys"),
+    ("key_file", "pem_file"),
+    ("key_file", "key"),
+    ("local_jwks", "jwks_file"),
     ("location", "path"),
     ("max_age", "max_lifetime"),
+    ("oidc", "discovery"),
+    ("openid", "discovery"),
+    ("openid_configuration", "discovery"),
     ("pem", "pem_file"),
     ("port", "listen"),
     ("prefix", "path"),
     ("proxy_pass", "upstream"),
     ("public_key", "pem_file"),
     ("public_key_file", "pem_file"),
+    ("remote_jwks", "jwks_url"),
     ("retries", "retry"),
     ("scope", "scopes"),
+    ("secret", "secret_file"),
+    ("secret_key", "secret_file"),
+    ("secret_path", "secret_file"),
     ("server", "servers"),
     ("service", "upstream"),
+    ("shared_secret", "secret_file"),
     ("shutdown_timeout", "drain_timeout"),
     ("skew", "leeway"),
     ("sni", "server_name"),
     ("target", "upstream"),
     ("timeout", "response_timeout"),
+    ("uri", "jwks_url"),
     ("url", "servers"),
+    ("url", "jwks_url"),
+    ("url", "issuer"),
+    ("well_known", "discovery"),
     ("workers", "threads"),
 ];
 
 /// The nearest of `known`, if one is near enough to be meant.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    nearest_key(word, "", known)
+}
+
+/// The nearest of `known` for a key that stands before this value: where two words of ours mean
+/// the same, the value says which.
+pub fn nearest_key<'k>(
+    word: &str,
+    value: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     let lower = word.to_lowercase().replace('-', "_");
     let known: Vec<&str> = known.into_iter().collect();
     let by_spelling = known
@@ -76,11 +117,21 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     };
     let mut by_beginning = known.iter().copied().filter(longer);
     let by_beginning = by_beginning.next().filter(|_| by_beginning.next().is_none());
-    let by_meaning = SYNONYMS
-        .iter()
-        .filter(|(theirs, _)| *theirs == lower)
-        .find_map(|(_, ours)| known.iter().find(|candidate| *candidate == ours));
+    let meant = || {
+        let ours = SYNONYMS.iter().filter(|(theirs, _)| *theirs == lower).map(|(_, ours)| ours);
+        ours.filter_map(|ours| known.iter().find(|candidate| *candidate == ours))
+    };
+    let by_meaning = meant().find(|ours| takes(ours, value)).or_else(|| meant().next());
     by_meaning.copied().or(by_spelling.map(|(_, candidate)| candidate)).or(by_beginning)
+}
+
+/// A URL is no file, and a file is no URL.
+fn takes(key: &str, value: &str) -> bool {
+    !key.ends_with(if is_url(value) { "_file" } else { "_url" })
+}
+
+pub fn is_url(value: &str) -> bool {
+    value.starts_with("https://") || value.starts_with("http://")
 }
 
 /// Edit distance with neighbours swapped as one step (optimal string alignment).
@@ -135,6 +186,15 @@ mod tests {
     fn another_products_word_is_understood() {
         assert_eq!(nearest("backend", ["upstream", "host"]), Some("upstream"));
         assert_eq!(nearest("backend", ["host"]), None);
+    }
+
+    #[test]
+    fn the_value_says_which_of_two_words_is_meant() {
+        let known = ["jwks_file", "jwks_url", "secret_file"];
+        assert_eq!(nearest_key("jwks", "https://id.example.com/keys", known), Some("jwks_url"));
+        assert_eq!(nearest_key("jwks", "keys.json", known), Some("jwks_file"));
+        assert_eq!(nearest_key("jwks", "https://a/", ["jwks_file"]), Some("jwks_file"));
+        assert_eq!(nearest_key("jwks_uri", "https://a/", known), Some("jwks_url"));
     }
 
     #[test]

@@ -194,8 +194,10 @@ impl UrlFault {
         let diagnostic = match self {
             Self::Form => {
                 let message = format!("`{}` is not a URL of keys", show(&item.key));
-                Diagnostic::error(Code::BadUrl, message)
-                    .help("\"https://id.example.com/keys\", without user and fragment")
+                Diagnostic::error(Code::BadUrl, message).help(match text.value.contains("://") {
+                    true => "\"https://id.example.com/keys\", without user and fragment",
+                    false => "\"https://id.example.com/keys\"; keys in a file: jwks_file",
+                })
             }
             Self::Insecure => {
                 let message = format!(

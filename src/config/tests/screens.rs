@@ -127,3 +127,44 @@ fn a_key_in_the_wrong_table_is_sent_to_the_right_one() {
     );
     assert_eq!(suggestion("colour = \"red\"").as_deref(), None);
 }
+
+#[test]
+fn another_word_for_where_the_keys_are_gets_ours_and_the_value_says_which() {
+    let place = Place::new();
+    let said = |keys: &str| {
+        let found = place.bad(&SMALLEST.replacen(KEYS, keys, 1));
+        let mut said = found.items.iter().filter_map(|item| item.suggestion.clone());
+        said.next().unwrap_or_else(|| panic!("{found}"))
+    };
+    for (keys, suggestion) in [
+        ("keys = { jwks = \"https://id.example.com/keys\" }", "did you mean `jwks_url`?"),
+        ("keys = { jwks = \"keys.json\" }", "did you mean `jwks_file`?"),
+        ("keys = { jwks_uri = \"https://id.example.com/keys\" }", "did you mean `jwks_url`?"),
+        ("keys = { url = \"https://id.example.com/keys\" }", "did you mean `jwks_url`?"),
+        ("keys = { secret_key = \"x\" }", "did you mean `secret_file`?"),
+        ("keys = { secrets_file = \"x\" }", "did you mean `secret_file`?"),
+        ("keys = { key_file = \"x\" }", "did you mean `pem_file`?"),
+        ("keys = { oidc = true }", "did you mean `discovery`?"),
+        ("jwks_url = \"https://id.example.com/keys\"", "it belongs to `keys` of [[issuer]]"),
+        ("secret_file = \"x\"", "it belongs to `keys` of [[issuer]]"),
+        ("jwks = \"https://id.example.com/keys\"", "did you mean `keys.jwks_url`?"),
+        ("jwks = \"keys.json\"", "did you mean `keys.jwks_file`?"),
+        ("public_key = \"x\"", "did you mean `keys.pem_file`?"),
+    ] {
+        assert_eq!(said(keys), suggestion, "{keys}");
+    }
+    for other in ["iss", "issuer_url", "authority"] {
+        let text = SMALLEST.replacen("issuer = \"", &format!("{other} = \""), 1);
+        let found = place.bad(&text);
+        assert_eq!(found.items.len(), 1, "{found}");
+        assert_eq!(found.items[0].suggestion.as_deref(), Some("did you mean `issuer`?"));
+    }
+    // The right word with the other's value.
+    let helps = |keys: &str, help: &str| {
+        let found = place.bad(&SMALLEST.replacen(KEYS, keys, 1)).render(false);
+        assert!(found.contains(help), "{keys}: {found}");
+    };
+    helps("keys = { jwks_file = \"https://a.example/\" }", "jwks_url = ");
+    helps("keys = { jwks_url = \"keys.json\" }", "jwks_file");
+    helps("keys = \"https://a.example/\"", "jwks_url = ");
+}

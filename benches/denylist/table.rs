@@ -9,9 +9,13 @@ use portcullis::denylist::{Denylist, Fingerprint, Fingerprinter, SelectorKind, W
 
 use super::{ABSENT, always, fingerprint, marks, memory};
 
-/// What an entry may take at the most. The process takes more in the middle sizes: what a shard
-/// outgrew stays with the allocator until something else wants it.
+/// What an entry may take at the most.
 const ENTRY_BYTES_MAX: u64 = 40;
+/// What the process may take for it besides: what shards outgrew stays with the allocator until
+/// something else wants it.
+const SLACK_BYTES: u64 = 4;
+/// From this size on the process is held to that; below it, the program itself is too much of it.
+const RESIDENT_COUNTS: u64 = 10_000_000;
 /// What the process may take at the most, at any time and with the largest table.
 const RESIDENT_MAX: u64 = 4 << 30;
 /// Below this the shards themselves are most of it.
@@ -21,6 +25,7 @@ pub fn by_size(max: u64) {
     println!(
         "table: entries, bytes an entry, resident bytes an entry, ns: insert, hit, miss, miss of all six kinds"
     );
+    let empty = memory::resident();
     let mut count = 1_000;
     while count <= max {
         let (needed, had) = (count * ENTRY_BYTES_MAX * 5 / 4, memory::available());
@@ -32,18 +37,18 @@ pub fn by_size(max: u64) {
             );
             std::process::exit(1);
         }
-        one(count);
+        one(count, empty);
         count *= 10;
     }
     println!("table: at most {} MiB were resident", memory::peak() >> 20);
     assert!(memory::peak() <= RESIDENT_MAX, "more than {} MiB", RESIDENT_MAX >> 20);
 }
 
-fn one(count: u64) {
-    let before = memory::resident();
+/// `empty`: what was resident before the first table.
+fn one(count: u64, empty: u64) {
     let (table, mut writer, filling) = filled(count);
     assert_eq!(table.len() as u64, count);
-    let resident = memory::resident().saturating_sub(before) as f64 / count as f64;
+    let resident = memory::resident().saturating_sub(empty) as f64 / count as f64;
     let insert = filling.as_secs_f64() * 1e9 / count as f64;
     let bytes = table.bytes() as f64 / count as f64;
     let hit = probe(&table, 0, count, true);
@@ -67,6 +72,10 @@ fn one(count: u64) {
     if count >= ENTRIES_COUNT {
         let most = ENTRY_BYTES_MAX as f64;
         assert!(bytes <= most, "more than {most} bytes an entry");
+    }
+    if count >= RESIDENT_COUNTS {
+        let most = (ENTRY_BYTES_MAX + SLACK_BYTES) as f64;
+        assert!(resident <= most, "more than {most} bytes an entry are resident");
     }
 }
 

@@ -535,3 +535,19 @@ fn readers_see_no_gap_while_entries_change_their_form_and_others_come_and_go() {
     }
     assert!(table.is_empty());
 }
+
+#[test]
+fn an_entry_takes_at_most_forty_bytes_whatever_the_size() {
+    let (table, mut writer) = Denylist::new(Fingerprinter::random());
+    let by = Fingerprinter::random();
+    let issuer = IssuerId::new("i");
+    let always = Fold { always: true, ..Fold::default() };
+    for n in 1..=240_000_u32 {
+        let at = by.selector(&issuer, &Selector::Session(n.to_string()));
+        writer.set_of_kind(SelectorKind::Session, at, &always);
+        if n >= 60_000 && n % 20_000 == 0 {
+            let bytes = table.bytes() as f64 / f64::from(n);
+            assert!(bytes <= 40.0, "{bytes} at {n}");
+        }
+    }
+}

@@ -230,7 +230,7 @@ async fn pass(
     }?;
     match login {
         None => Ok(answer),
-        Some(login) => login.capture(answer, &published, &core.desk).await,
+        Some(login) => login.capture(answer, &published, core).await,
     }
 }
 

@@ -209,8 +209,7 @@ pub(super) async fn judge(
     }
 }
 
-/// A token that is seen for the first time, or whose signature did not hold the last time. Once more
-/// where fresher keys may tell another tale.
+/// A token that is seen for the first time, or whose signature did not hold the last time.
 async fn judge_anew(
     asker: Asker<'_>,
     credential: &Credential,
@@ -218,26 +217,34 @@ async fn judge_anew(
     now: UnixMs,
 ) -> Result<Result<VerifiedToken, Refused>, Rejection> {
     let address = admitted(asker, published)?;
-    let core = asker.0;
-    core.verifications.pass().await;
-    let mut verdict = published.verifier.judge(credential, now);
-    if let Err(refused) = &verdict {
-        let asked = published.nudges.ask(&refused.fault, &core.waiting).await;
-        if asked.look_again {
-            core.verifications.pass().await;
-            verdict = published.verifier.judge(credential, UnixMs::now());
-        }
-        if let Err(Refused { fault, .. }) = &mut verdict
-            && let TokenFault::UnknownKey { kid, former: false, .. } = fault
-            && !asked.settled
-        {
-            *fault = TokenFault::KeyAwaited { kid: std::mem::take(kid) };
-        }
-    }
+    let verdict = judge_by_fresh_keys(asker.0, credential, published, now).await;
     if let Err(refused) = &verdict {
         published.failures.note(address, Cost::of(refused));
     }
     Ok(verdict)
+}
+
+/// The verdict on a token, once more where fresher keys may tell another tale. Nobody is charged for
+/// a failure here: who is, is for the caller to know.
+pub(super) async fn judge_by_fresh_keys(
+    core: &Core,
+    credential: &Credential,
+    published: &Published,
+    now: UnixMs,
+) -> Result<VerifiedToken, Refused> {
+    core.verifications.pass().await;
+    let refused = match published.verifier.judge(credential, now) {
+        Ok(token) => return Ok(token),
+        Err(refused) => refused,
+    };
+    let asked = published.nudges.ask(&refused.fault, &core.waiting).await;
+    let verdict = if asked.look_again {
+        core.verifications.pass().await;
+        published.verifier.judge(credential, UnixMs::now())
+    } else {
+        Err(refused)
+    };
+    verdict.map_err(|refused| Refused { fault: asked.weighed(refused.fault), ..refused })
 }
 
 /// A refusal, counted for its issuer. Without keys nothing was judged.

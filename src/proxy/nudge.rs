@@ -1,5 +1,5 @@
 //! The way to ask for an issuer's fresh keys, and to wait for them: the one place where a request
-//! of a known issuer waits before its token is verified. Whoever fetches is on the other end; the
+//! of a known issuer waits before a token is verified, its own or one that it is answered with. Whoever fetches is on the other end; the
 //! data plane does not know who that is.
 //!
 //! What always holds: a request waits for one fetch and a bounded time; so many wait and no more,
@@ -55,6 +55,16 @@ pub struct Asked {
 
 impl Asked {
     const NOTHING: Self = Self { look_again: false, settled: true };
+
+    /// What a fault amounts to after that: a key that may be on its way is no unknown one.
+    pub fn weighed(self, mut fault: TokenFault) -> TokenFault {
+        if let TokenFault::UnknownKey { kid, former: false, .. } = &mut fault
+            && !self.settled
+        {
+            return TokenFault::KeyAwaited { kid: std::mem::take(kid) };
+        }
+        fault
+    }
 }
 
 impl Nudge {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Gateway, Issuer, Jar, Setup, Upstream};
+use crate::support::{Answer, Gateway, Issuer, Jar, Setup, Upstream, eventually, now};
 
 const OURS: (&str, &str) = ("Sec-Fetch-Site", "same-origin");
 
@@ -138,6 +138,25 @@ fn what_cannot_be_taken_apart_does_not_reach_the_browser() {
     let answer = scene.log_in(&[]);
     assert_eq!((answer.status, answer.code().as_str()), (401, "token_revoked"));
     assert!(answer.all("set-cookie").is_empty());
+}
+
+#[test]
+fn a_login_that_takes_its_time_brings_a_token_of_later_than_it_was_asked_for() {
+    let issuer = Issuer::new("ES256");
+    let minting = issuer.clone();
+    let upstream = Upstream::answering(move |exchange| {
+        let asked = now();
+        eventually("another second", || (now() > asked).then_some(()));
+        let body = json!({"access": minting.token("alice").times(0, 3600).mint()});
+        exchange.answer("200 OK", "Content-Type: application/json\r\n", body.to_string());
+    });
+    let gateway = Setup::new()
+        .issuer(&issuer, "leeway = \"0s\"")
+        .upstream("app", &upstream, "")
+        .route("/login", "access = \"public\"\ncapture = { token = \"/access\" }")
+        .start();
+    let answer = gateway.connect().request("POST", "/login", &[OURS], b"{}");
+    assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::support::session_scene::{ACCESS, NAVIGATION, again, assert_cleared, forget_access};
-use crate::support::{Grants, Issuer, KeyServer, SessionScene, TokenEndpoint, eventually, jwk};
+use crate::support::{
+    Grants, Issuer, KeyServer, Mood, SessionScene, TokenEndpoint, eventually, jwk,
+};
 
 fn public(endpoint: &TokenEndpoint) -> String {
     let url = endpoint.url("/token");
@@ -149,26 +151,91 @@ fn a_plain_backend_renews_with_json_and_one_that_keeps_its_refresh_token_too() {
     assert_eq!(scene.get("/", &jar).code(), "session_ended");
 }
 
-#[test]
-fn a_new_token_whose_key_is_not_known_yet_waits_for_it_and_is_not_lost() {
-    let issuer = Issuer::new("ES256");
-    let server = KeyServer::new(vec![jwk(&issuer, "one", &issuer.key)]);
-    let next = Issuer { kid: Some("two".into()), ..Issuer::new("ES256") };
-    let scene =
-        SessionScene::of_keys(&Issuer { kid: Some("one".into()), ..issuer.clone() }, |dir| {
+/// A provider whose keys are at a server, and its next key, which is not there yet.
+struct Rotating {
+    scene: SessionScene,
+    server: KeyServer,
+    first: Issuer,
+    next: Issuer,
+}
+
+impl Rotating {
+    fn new() -> Self {
+        let first = Issuer { kid: Some("one".into()), ..Issuer::new("ES256") };
+        let next = Issuer { kid: Some("two".into()), ..Issuer::new("ES256") };
+        let server = KeyServer::new(vec![jwk(&first, "one", &first.key)]);
+        let scene = SessionScene::of_keys(&first, |dir| {
             server.write_ca(dir);
             let url = format!("{}/keys", server.base());
-            format!("{{ jwks_url = \"{url}\", ca = \"ca.pem\", cooldown = \"1s\" }}")
+            format!(
+                "{{ jwks_url = \"{url}\", ca = \"ca.pem\", cooldown = \"1s\", wait = \"10s\" }}"
+            )
         });
-    let login = scene.token().header("kid", "one");
-    eventually("the first keys", || (scene.try_to_log_in(&login).status == 200).then_some(()));
-    let jar = scene.log_in_and_wait(&login);
-    let minted = next.token("alice").claim("sid", "s-1");
-    scene.endpoint.mint(move || again(&minted).mint());
+        // The token endpoint signs with the next key from the beginning.
+        let minted = next.token("alice").claim("sid", "s-1");
+        scene.endpoint.mint(move || again(&minted).mint());
+        Self { scene, server, first, next }
+    }
+
+    fn publish_both(&self) {
+        let keys = [("two", &self.next), ("one", &self.first)];
+        self.server.keys(keys.map(|(kid, issuer)| jwk(issuer, kid, &issuer.key)).into());
+    }
+}
+
+#[test]
+fn a_login_right_after_a_rotation_fetches_the_new_key_and_one_without_any_key_is_no_login() {
+    let Rotating { scene, server, first, next } = &Rotating::new();
+    let (old, new) = (scene.token(), next.token("alice").claim("sid", "s-2"));
+    scene.log_in(&old);
+    server.set(Mood::Dies);
+    let answer = scene.try_to_log_in(&new);
+    assert_eq!((answer.status, answer.code().as_str()), (503, "not_ready"));
+    assert!(answer.all("set-cookie").is_empty());
+    let claims = new.mint().split('.').nth(1).unwrap().to_owned();
+    assert!(!answer.text().contains(&claims));
+    // Of a key that it has the login needs nobody.
+    scene.log_in(&old);
+    server.keys(vec![jwk(next, "two", &next.key), jwk(first, "one", &first.key)]);
+    let answer = eventually("the cooldown to end", || {
+        Some(scene.try_to_log_in(&new)).filter(|answer| answer.status == 200)
+    });
+    assert!(answer.all("set-cookie").iter().any(|line| line.starts_with(ACCESS)));
+    // The set has its say about a key that it does not have.
+    let unknown = next.token("alice").header("kid", "three");
+    let code = eventually("a fetch for it", || {
+        let code = scene.try_to_log_in(&unknown).code();
+        (code != "not_ready").then_some(code)
+    });
+    assert_eq!(code, "login_unusable");
+}
+
+#[test]
+fn a_login_or_a_renewal_that_brings_the_first_token_of_a_new_key_goes_through_at_once() {
+    let rotating = Rotating::new();
+    let scene = &rotating.scene;
+    let jar = scene.log_in_and_wait(&scene.token());
+    rotating.publish_both();
+    let answer = scene.get("/", &jar);
+    assert_eq!((answer.status, scene.endpoint.calls()), (200, 1), "{}", answer.text());
+    let rotating = Rotating::new();
+    let scene = &rotating.scene;
+    scene.log_in(&scene.token());
+    rotating.publish_both();
+    let asked = rotating.server.asked();
+    scene.log_in(&rotating.next.token("alice").claim("sid", "s-2"));
+    assert_eq!(rotating.server.asked(), asked + 1);
+}
+
+#[test]
+fn a_new_token_whose_key_is_not_known_yet_waits_for_it_and_is_not_lost() {
+    let rotating = Rotating::new();
+    let scene = &rotating.scene;
+    let jar = scene.log_in_and_wait(&scene.token());
     // The provider signs with its new key before it publishes it.
     let answer = scene.get("/", &jar);
     assert_eq!((answer.status, answer.code().as_str()), (503, "not_renewed"));
-    server.keys(vec![jwk(&issuer, "one", &issuer.key), jwk(&next, "two", &next.key)]);
+    rotating.publish_both();
     let mut after = jar.clone();
     eventually("the key", || {
         let answer = scene.get("/", &jar);

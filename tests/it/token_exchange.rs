@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::assertions::opened;
-use crate::support::{Answer, Gateway, Issuer, Key, Kind, Setup, Token, Upstream, now};
+use crate::support::{
+    Answer, Gateway, Issuer, Key, KeyServer, Kind, Setup, Token, Upstream, jwk, now,
+};
 
 const GATEWAY: &str = "https://gateway.example.com";
 const ORDERS: &str = "https://orders.internal";
@@ -26,9 +28,14 @@ struct Scene {
 }
 
 fn scene_with(server: &str) -> Scene {
-    let issuer = Issuer::new("ES256");
+    let (issuer, key) = (Issuer::new("ES256"), Key::new(Kind::P256));
+    let setup = Setup::new().server(server).issuer(&issuer, "claims = { indexed = [\"tenant\"] }");
+    scene_of(setup, issuer, key)
+}
+
+/// A gateway that signs with this key, for tokens of this issuer.
+fn scene_of(setup: Setup, issuer: Issuer, key: Key) -> Scene {
     let upstream = Upstream::new();
-    let key = Key::new(Kind::P256);
     let variable = |name: &str| format!("{}_SECRET", name.to_uppercase());
     let client = |name: &str, audience: &str, may_call: &str| {
         format!(
@@ -38,9 +45,7 @@ fn scene_with(server: &str) -> Scene {
         )
     };
     let [orders, stock] = SECRETS;
-    let gateway = Setup::new()
-        .server(server)
-        .issuer(&issuer, "claims = { indexed = [\"tenant\"] }")
+    let gateway = setup
         .upstream("app", &upstream, "")
         .file("own.pem", &key.private_pem())
         .environment(&variable(orders.0), orders.1)
@@ -296,6 +301,46 @@ fn a_denial_of_the_token_reaches_whatever_was_made_of_it() {
     assert!(passes(&bystander));
     admin.deny(json!({"everyone": true, "issued_before": "now"}));
     assert!(!passes(&bystander), "the issuer");
+}
+
+#[test]
+fn a_key_that_another_gateway_has_already_is_fetched_for_an_assertion_too() {
+    let named = |issuer: &Issuer, kid: &str| Issuer { kid: Some(kid.into()), ..issuer.clone() };
+    let issuer = named(&Issuer::new("ES256"), "one");
+    let next = named(&Issuer { key: issuer.key.other(), ..issuer.clone() }, "two");
+    let set = |issuers: &[&Issuer]| {
+        let public = |issuer: &&Issuer| jwk(issuer, issuer.kid.as_deref().unwrap(), &issuer.key);
+        issuers.iter().map(public).collect::<Vec<_>>()
+    };
+    let server = KeyServer::new(set(&[&issuer]));
+    let key = Key::new(Kind::P256);
+    let gateway = || {
+        let setup = Setup::new();
+        server.write_ca(setup.dir());
+        let keys = format!("{{ jwks_url = \"{}/keys\", ca = \"ca.pem\" }}", server.base());
+        scene_of(setup.issuer_with_keys(&issuer, &keys, ""), next.clone(), key.clone())
+    };
+    let (one, other) = (gateway(), gateway());
+    let orders = SECRETS[0];
+    for gateway in [&one, &other] {
+        assert_eq!(gateway.gateway.status(&issuer.mint("zoe")), 200, "the first set is here");
+    }
+    let old = one.sent("/", &issuer.mint("alice"));
+    server.keys(set(&[&next, &issuer]));
+    let assertion = one.sent("/", &one.session("alice").mint());
+    assert_eq!(other.ask(orders, &right(&assertion, JWT, STOCK)).status, 200);
+    // A key that nobody has published cannot be judged while it may be on its way.
+    let mut origin = opened(&assertion).1["origin"].clone();
+    origin["kid"] = json!("three");
+    origin["key"] = json!(issuer.key.other().thumbprint());
+    let invented = other.resigned(&assertion, &[("origin", origin)]);
+    let answer = other.ask(orders, &right(&invented, JWT, STOCK));
+    assert_eq!((answer.status, answer.code().as_str()), (503, "not_ready"));
+    // One that was taken away is gone.
+    server.keys(set(&[&next]));
+    other.gateway.admin().post("/v1/keys/refresh", &json!({}));
+    is_refused(&other.ask(orders, &right(&old, JWT, STOCK)), "invalid_request", "a former key");
+    assert_eq!(other.ask(orders, &right(&assertion, JWT, STOCK)).status, 200);
 }
 
 #[test]

@@ -5,13 +5,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
-use crate::denylist::{Fingerprinter, Hit, Identity, Marks, TokenId};
-use crate::keys::{Algorithm, Thumbprint};
+use crate::denylist::{Denylist, Fingerprinter, Hit, Identity, IssuerId, Marks, TokenId};
+use crate::keys::{Algorithm, KeySet, Thumbprint};
 use crate::token::base64url;
-use crate::verify::{Mode, Signed, Verifier};
+use crate::verify::{Mode, Signed, TokenFault, Verifier};
 
 use super::statement::Person;
-use crate::denylist::Denylist;
+use crate::proxy::nudge::Asked;
 
 /// See the module. Seconds, as in the token; rounded down, so that no cutoff misses it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -51,12 +51,22 @@ struct More {
 pub enum Lost {
     /// It was made where no server could exchange it.
     NotWhole,
-    /// The issuer is not configured any more, or its key is gone.
-    Key,
+    /// The issuer is not configured any more, or its key is gone or not here yet.
+    Key(TokenFault),
     Expired {
         at: UnixMs,
     },
     Denied(Hit),
+}
+
+impl Lost {
+    /// When its keys were asked for.
+    pub fn weighed(self, asked: Asked) -> Self {
+        match self {
+            Self::Key(fault) => Self::Key(asked.weighed(fault)),
+            Self::NotWhole | Self::Expired { .. } | Self::Denied(_) => self,
+        }
+    }
 }
 
 impl Origin {
@@ -98,12 +108,14 @@ impl Origin {
         let more = self.more.as_ref().ok_or(Lost::NotWhole)?;
         let by_id =
             |id: &str| verifier.issuers().iter().find(|issuer| issuer.policy.id.as_str() == id);
-        let issuer = by_id(&self.iss).ok_or(Lost::Key)?;
-        let key: Thumbprint = more.key.parse().map_err(|()| Lost::Key)?;
-        let algorithm = Algorithm::parse(&more.alg).ok_or(Lost::Key)?;
+        let gone = || Lost::Key(TokenFault::BadSignature);
+        let issuer = by_id(&self.iss).ok_or_else(gone)?;
+        let key: Thumbprint = more.key.parse().map_err(|()| gone())?;
+        let algorithm = Algorithm::parse(&more.alg).ok_or_else(gone)?;
         let (kid, client) = (more.kid.as_deref(), person.client.as_deref());
-        if !issuer.keys.load().vouches(&key, algorithm, kid, client) {
-            return Err(Lost::Key);
+        let keys = issuer.keys.load();
+        if !keys.vouches(&key, algorithm, kid, client) {
+            return Err(Lost::Key(self.unvouched(more, &key, &keys)));
         }
         if self.expires_at() <= now {
             return Err(Lost::Expired { at: self.expires_at() });
@@ -113,6 +125,21 @@ impl Origin {
         match denylist.check(&marks.ok_or(Lost::NotWhole)?) {
             Some(hit) => Err(Lost::Denied(hit)),
             None => Ok(()),
+        }
+    }
+
+    /// A key that no set had yet may be on its way: another gateway, or this one before a restart,
+    /// may have fetched it sooner.
+    fn unvouched(&self, more: &More, key: &Thumbprint, keys: &KeySet) -> TokenFault {
+        let kid = more.kid.as_deref();
+        if keys.contains(key) || kid.is_some_and(|kid| keys.named(kid).next().is_some()) {
+            return TokenFault::BadSignature;
+        }
+        TokenFault::UnknownKey {
+            kid: kid.map_or_else(|| key.to_string(), str::to_owned),
+            issuers: vec![IssuerId::new(&self.iss)],
+            issued_at: self.iat.map(UnixMs::from_secs),
+            former: kid.is_some_and(|kid| keys.had(kid)),
         }
     }
 
@@ -133,7 +160,7 @@ impl Origin {
         };
         let claims = more.claims.iter().map(|(name, value)| (name.as_str(), value.clone()));
         let identity = Identity {
-            issuer: &crate::denylist::IssuerId::new(&self.iss),
+            issuer: &IssuerId::new(&self.iss),
             token,
             session: person.session.as_deref(),
             subject: person.subject.as_deref(),

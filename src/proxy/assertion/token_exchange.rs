@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::clock::UnixMs;
 use crate::config::{ASSERTION_LIFETIME_MAX, ASSERTION_TYPE, Assertion, AssertionClient};
-use crate::denylist::{Fingerprinter, IssuerId};
+use crate::denylist::Fingerprinter;
 use crate::keys::OWN_ALGORITHMS;
 use crate::proxy::answer::Rejection;
+use crate::proxy::core::Core;
 use crate::proxy::published::Published;
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
-    ClaimNames, Issuer, KeyCell, Missing, Mode, Policy, Refused, SignatureCache, Signed,
-    TokenFault, Verifier,
+    ClaimNames, Issuer, KeyCell, Policy, Refused, SignatureCache, Signed, TokenFault, Verifier,
 };
 
 use super::origin::{Lost, Origin};
@@ -137,31 +137,16 @@ impl TokenExchange {
 /// What an assertion must be. It is looked at as strictly as any token.
 fn policy(assertion: &Assertion) -> Policy {
     let named = |name: &str| ClaimPath::Name(name.to_owned());
+    let audiences: Vec<&str> =
+        assertion.clients.iter().map(|client| client.audience.as_str()).collect();
     Policy {
-        name: "assertions".to_owned(),
-        mode: Mode::Denylist,
-        id: IssuerId::new(&assertion.issuer),
-        iss: Some(assertion.issuer.clone()),
-        audiences: assertion.clients.iter().map(|client| client.audience.clone()).collect(),
-        algorithms: OWN_ALGORITHMS.to_vec(),
         types: vec![ASSERTION_TYPE.to_owned()],
         max_lifetime: ASSERTION_LIFETIME_MAX,
-        lifetime_marks: Vec::new(),
         session_lifetime_max: ASSERTION_LIFETIME_MAX,
-        renewed: false,
-        session_marks: Vec::new(),
         leeway: LEEWAY,
-        cutoff_skew: std::time::Duration::ZERO,
-        missing: Missing::default(),
-        claims: ClaimNames {
-            subject: named("sub"),
-            session: named("sid"),
-            client: vec![named("client_id")],
-            version: named("ver"),
-            indexed: Vec::new(),
-        },
+        claims: ClaimNames { client: vec![named("client_id")], ..ClaimNames::default() },
         required: vec![named("origin")],
-        display: None,
+        ..Policy::new("assertions", &assertion.issuer, &audiences, &OWN_ALGORITHMS)
     }
 }
 
@@ -176,11 +161,12 @@ impl Subject {
         Ok(Self { signed, person, origin })
     }
 
-    /// Of an assertion that this client was sent; the token behind it is asked about again.
-    pub fn of_assertion(
+    /// Of an assertion that this client was sent; the token behind it is asked about again, once more
+    /// where fresher keys may tell another tale.
+    pub async fn of_assertion(
         signed: Arc<Signed>,
         client: &AssertionClient,
-        published: &Published,
+        (core, published): (&Core, &Published),
         now: UnixMs,
     ) -> Result<Self, Rejection> {
         if !signed.audiences().contains(&client.audience) {
@@ -195,11 +181,17 @@ impl Subject {
         let origin: Origin =
             serde_json::from_value(origin).map_err(|_| Rejection::from(ExchangeFault::Unfit))?;
         let person = Person::of(&signed);
-        let passes = origin.still_passes(&person, &published.verifier, &published.denylist, now);
+        let look = || origin.still_passes(&person, &published.verifier, &published.denylist, now);
+        let mut passes = look();
+        if let Err(Lost::Key(fault)) = &passes {
+            let asked = published.nudges.ask(fault, &core.waiting).await;
+            let again = if asked.look_again { look() } else { passes };
+            passes = again.map_err(|lost| lost.weighed(asked));
+        }
         match passes {
             Ok(()) => Ok(Self { signed, person, origin }),
             Err(Lost::NotWhole) => Err(ExchangeFault::Unfit.into()),
-            Err(Lost::Key) => Err(Rejection::Token(TokenFault::BadSignature)),
+            Err(Lost::Key(fault)) => Err(Rejection::Token(fault)),
             Err(Lost::Expired { at }) => Err(Rejection::Token(TokenFault::Expired { at, now })),
             Err(Lost::Denied(hit)) => Err(Rejection::Denied(hit)),
         }

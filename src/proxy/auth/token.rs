@@ -91,7 +91,7 @@ async fn issue(
         Some(JWT) => {
             let signed = assertion(visit, exchange, &token).await?;
             visit.exchange.known(&signed);
-            Subject::of_assertion(signed, client, published, now)?
+            Subject::of_assertion(signed, client, (visit.core, published), now).await?
         }
         Some(ACCESS_TOKEN) => {
             let held = visit.held(&token).await?;

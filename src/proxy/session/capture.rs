@@ -30,7 +30,7 @@ use crate::proxy::route::Route;
 use crate::proxy::tunnel::Answer;
 use crate::proxy::{credential, held, session};
 use crate::token::{ClaimPath, Credential, base64url, json};
-use crate::verify::Signed;
+use crate::verify::{Signed, TokenFault};
 
 use super::{Ended, Kept, Session, set_cookies};
 
@@ -56,7 +56,6 @@ struct Before {
     address: Option<IpAddr>,
     /// What it calls itself, for the list of the person's sessions.
     user_agent: Option<String>,
-    now: UnixMs,
 }
 
 impl<'r> Login<'r> {
@@ -87,7 +86,6 @@ impl<'r> Login<'r> {
             session: super::endings(tokens.iter().map(AsRef::as_ref), kept.as_ref()),
             address: client.address(),
             user_agent: user_agent(headers),
-            now,
         };
         Ok(Some(Self { route, capture, session, before }))
     }
@@ -97,12 +95,12 @@ impl<'r> Login<'r> {
         self,
         answer: Answer,
         published: &Published,
-        desk: &Desk,
+        core: &Core,
     ) -> Result<Answer, Rejection> {
         let Self { route, capture, session, before } = self;
         match answer {
             Answer::Response(response) => {
-                let taking = take(response, route, (capture, session), before, published, desk);
+                let taking = take(response, route, (capture, session), before, published, core);
                 taking.await.map(Answer::Response)
             }
             // A switched connection is no login.
@@ -147,7 +145,7 @@ async fn take(
     (capture, cookies): (&Capture, &Session),
     before: Before,
     published: &Published,
-    desk: &Desk,
+    core: &Core,
 ) -> Result<Response<Body>, Rejection> {
     let (mut parts, body) = response.into_parts();
     let redirects = parts.status.is_redirection();
@@ -171,13 +169,15 @@ async fn take(
     let mut set = Vec::new();
     match access {
         Some(access) => {
-            let signed = verified(&access, route, published, before.now)?;
+            let signed = verified(&access, route, published, core).await?;
             let refresh = refresh.filter(|_| signed.policy().renewed);
             let name = Named::of(&signed).map_err(Rejection::Capture)?;
-            end_the_old(&before, &signed, desk).await?;
-            let generation = begin(&before, &signed, &name, refresh.is_some(), desk).await?;
-            let kept = refresh.map(|token| keep(&signed, name, generation, token, before.now));
-            let cookies = cookies.set(&before.brought, &access, &signed, kept.as_ref(), before.now);
+            end_the_old(&before, &signed, &core.desk).await?;
+            let renewed = refresh.is_some();
+            let generation = begin(&before, &signed, &name, renewed, &core.desk).await?;
+            let now = UnixMs::now();
+            let kept = refresh.map(|token| keep(&signed, name, generation, token, now));
+            let cookies = cookies.set(&before.brought, &access, &signed, kept.as_ref(), now);
             // A session that was ended before, or meanwhile, is not begun.
             if let Some(hit) = published.denylist.check(signed.marks()) {
                 return Err(Rejection::Denied(hit));
@@ -292,24 +292,32 @@ fn removed(members: &mut serde_json::Map<String, Value>, path: &ClaimPath) -> Op
     }
 }
 
-/// It must pass as any token must; a login does not lead around a denial.
-fn verified(
+/// It must pass as any token must, by now and not by when the login was asked for; a login does not
+/// lead around a denial. Of a provider that has just rotated this may be the first token by its new
+/// key: the keys are fetched for it as for any other. If it fails, the browser is not to blame.
+async fn verified(
     access: &str,
     route: &Route,
     published: &Published,
-    now: UnixMs,
+    core: &Core,
 ) -> Result<Arc<Signed>, Rejection> {
     let credential = Credential::new(access);
-    let token = published
-        .verifier
-        .verify(&credential, now)
-        .map_err(|fault| Rejection::Capture(CaptureFault::Token(fault.reason())))?;
+    let judging = credential::judge_by_fresh_keys(core, &credential, published, UnixMs::now());
+    let token = Box::pin(judging).await.map_err(|refused| unusable(refused.fault))?;
     let signed = token.signed();
     credential::issuer_taken(route, signed)?;
     match published.denylist.check(signed.marks()) {
         // Where tokens must be registered, the login is what registers this one.
         Some(hit) if !hit.is_absence() => Err(Rejection::Denied(hit)),
         Some(_) | None => Ok(Arc::clone(signed)),
+    }
+}
+
+/// What could not be judged may be good in a moment; anything else is the backend's fault.
+fn unusable(fault: TokenFault) -> Rejection {
+    match fault.code() {
+        "not_ready" => Rejection::Token(fault),
+        _ => Rejection::Capture(CaptureFault::Token(fault.reason())),
     }
 }
 

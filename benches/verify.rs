@@ -1,5 +1,6 @@
 //! What a token costs: cold (form, signature, claims) for each algorithm, hot (remembered
-//! signature) by the number of remembered tokens, and refused.
+//! signature) by the number of remembered tokens, and refused; and what it costs to vouch for its
+//! person to a backend.
 //!
 //! `cargo bench --bench verify`. The tokens have about 800 bytes, as those of PERFORMANCE's table.
 
@@ -16,6 +17,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use portcullis::clock::UnixMs;
 use portcullis::denylist::{Fingerprinter, IssuerId};
 use portcullis::keys::{Algorithm, KeySet, SigningKey};
+use portcullis::proxy::measuring::Vouched;
 use portcullis::token::{Compact, Credential};
 use portcullis::verify::{Issuer, Missing, Policy, SignatureCache, Verifier};
 use serde_json::{Value, json};
@@ -206,5 +208,32 @@ fn client_secrets(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, cold, hot, refused, issuers, issuers_without_iss, client_secrets);
+fn assertions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("assertions");
+    let key = SigningKey::generate(Algorithm::EdDSA).expect("a key");
+    let verified = verifier(&key, 1 << 20).verify(&token(&key, 0), NOW).expect("it passes");
+    let signed = verified.signed();
+    for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
+        let key = SigningKey::generate(algorithm).expect("a key").with_kid("2026-11");
+        let vouched = Vouched::new(key).expect("it signs");
+        assert!(vouched.first(signed, NOW) && vouched.again(signed, NOW));
+        group.bench_function(format!("signed, {}", algorithm.as_str()), |bencher| {
+            bencher.iter(|| vouched.first(black_box(signed), NOW));
+        });
+        group.bench_function(format!("remembered, {}", algorithm.as_str()), |bencher| {
+            bencher.iter(|| vouched.again(black_box(signed), NOW));
+        });
+    }
+}
+
+criterion_group!(
+    benches,
+    cold,
+    hot,
+    refused,
+    issuers,
+    issuers_without_iss,
+    client_secrets,
+    assertions
+);
 criterion_main!(benches);

@@ -66,10 +66,15 @@ impl Vouching {
     /// `None`: nobody is vouched for. Keys that cannot be used were found out before.
     pub fn compile(config: &config::Config, denylist: &Denylist) -> Option<Self> {
         let assertion = config.assertion.as_ref()?;
-        let keys = Signing::new(OwnKeys::new(assertion.keys.clone()).ok()?);
-        let by = denylist.fingerprinter();
-        let exchange = TokenExchange::compile(assertion, Arc::clone(&keys.verifying), by);
-        Some(Self { issuer: assertion.issuer.clone(), keys, exchange })
+        let mut vouching = Self::new(&assertion.issuer, OwnKeys::new(assertion.keys.clone()).ok()?);
+        let (verifying, by) = (Arc::clone(&vouching.keys.verifying), denylist.fingerprinter());
+        vouching.exchange = TokenExchange::compile(assertion, verifying, by);
+        Some(vouching)
+    }
+
+    /// Nobody exchanges anything.
+    pub fn new(issuer: &str, keys: OwnKeys) -> Self {
+        Self { issuer: issuer.to_owned(), keys: Signing::new(keys), exchange: None }
     }
 
     pub fn keys(&self) -> &Arc<Signing> {

@@ -1,15 +1,18 @@
-//! The registry of open streams without sockets, for `benches/streams.rs`. Not an interface: it may
-//! change at any time.
+//! The registry of open streams without sockets, for `benches/streams.rs`, and vouching without
+//! requests, for `benches/verify.rs`. Not an interface: it may change at any time.
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::UnixMs;
-use crate::config::StreamRules;
+use crate::config::{RouteAssertion, StreamRules};
 use crate::denylist::Fingerprint;
+use crate::keys::{OwnKey, OwnKeys, SigningKey};
 use crate::telemetry::counters::{CoreCounters, Counters};
 use crate::verify::Signed;
 
+use super::assertion::{Memo, Vouching};
 use super::client_address::Client;
 use super::connection::{Connection, Peer};
 use super::io::Activity;
@@ -68,5 +71,37 @@ impl Registry {
 impl Open {
     pub fn is_cut(&self) -> bool {
         self.0.is_cut()
+    }
+}
+
+/// The gateway as one who vouches to one backend.
+pub struct Vouched {
+    vouching: Vouching,
+    rule: Arc<RouteAssertion>,
+    memo: Memo,
+}
+
+impl Vouched {
+    /// `None`: nothing can be signed by this key.
+    pub fn new(key: SigningKey) -> Option<Self> {
+        let key = OwnKey { key: Arc::new(key), signs_from: Some(UnixMs::default()) };
+        let rule = RouteAssertion {
+            audience: "https://orders.example.com".to_owned(),
+            header: http::HeaderName::from_static("x-portcullis-assertion"),
+            claims: Vec::new(),
+            lifetime: Duration::from_secs(60),
+        };
+        let vouching = Vouching::new("https://gateway.example.com", OwnKeys::new(vec![key]).ok()?);
+        Some(Self { vouching, rule: Arc::new(rule), memo: Memo::default() })
+    }
+
+    /// For whom nobody was vouched for before.
+    pub fn first(&self, token: &Arc<Signed>, now: UnixMs) -> bool {
+        self.vouching.header(token, &self.rule, &Memo::default(), now).is_ok()
+    }
+
+    /// As for the requests of the next half minute.
+    pub fn again(&self, token: &Arc<Signed>, now: UnixMs) -> bool {
+        self.vouching.header(token, &self.rule, &self.memo, now).is_ok()
     }
 }

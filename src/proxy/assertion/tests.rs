@@ -44,8 +44,7 @@ fn scene(algorithm: Algorithm) -> Scene {
     let known = vec![Arc::new(Issuer::new(policy, keys))];
     let cache = Arc::new(SignatureCache::new(1 << 20));
     let verifier = Verifier::new(known, Fingerprinter::random(), cache);
-    let keys = Signing::new(own(&[&key(algorithm)]));
-    let vouching = Vouching { issuer: "g".to_owned(), keys, exchange: None };
+    let vouching = Vouching::new("g", own(&[&key(algorithm)]));
     Scene { issuer, verifier, vouching, memo: Memo::default() }
 }
 

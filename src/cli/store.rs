@@ -146,10 +146,11 @@ fn say_checked(checked: &Checked, console: &Console) -> Result<Exit, Failure> {
             text.push_str(&format!("  and {} more\n", words::count(checked.faults_beyond)));
         }
         let counts = format!(
-            "{}, {} in force, {}",
+            "{}, {} in force, {}, {}",
             many(checked.records, "record"),
             words::count(checked.in_force),
-            many(checked.tombstones, "tombstone")
+            many(checked.tombstones, "tombstone"),
+            many(checked.sessions, "browser session")
         );
         let text = if checked.is_whole() {
             format!("The store is whole: {counts}.\n")
@@ -185,10 +186,11 @@ fn say_repaired(repaired: &Repaired, console: &Console) -> Result<Exit, Failure>
         console.say_always(&json_text(&document))?;
     } else {
         let mut text = format!(
-            "The store was built anew: {}, {} in force, {}.\nThe old file is {}.\n",
+            "The store was built anew: {}, {} in force, {}, {}.\nThe old file is {}.\n",
             many(repaired.records, "record"),
             words::count(repaired.in_force),
             many(repaired.tombstones, "tombstone"),
+            many(repaired.sessions, "browser session"),
             repaired.kept.display()
         );
         if repaired.salvaged > 0 {

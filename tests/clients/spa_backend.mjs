@@ -1,5 +1,6 @@
 // A small single-page app and its API, as many are: the login answers with a JWT as JSON, everything
-// else wants it as a bearer token. It knows of no cookie and of no gateway. Prints its port.
+// else wants it as a bearer token. It knows of no cookie and of no gateway. With LIFE its tokens live so
+// many seconds, and there is a refresh token that gets the next ones, once. Prints its port.
 import { createServer } from "node:http";
 import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
@@ -35,7 +36,7 @@ async function refresh() {
   show("orders", orders.status === 200 ? orders.body.orders.join() : "refused " + orders.status);
 }
 function connect() {
-  const socket = new WebSocket("/ws");
+  const socket = (window.socket = new WebSocket("/ws"));
   socket.onopen = () => socket.send("hello");
   socket.onmessage = ({ data }) => show("socket", "says " + data);
   socket.onclose = ({ code, reason }) => show("socket", "closed " + code + " " + reason);
@@ -55,6 +56,25 @@ refresh().then(() => document.getElementById("who").textContent !== "nobody" && 
 `;
 
 const counts = {};
+const life = Number(process.env.LIFE ?? 0);
+const refreshTokens = new Map();
+
+async function tokensFor(user, session) {
+  const token = new SignJWT({ sid: session })
+    .setProtectedHeader({ alg: "HS256", typ: "JWT" })
+    .setIssuer(names.issuer)
+    .setAudience(names.audience)
+    .setSubject(user)
+    .setJti(randomUUID())
+    .setIssuedAt()
+    .setExpirationTime(life ? `${life}s` : "1h");
+  const said = { access_token: await token.sign(key), user };
+  if (life) {
+    said.refresh_token = randomUUID();
+    refreshTokens.set(said.refresh_token, [user, session]);
+  }
+  return [200, "application/json", JSON.stringify(said)];
+}
 
 async function person(request) {
   const [scheme, token] = (request.headers.authorization ?? "").split(" ");
@@ -81,16 +101,13 @@ async function answer(request) {
   if (what === "POST /api/login") {
     const { user, password } = JSON.parse((await body(request)) || "{}");
     if (password !== "correct") return [401, "application/json", "{}"];
-    const token = new SignJWT({ sid: randomUUID() })
-      .setProtectedHeader({ alg: "HS256", typ: "JWT" })
-      .setIssuer(names.issuer)
-      .setAudience(names.audience)
-      .setSubject(user)
-      .setJti(randomUUID())
-      .setIssuedAt()
-      .setExpirationTime("1h");
-    const said = { access_token: await token.sign(key), user };
-    return [200, "application/json", JSON.stringify(said)];
+    return tokensFor(user, randomUUID());
+  }
+  if (what === "POST /api/refresh") {
+    const { refresh_token: brought } = JSON.parse((await body(request)) || "{}");
+    const known = refreshTokens.get(brought);
+    refreshTokens.delete(brought);
+    return known ? tokensFor(...known) : [401, "application/json", "{}"];
   }
   const user = await person(request);
   if (!user) return [401, "application/json", "{}"];

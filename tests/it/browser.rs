@@ -14,9 +14,12 @@ fn port(gateway: &Gateway) -> &str {
 
 /// Runs a script with the gateway's port, the backend's, and the browser.
 fn in_chromium(name: &str, gateway: &Gateway, backend: &str, chromium: &std::path::Path) {
-    let mut command = node(name);
+    runs(&mut node(name), gateway, backend, chromium);
+}
+
+fn runs(command: &mut Command, gateway: &Gateway, backend: &str, chromium: &std::path::Path) {
     command.arg(port(gateway)).arg(backend).arg(chromium);
-    let mut client = Client::start(&mut command);
+    let mut client = Client::start(command);
     let code = client.ends_within(3);
     assert_eq!(code, Some(0), "{}", client.errors());
 }
@@ -41,6 +44,37 @@ fn an_app_in_a_browser_is_logged_in_and_out_and_no_other_page_acts_for_it() {
         )
         .start();
     in_chromium("spa.mjs", &gateway, &backend, &chromium);
+}
+
+#[test]
+fn an_app_in_a_browser_is_renewed_and_neither_its_page_nor_its_socket_notices() {
+    let Some(chromium) = installed("chromium") else { return };
+    let issuer = Issuer::new("HS256");
+    let Key::Secret(secret) = &issuer.key else { panic!("a secret") };
+    let mut node_backend = node("spa_backend.mjs");
+    node_backend.env("SECRET", std::str::from_utf8(secret).unwrap()).env("LIFE", "8");
+    let (_backend, backend) = Peer::start(&mut node_backend);
+    let held = "credentials = [\"session\", \"bearer\"]\nforward = \"bearer\"";
+    let gateway = Setup::new()
+        .issuer(
+            &issuer,
+            &format!(
+                "leeway = \"5s\"\nrenewal = {{ endpoint = {{ \
+                 url = \"http://127.0.0.1:{backend}/api/refresh\", send = \"/refresh_token\", \
+                 token = \"/access_token\", refresh = \"/refresh_token\" }} }}"
+            ),
+        )
+        .upstream_at("app", &format!("http://127.0.0.1:{backend}"), "")
+        .route("/", "access = \"public\"")
+        .route("/api/", held)
+        .route("/ws", held)
+        .tables(
+            "[[route]]\npath_exact = \"/api/login\"\nmethods = [\"POST\"]\naccess = \"public\"\n\
+             capture = { token = \"/access_token\", refresh = \"/refresh_token\" }\n\
+             upstream = \"app\"",
+        )
+        .start();
+    runs(node("spa_renewal.mjs").env("LEEWAY", "5"), &gateway, &backend, &chromium);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod kept;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::UnixMs;
-use crate::denylist::{Except, IssuerId, TokenId};
+use crate::denylist::{Actor, Except, IssuerId, TokenId};
 use crate::verify::Signed;
 
 pub use kept::{Kept, Later, Over, Renewal, RenewalFault, Renewed};
@@ -52,17 +53,38 @@ pub enum Ask {
 /// Where an answer goes.
 pub type Reply<T> = oneshot::Sender<Result<T, DeskFault>>;
 
-/// People end their own access: what was proved by a genuine token of theirs.
+/// Access ends, mostly that of whoever asks: what was proved by a genuine token of theirs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct End {
     pub issuer: IssuerId,
     pub what: Ending,
     /// Of the token.
     pub subject: Option<String>,
+    /// Of the token, or when its session began: what is ended is not younger than this.
     pub issued_at: Option<UnixMs>,
-    /// For the audit.
-    pub address: Option<IpAddr>,
-    pub reason: &'static str,
+    pub by: By,
+    pub reason: Cow<'static, str>,
+}
+
+/// Who ends it, for the audit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum By {
+    /// Whoever holds it, from this address.
+    Holder(Option<IpAddr>),
+    /// Somebody else: an operator, the gateway itself.
+    Other(Actor),
+}
+
+impl By {
+    /// `subject`: the holder's name, where a genuine token said it.
+    pub fn actor(&self, subject: Option<&str>) -> Actor {
+        match self {
+            Self::Holder(address) => {
+                Actor::holder(subject, address.map(|address| address.to_string()))
+            }
+            Self::Other(actor) => actor.clone(),
+        }
+    }
 }
 
 /// A login whose tokens the gateway took.
@@ -228,5 +250,52 @@ impl DeskFault {
             Self::Full => "the denylist is full",
             Self::Closed => "the gateway ends",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> Kept {
+        Kept {
+            issuer: "i".to_owned(),
+            subject: None,
+            client: None,
+            session: "s-1".to_owned(),
+            named_here: false,
+            login_time_ms: 0,
+            ends_at_ms: 0,
+            generation: 0,
+            access: TokenId::Jti("t-1".to_owned()),
+            access_ends_at_ms: 0,
+            spared: Vec::new(),
+            token: "r-1".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_desk_says_so_at_once_and_takes_asks_again_when_there_is_room() {
+        let (desk, mut asks) = desk();
+        let asked: Vec<_> = (0..ASKS_MAX).map(|_| desk.renew(kept(), None).unwrap()).collect();
+        // The queue grows no further, whatever is asked.
+        assert_eq!(desk.renew(kept(), None).err(), Some(DeskFault::Busy));
+        assert_eq!(desk.end(Vec::new()).await, Err(DeskFault::Busy));
+        desk.revoke(kept());
+        assert_eq!(asks.len(), ASKS_MAX);
+        // Whoever gave up waiting keeps no place: the ask is read and its answer goes nowhere.
+        drop(asked);
+        let Some(Ask::Renew(_, _, reply)) = asks.recv().await else { panic!("a renewal") };
+        assert!(reply.send(Err(DeskFault::Store)).is_err());
+        let waiting = desk.renew(kept(), None).unwrap();
+        let mut last = None;
+        while let Ok(ask) = asks.try_recv() {
+            last = Some(ask);
+        }
+        let Some(Ask::Renew(_, _, reply)) = last else { panic!("a renewal") };
+        assert!(reply.send(Err(DeskFault::Store)).is_ok());
+        assert_eq!(waiting.wait().await.err(), Some(DeskFault::Store));
+        drop(asks);
+        assert_eq!(desk.renew(kept(), None).err(), Some(DeskFault::Closed));
     }
 }

@@ -125,7 +125,7 @@ impl ControlThread {
             verifier: Arc::new(move || Arc::clone(&published.load().verifier)),
             routes: route_explainer(parts.published),
             people: Arc::clone(&people),
-            records: Arc::clone(&records),
+            sessions: Arc::clone(&sessions),
             refusals: Arc::clone(&refusals),
             settings: Settings::new(tokens, &parts.config.admin.hosts, parts.config.log.subject),
             config: parts.desk,

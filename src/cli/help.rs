@@ -21,7 +21,7 @@ Stop access
   unblock   Take blocks of somebody back, and nothing else
   denials   What is in force: list, search, export, import; deny many at once
   streams   Open WebSockets, event streams, gRPC: list, cut one
-  sessions  Where somebody is logged in, by logins that the gateway captured
+  sessions  Where somebody is logged in, by logins that the gateway captured; end one
   registrations  What passes of issuers in allowlist mode: list, add, remove
 
 Find out
@@ -175,9 +175,15 @@ Nothing is replaced or taken away; the same file may come again. Exit code 2: no
 pub const SESSIONS: &str = "\
 Examples:
   portcullis sessions --user alice
-  portcullis revoke --session s-81f3 --reason \"lost laptop\"
+  portcullis sessions end se_3q2-7wAB0c5kQv9xTz1uYg8hJmE --reason \"lost laptop\"
 
 Sessions that began with a login on a route with `capture`. Of others: portcullis streams.";
+
+pub const SESSIONS_END: &str = "\
+Examples:
+  portcullis sessions end se_3q2-7wAB0c5kQv9xTz1uYg8hJmE --reason \"lost laptop\"
+
+What it has open ends at once. All sessions of somebody: portcullis revoke --user ID";
 
 pub const STREAMS: &str = "\
 Examples:

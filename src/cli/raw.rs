@@ -108,7 +108,7 @@ pub enum RawCommand {
     /// Open WebSockets, event streams, gRPC: list, cut one
     #[command(after_help = help::STREAMS)]
     Streams(Box<super::streams::Streams>),
-    /// Where somebody is logged in, by logins that the gateway captured
+    /// Where somebody is logged in, by logins that the gateway captured; end one
     #[command(after_help = help::SESSIONS)]
     Sessions(super::sessions::Sessions),
     /// What passes of issuers in allowlist mode: list, add, remove

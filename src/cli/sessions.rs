@@ -1,26 +1,44 @@
-//! `sessions`: where a person is logged in, by logins that the gateway captured.
+//! `sessions`: where a person is logged in, by logins that the gateway captured, and ending one.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::arguments::Global;
 use super::client::Client;
 use super::console::{Console, Look, json_text};
 use super::exit::Exit;
-use super::failure::Failure;
-use super::query::query;
-use super::shapes::Time;
+use super::failure::{self, Failure};
+use super::help;
+use super::query::{path_segment, query};
+use super::shapes::{Time, Warning};
 use super::table::table;
 use super::words;
 
-/// Whose.
+/// Whose, or which one to end.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Sessions {
+    #[command(subcommand)]
+    act: Option<Act>,
     #[arg(long, alias = "subject", value_name = "ID", required = true, help_heading = "Whose")]
-    user: String,
+    user: Option<String>,
     #[arg(long, value_name = "NAME", help_heading = "Whose")]
     issuer: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Act {
+    /// End one session; its user can log in again
+    #[command(after_help = help::SESSIONS_END)]
+    End {
+        /// As the list has it in its first column
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+        /// Why, for the audit and for `explain`
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Deserialize, Default)]
@@ -32,6 +50,7 @@ struct Page {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Session {
+    id: String,
     session: String,
     issuer: String,
     first_seen: Option<Time>,
@@ -40,10 +59,28 @@ struct Session {
     user_agent: Option<String>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Ended {
+    id: String,
+    subject: Option<String>,
+    denials: Vec<String>,
+    streams_cut: Option<u64>,
+    warnings: Vec<Warning>,
+}
+
 pub fn run(sessions: &Sessions, global: &Global, console: &Console) -> Result<Exit, Failure> {
     let client = Client::new(global)?;
-    let mut members = vec![("user", sessions.user.clone())];
-    members.extend(sessions.issuer.clone().map(|issuer| ("issuer", issuer)));
+    match &sessions.act {
+        None => list(&client, sessions, console),
+        Some(Act::End { ids, reason }) => end(&client, ids, reason.as_deref(), global, console),
+    }
+}
+
+fn list(client: &Client, sessions: &Sessions, console: &Console) -> Result<Exit, Failure> {
+    let asked = [("user", &sessions.user), ("issuer", &sessions.issuer)];
+    let members = asked.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+    let members: Vec<(&'static str, String)> = members.collect();
     let answer = client.read(&format!("/v1/sessions?{}", query(&members)))?;
     if console.json {
         let items = answer.raw.get("items").and_then(Value::as_array).into_iter().flatten();
@@ -54,10 +91,67 @@ pub fn run(sessions: &Sessions, global: &Global, console: &Console) -> Result<Ex
     Ok(Exit::Done)
 }
 
-const HEADINGS: [&str; 6] = ["SESSION", "ISSUER", "SEEN", "SINCE", "CLIENT", "BROWSER"];
+fn end(
+    client: &Client,
+    ids: &[String],
+    reason: Option<&str>,
+    global: &Global,
+    console: &Console,
+) -> Result<Exit, Failure> {
+    let mut failed = 0;
+    let mut worst = Exit::Done;
+    for id in ids {
+        if let Err(failure) = end_one(client, id, reason, console) {
+            if ids.len() == 1 {
+                return Err(failure);
+            }
+            failed += 1;
+            worst = failure::report(&failure, global);
+        }
+    }
+    Ok(if failed == 0 || failed == ids.len() { worst } else { Exit::InPart })
+}
+
+fn end_one(
+    client: &Client,
+    id: &str,
+    reason: Option<&str>,
+    console: &Console,
+) -> Result<(), Failure> {
+    let reason = reason.map(|reason| ("reason".to_owned(), reason.into()));
+    let body = Value::Object(Map::from_iter(reason));
+    let answer = client.post(&format!("/v1/sessions/{}/end", path_segment(id)), &body)?;
+    if console.json {
+        return console.say_always(&json_text(&answer.raw));
+    }
+    let ended = answer.shown::<Ended>("the gateway")?;
+    for warning in &ended.warnings {
+        console.remark(&format!("{} {}\n", console.look.paint.yellow("warning:"), warning.words()));
+    }
+    console.say(&ended.words(&console.look))
+}
+
+impl Ended {
+    fn words(&self, look: &Look) -> String {
+        let of = self.subject.as_deref().map(words::printable_line);
+        let of = of.map(|subject| format!(" of {subject}")).unwrap_or_default();
+        let cut = match self.streams_cut {
+            Some(0) | None => String::new(),
+            Some(1) => ", and 1 open stream".to_owned(),
+            Some(number) => format!(", and {} open streams", words::count(number)),
+        };
+        let by = match self.denials.as_slice() {
+            [] => String::new(),
+            denials => format!(" Denied by {}.", denials.join(", ")),
+        };
+        format!("Ended session {}{of}{cut}.{by}\n", look.paint.bold(&self.id))
+    }
+}
+
+const HEADINGS: [&str; 7] = ["ID", "SESSION", "ISSUER", "SEEN", "SINCE", "CLIENT", "BROWSER"];
 
 fn render(sessions: &[Session], look: &Look) -> String {
-    let rows: Vec<[String; 6]> = sessions.iter().map(|session| row(session, look)).collect();
+    let rows: Vec<[String; 7]> = sessions.iter().map(|session| row(session, look)).collect();
     if !look.terminal {
         return rows.iter().map(|row| format!("{}\n", row.join("\t"))).collect();
     }
@@ -65,10 +159,10 @@ fn render(sessions: &[Session], look: &Look) -> String {
         return "No session that began with a login captured here.\n".to_owned();
     }
     let text = table(HEADINGS, &rows, look);
-    format!("{text}\nTo end one: revoke --session SESSION; all of them: revoke --user ID\n")
+    format!("{text}\nTo end one: sessions end ID; all of them: revoke --user USER\n")
 }
 
-fn row(session: &Session, look: &Look) -> [String; 6] {
+fn row(session: &Session, look: &Look) -> [String; 7] {
     let time = |at: Option<Time>| match at {
         Some(at) if look.terminal => words::short_span(look.now.since(at.0)),
         Some(at) => at.0.rfc3339(),
@@ -77,6 +171,7 @@ fn row(session: &Session, look: &Look) -> [String; 6] {
     // What a browser calls itself is its own choice.
     let browser = session.user_agent.as_deref().map(words::printable_line);
     [
+        session.id.clone(),
         session.session.clone(),
         session.issuer.clone(),
         time(session.last_seen),
@@ -99,14 +194,28 @@ mod tests {
         let now = UnixMs::parse_rfc3339("2026-11-21T03:12:40Z").unwrap();
         let look = Look { paint: Paint::PLAIN, terminal: true, now };
         let sessions: Vec<Session> = serde_json::from_value(json!([{
-            "session": "s-12", "issuer": "main", "first_seen": "2026-11-20T03:12:40Z",
+            "id": "se_9f2c", "session": "s-12", "issuer": "main", "first_seen": "2026-11-20T03:12:40Z",
             "last_seen": "2026-11-21T03:10:40Z", "address": "203.0.113.9",
             "user_agent": "Firefox\u{9b}31m" }]))
         .unwrap();
         let text = render(&sessions, &look);
-        assert!(text.starts_with("SESSION  ISSUER  SEEN  SINCE  CLIENT       BROWSER\n"), "{text}");
-        assert!(text.contains("s-12     main    2m    1d     203.0.113.9  Firefox"), "{text}");
+        let headings = "ID       SESSION  ISSUER  SEEN  SINCE  CLIENT       BROWSER\n";
+        assert!(text.starts_with(headings), "{text}");
+        let row = "se_9f2c  s-12     main    2m    1d     203.0.113.9  Firefox";
+        assert!(text.contains(row), "{text}");
         assert!(!text.contains('\u{9b}'), "{text}");
         assert!(render(&[], &look).starts_with("No session"));
+    }
+
+    #[test]
+    fn an_end_says_what_ended_and_what_denies_it() {
+        let now = UnixMs::parse_rfc3339("2026-11-21T03:12:40Z").unwrap();
+        let look = Look { paint: Paint::PLAIN, terminal: true, now };
+        let ended: Ended = serde_json::from_value(json!({
+            "id": "se_9f2c", "subject": "alice", "denials": ["dn_1"], "streams_cut": 2 }))
+        .unwrap();
+        let text = "Ended session se_9f2c of alice, and 2 open streams. Denied by dn_1.\n";
+        assert_eq!(ended.words(&look), text);
+        assert_eq!(Ended::default().words(&look), "Ended session .\n");
     }
 }

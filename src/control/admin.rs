@@ -66,7 +66,7 @@ use crate::config::AdminToken;
 use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
 use crate::control::people::{People, Refusals};
-use crate::control::sessions::Records;
+use crate::control::sessions::Sessions;
 use crate::control::store::{Store, StoreError};
 use crate::control::streams::OpenStreams;
 use crate::denylist::{Denylist, IssuerId};
@@ -115,7 +115,7 @@ pub struct Parts {
     pub verifier: VerifierSource,
     pub routes: RouteExplainer,
     pub people: Arc<People>,
-    pub records: Arc<Records>,
+    pub sessions: Arc<Sessions>,
     pub refusals: Arc<Refusals>,
     /// What a reload may change.
     pub settings: Settings,
@@ -137,7 +137,7 @@ pub struct Api {
     verifier: VerifierSource,
     routes: RouteExplainer,
     people: Arc<People>,
-    records: Arc<Records>,
+    sessions: Arc<Sessions>,
     refusals: Arc<Refusals>,
     settings: ArcSwap<Settings>,
     config: Arc<Desk>,
@@ -164,7 +164,7 @@ impl Api {
             verifier: parts.verifier,
             routes: parts.routes,
             people: parts.people,
-            records: parts.records,
+            sessions: parts.sessions,
             refusals: parts.refusals,
             settings: ArcSwap::from_pointee(parts.settings),
             config: parts.config,

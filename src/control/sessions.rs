@@ -3,6 +3,7 @@
 
 mod beginning;
 mod ending;
+mod operating;
 mod own;
 mod records;
 pub mod renewal;
@@ -21,6 +22,7 @@ use super::streams::OpenStreams;
 
 use renewal::Renewals;
 
+pub use operating::{Ended, RefreshToken};
 pub use records::{Advance, Advanced, Record, Records, SessionId};
 
 /// The verifier of this moment.
@@ -80,9 +82,12 @@ impl Sessions {
     }
 
     /// Whoever asked may have gone meanwhile; what was done stays done.
-    async fn answer(&self, ask: Ask) {
+    async fn answer(self: &Arc<Self>, ask: Ask) {
         match ask {
-            Ask::End(ends, reply) => drop(reply.send(self.end(&ends).await)),
+            Ask::End(ends, reply) => {
+                let ended = self.end(&ends).await;
+                reply.send(ended.map(drop).map_err(|fault| told(&fault))).ok();
+            }
             Ask::List(own, reply) => drop(reply.send(self.list(&own))),
             Ask::EndOne(own, one, reply) => drop(reply.send(self.end_one(&own, &one).await)),
             Ask::Begin(begin, reply) => drop(reply.send(self.begin(*begin).await)),
@@ -92,7 +97,7 @@ impl Sessions {
             Ask::Renew(kept, address, reply) => {
                 drop(reply.send(Ok(self.renew(*kept, address).await)));
             }
-            Ask::Revoke(kept) => self.revoke(&kept).await,
+            Ask::Revoke(kept) => self.revoke_all(&kept),
         }
     }
 }

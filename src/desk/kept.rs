@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::clock::UnixMs;
-use crate::denylist::{Fingerprinter, Identity, IssuerId, Marks, TokenId};
+use crate::denylist::{Denylist, Fingerprinter, Hit, Identity, IssuerId, Marks, Selector, TokenId};
 use crate::keys::Thumbprint;
 use crate::verify::Signed;
 
 /// The key that no token is signed by: a thumbprint is a digest.
 const NO_KEY: Thumbprint = Thumbprint([0; 32]);
+
+/// Tokens that a session may be spared by. Of more, the oldest is forgotten, which ends it.
+const SPARED_MAX: usize = 8;
 
 /// See the module. It has no `Debug`, so that the refresh token is printed nowhere.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,10 @@ pub struct Kept {
     /// The access token that was given with it.
     pub access: TokenId,
     pub access_ends_at_ms: i64,
+    /// Of a session that its tokens do not name: those by which it was spared when its owner logged
+    /// out everywhere else. Its login stays what it was, so that no other cutoff is laundered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spared: Vec<TokenId>,
     /// The refresh token.
     pub token: String,
 }
@@ -59,6 +66,31 @@ impl Kept {
 
     pub fn access_ends_at(&self) -> UnixMs {
         UnixMs(self.access_ends_at_ms)
+    }
+
+    /// It goes on when everything else of its owner that is older than now ends.
+    pub fn spare(&mut self, by: TokenId) {
+        if !self.spared.contains(&by) {
+            let beyond = (self.spared.len() + 1).saturating_sub(SPARED_MAX);
+            self.spared.drain(..beyond);
+            self.spared.push(by);
+        }
+    }
+
+    /// What the table says of the session, spared by whichever token.
+    pub fn denied_by(&self, denylist: &Denylist) -> Option<Hit> {
+        let by = denylist.fingerprinter();
+        let marks = self.marks(by);
+        if let Some(hit) = denylist.check(&Marks { subject: None, ..marks.clone() }) {
+            return Some(hit);
+        }
+        let hit = denylist.check(&marks)?;
+        let issuer = self.issuer_id();
+        let spares = |token: &TokenId| {
+            let token = by.selector(&issuer, &Selector::Token(token.clone()));
+            denylist.check(&Marks { token, ..marks.clone() }).is_none()
+        };
+        (!self.spared.iter().any(spares)).then_some(hit)
     }
 
     /// By these the denylist knows the session. Cutoffs are compared with the login; a version is
@@ -91,15 +123,21 @@ impl Kept {
         )
     }
 
-    /// The session after a renewal that brought this access token, and perhaps another refresh token.
-    pub fn next(&self, signed: &Signed, token: Option<String>, generation: u64) -> Self {
+    /// The same with another refresh token, where one came.
+    pub fn holding(&self, token: Option<String>) -> Self {
         let mut next = self.clone();
-        next.generation = generation;
-        next.access = signed.token_id().clone();
-        next.access_ends_at_ms = signed.expires_at().0;
         if let Some(token) = token {
             next.token = token;
         }
+        next
+    }
+
+    /// The session after a renewal that brought this access token, and perhaps another refresh token.
+    pub fn next(&self, signed: &Signed, token: Option<String>, generation: u64) -> Self {
+        let mut next = self.holding(token);
+        next.generation = generation;
+        next.access = signed.token_id().clone();
+        next.access_ends_at_ms = signed.expires_at().0;
         next
     }
 }

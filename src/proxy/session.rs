@@ -16,7 +16,7 @@ use crate::clock::UnixMs;
 use crate::config::{Config, Issuer, SessionCookies as CookieConfig};
 use crate::denylist::IssuerId;
 pub use crate::desk::Kept;
-use crate::desk::{End, Ending};
+use crate::desk::{By, End, Ending};
 use crate::token::Credential;
 use crate::verify::Signed;
 
@@ -270,7 +270,8 @@ pub fn endings<'s>(
             .named_here
             .then(|| Ending::Token { id: kept.access.clone(), expires_at: kept.access_ends_at() });
         for what in std::iter::once(what).chain(access) {
-            let end = Ended { issuer: kept.issuer_id(), what, subject: None, issued_at: None };
+            let issued_at = Some(kept.login_time());
+            let end = Ended { issuer: kept.issuer_id(), what, subject: None, issued_at };
             if !ends.iter().any(|other| other.is_same(&end)) {
                 ends.push(end);
             }
@@ -290,8 +291,8 @@ pub fn asked(
         what,
         subject,
         issued_at,
-        address,
-        reason,
+        by: By::Holder(address),
+        reason: reason.into(),
     };
     ends.into_iter().map(end).collect()
 }

@@ -48,12 +48,18 @@ mod capture;
 mod browser_sessions;
 // What a log-out takes along, and new keys and attributes of cookies.
 mod session_ends;
+// Ended by an operator, one by one.
+mod session_operators;
 // Dead cookies, and the way of a page to its login.
 mod dead_cookies;
 // The session's next token: once, for everybody who waits, and for nobody who is denied.
 mod renewal;
 // What the issuer may answer to that, and what it may not.
 mod renewal_faults;
+// The same at a provider that nobody here wrote.
+mod provider_renewal;
+// The same in allowlist mode, over HTTP/2, by a clock that is ahead.
+mod renewal_places;
 // What is open when a session is renewed.
 mod renewal_streams;
 // Each selector with each condition, beside a neighbour that still passes.

@@ -1,11 +1,15 @@
 //! What an issuer may answer to a renewal, and what it may not: whatever it is, nobody gets a session
 //! that is not theirs, a session is not lost for a moment's failure, and nothing goes round in a loop.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::support::session_scene::{ACCESS, NAVIGATION, again, assert_cleared, forget_access};
+use crate::support::session_scene::{
+    ACCESS, NAVIGATION, REFRESH, again, assert_cleared, forget_access,
+};
 use crate::support::{
-    Grants, Issuer, KeyServer, Mood, SessionScene, TokenEndpoint, eventually, jwk,
+    Grants, Issuer, Jar, KeyServer, Mood, SessionScene, TokenEndpoint, eventually, jwk,
 };
 
 fn public(endpoint: &TokenEndpoint) -> String {
@@ -243,4 +247,49 @@ fn a_new_token_whose_key_is_not_known_yet_waits_for_it_and_is_not_lost() {
         (answer.status == 200).then_some(())
     });
     assert_eq!((after.0.contains_key(ACCESS), scene.endpoint.calls()), (true, 1));
+}
+
+#[test]
+fn random_bytes_are_no_answer_and_take_nobodys_session() {
+    let scene = scene();
+    for seed in 0..24 {
+        let jar = scene.log_in_and_wait(&scene.token().claim("sid", format!("s-{seed}")));
+        scene.endpoint.set(Grants::Noise(seed));
+        let answer = scene.get("/", &jar);
+        assert_eq!((answer.status, answer.code().as_str()), (503, "not_renewed"), "{seed}");
+        assert!(answer.all("set-cookie").is_empty(), "{seed}");
+    }
+    assert_eq!(scene.endpoint.calls(), 24);
+    // The last of them goes on as soon as its issuer does.
+    let jar = scene.log_in_and_wait(&scene.token());
+    assert_eq!(scene.get("/", &jar).status, 503);
+    scene.endpoint.set(Grants::Rotating);
+    eventually("the session goes on", || (scene.get("/", &jar).status == 200).then_some(()));
+}
+
+#[test]
+fn a_stranger_without_a_sealed_cookie_asks_nobody_for_anything() {
+    let scene = SessionScene::new();
+    let mut jar = scene.log_in_and_wait(&scene.token());
+    let sealed = jar.0[REFRESH].clone();
+    let made_up = |number: usize| {
+        let mut bytes = sealed.clone().into_bytes();
+        let at = number % bytes.len();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        String::from_utf8(bytes).unwrap()
+    };
+    // As an access token's cookie it is none either.
+    let moved = Jar(BTreeMap::from([(ACCESS.to_owned(), sealed.clone())]));
+    assert_eq!(scene.get("/", &moved).code(), "token_invalid");
+    for number in 0..200 {
+        jar.0.insert(REFRESH.to_owned(), made_up(number));
+        assert_eq!(scene.get("/", &jar).code(), "token_missing", "{number}");
+        if number % 20 == 0 {
+            assert_eq!(scene.post("/.auth/refresh", &jar).code(), "token_missing", "{number}");
+            assert_eq!(scene.post("/.auth/logout", &jar).json(), json!({"ended": "nothing"}));
+        }
+    }
+    assert_eq!((scene.endpoint.calls(), scene.endpoint.revoked()), (0, Vec::new()));
+    jar.0.insert(REFRESH.to_owned(), sealed);
+    assert_eq!((scene.get("/", &jar).status, scene.endpoint.calls()), (200, 1));
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::control::sessions::Ended;
 use crate::control::store::{Accepted, Record};
 use crate::denylist::Selector;
 
@@ -61,6 +62,19 @@ pub(super) fn undone(api: &Api, caller: &Caller, record: &Record) {
         denial = denial.id.to_string(),
         selector = denial.selector.kind().as_str(),
         "undone: {what}"
+    );
+}
+
+/// A session of somebody, by its id.
+pub(super) fn session_ended(api: &Api, caller: &Caller, ended: &Ended, streams_cut: Option<u64>) {
+    let denials = ended.denials.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    tracing::info!(
+        target: "portcullis::admin",
+        by = caller.name,
+        denials,
+        streams_cut,
+        "session ended: {}",
+        what(&ended.selector, "", api.settings().log_subject)
     );
 }
 

@@ -140,6 +140,10 @@ where
         Operation::Audit => audit(api, caller, parts, now),
         Operation::People => status::people(api, &caller, query, now),
         Operation::Sessions => sessions::list(api, &caller, query, now),
+        Operation::DeleteSession => sessions::end(api, &caller, &id, None, now).await,
+        Operation::EndSession => {
+            sessions::end(api, &caller, &id, read(headers, body).await?, now).await
+        }
         Operation::Status => status::status(api, &caller),
         Operation::Upstreams => upstreams::upstreams(api, &caller),
         Operation::ListStreams => streams::list(api, &caller, query).await,

@@ -60,6 +60,9 @@ pub(super) enum Refused {
     },
     /// The data plane has not answered in time.
     CoresBusy,
+    NoSuchSession {
+        id: String,
+    },
     NoSuchRegistration {
         id: String,
     },
@@ -154,6 +157,9 @@ impl Refused {
             }
             Self::NoSuchStream { id } => {
                 format!("No open stream's id is {id:?}; it may have ended.")
+            }
+            Self::NoSuchSession { id } => {
+                format!("No session's id is {id:?}; it may have ended.")
             }
             Self::CoresBusy => "A core of the data plane has not answered in time.".to_owned(),
             Self::NoSuchRegistration { id } => {

@@ -268,7 +268,17 @@ pub(super) async fn would_end(api: &Api, plan: &Plan) -> Option<u64> {
 
 /// Streams that a denial has ended, which was asked for then.
 pub(super) async fn ended_by(api: &Api, plan: &Plan, since: Instant) -> Option<ByKind> {
-    let by = api.denylist.fingerprinter();
-    let mark = by.selector(&plan.issuer.policy.id, &plan.selector);
+    let mark = api.denylist.fingerprinter().selector(&plan.issuer.policy.id, &plan.selector);
     api.open_streams.ended_by(mark, since).await
+}
+
+/// The same of a selector, in all.
+pub(super) async fn ended_of(
+    api: &Api,
+    issuer: &IssuerId,
+    selector: &Selector,
+    since: Instant,
+) -> Option<u64> {
+    let mark = api.denylist.fingerprinter().selector(issuer, selector);
+    Some(api.open_streams.ended_by(mark, since).await?.iter().sum())
 }

@@ -1,7 +1,7 @@
 //! A person's own sessions: seen and ended by their owner, and by nobody else.
 
 use crate::clock::UnixMs;
-use crate::desk::{DeskFault, End, EndOne, Ending, Gone, Own, OwnSession};
+use crate::desk::{By, DeskFault, EndOne, Gone, Own, OwnSession};
 
 use super::{Record, Sessions, told};
 
@@ -25,13 +25,8 @@ impl Sessions {
             return Ok(Gone::Absent);
         };
         let gone = if is_current(own, &record) { Gone::Current } else { Gone::Other };
-        let what = match record.named_here {
-            true => Ending::NamedHere(record.session),
-            false => Ending::Session(record.session),
-        };
-        let reason = "ended by its owner";
-        let (issuer, subject, address) = (record.issuer, record.subject, one.address);
-        self.end(&[End { issuer, what, subject, issued_at: None, address, reason }]).await?;
+        let end = record.end(By::Holder(one.address), "ended by its owner".into());
+        self.end(&[end]).await.map_err(|fault| told(&fault))?;
         Ok(gone)
     }
 

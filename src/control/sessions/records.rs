@@ -6,6 +6,7 @@
 //! sessions, and an end of the process loses what was not noted. No request is decided here; what
 //! ends a session is a denial.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use crate::clock::UnixMs;
 use crate::control::store::{Store, StoreError};
 use crate::denylist::{Denylist, Except, Identity, IssuerId, Marks};
-use crate::desk::{End, Ending};
+use crate::desk::{By, End, Ending};
 use crate::keys::Thumbprint;
 use crate::telemetry::Sighting;
 use crate::verify::Signed;
@@ -37,6 +38,21 @@ pub struct Records {
     /// There may be one: without any, a sighting costs nothing.
     any: AtomicBool,
     followed: Mutex<HashMap<SessionId, Followed>>,
+}
+
+impl Record {
+    /// What ends it.
+    pub(super) fn end(&self, by: By, reason: Cow<'static, str>) -> End {
+        let name = self.session.clone();
+        End {
+            issuer: self.issuer.clone(),
+            what: if self.named_here { Ending::NamedHere(name) } else { Ending::Session(name) },
+            subject: self.subject.clone(),
+            issued_at: self.issued_at,
+            by,
+            reason,
+        }
+    }
 }
 
 /// A session whose current token this process has seen.
@@ -70,6 +86,17 @@ impl Records {
         subject: Option<&str>,
     ) -> Result<Option<Record>, StoreError> {
         self.store.session(SessionId::of(issuer, session, subject))
+    }
+
+    /// The session of this id, where it can still be used.
+    pub fn of_id(&self, id: SessionId, now: UnixMs) -> Result<Option<Record>, StoreError> {
+        Ok(self.store.session(id)?.filter(|record| record.kept_until > now))
+    }
+
+    /// Sessions of the same issuer and name, one for each subject.
+    pub fn named_as(&self, record: &Record) -> Result<Vec<SessionId>, StoreError> {
+        let named = self.store.sessions_named(&record.issuer, &record.session)?;
+        Ok(named.iter().map(Record::id).collect())
     }
 
     /// A renewal takes its place, on disk when this returns, or is told who did.

@@ -11,6 +11,7 @@ mod counts;
 mod flights;
 mod issuers;
 mod judge;
+mod revoking;
 mod words;
 
 use std::net::IpAddr;
@@ -20,22 +21,21 @@ use tokio::sync::Semaphore;
 
 use crate::clock::UnixMs;
 use crate::control::keys::KeyRing;
-use crate::denylist::{Denylist, Fingerprint, IssuerId, Selector, TokenId};
-use crate::desk::{End, Ending, Kept, Later, Over, Renewal, RenewalFault, Renewed};
+use crate::denylist::{Actor, Denylist, Fingerprint, IssuerId, Selector};
+use crate::desk::{By, End, Ending, Kept, Later, Over, Renewal, RenewalFault, Renewed};
 use crate::telemetry::Sighting;
 use crate::verify::{Mode, Signed};
 
 use super::{Advance, Advanced, Record, SessionId, Sessions};
 use call::{CallFault, Caller, Tokens};
 use flights::{Flight, Flights, GRACE};
+use revoking::Revoking;
 
 pub use counts::RenewalCounts;
 pub use issuers::{Issuers, Prepared};
 
 /// Asks that are being worked on; some of them wait for others of the same session.
 const WORKING_MAX: usize = 8192;
-/// Revocations at issuers that are under way.
-const REVOKING_MAX: usize = 256;
 /// Results whose answers were all lost, one after the other.
 const LOST_MAX: usize = 8;
 
@@ -46,19 +46,33 @@ pub struct Renewals {
     issuers: Arc<Issuers>,
     flights: Flights,
     working: Semaphore,
-    revoking: Semaphore,
+    revoking: Revoking,
 }
 
 impl Renewals {
     pub fn new(denylist: Arc<Denylist>, keys: Arc<KeyRing>, issuers: Arc<Issuers>) -> Self {
-        let (working, revoking) = (Semaphore::new(WORKING_MAX), Semaphore::new(REVOKING_MAX));
-        Self { denylist, keys, issuers, flights: Flights::default(), working, revoking }
+        let (flights, revoking) = (Flights::default(), Revoking::default());
+        Self { denylist, keys, issuers, flights, working: Semaphore::new(WORKING_MAX), revoking }
+    }
+
+    /// Its issuer wants to know which refresh tokens count no more.
+    pub(super) fn revokes(&self, issuer: &IssuerId) -> bool {
+        self.issuers.of(issuer).is_some_and(|caller| caller.revokes())
+    }
+
+    /// What renewals of a session came to, as far as it is remembered.
+    pub(super) fn results_of(&self, issuer: &str, session: &str) -> Vec<Arc<Renewed>> {
+        self.flights.results_of(issuer, session)
     }
 }
 
 impl Sessions {
     /// What becomes of a refresh cookie that was brought.
-    pub(super) async fn renew(&self, mut kept: Kept, address: Option<IpAddr>) -> Renewal {
+    pub(super) async fn renew(
+        self: &Arc<Self>,
+        mut kept: Kept,
+        address: Option<IpAddr>,
+    ) -> Renewal {
         let renewals = &self.renewals;
         let Ok(_place) = renewals.working.try_acquire() else {
             return Renewal::Failed(RenewalFault::Later(Later::Busy));
@@ -70,6 +84,7 @@ impl Sessions {
             if flight.is_used_up(now) {
                 return self.used_twice(&kept, address).await;
             }
+            let Some(_seat) = flight.seat() else { break };
             let renewal = flight.outcome(|| self.fly(&flight, &kept, address)).await;
             match renewal {
                 // Its answer was lost, and so long ago that the next one is due.
@@ -87,14 +102,23 @@ impl Sessions {
     }
 
     /// A result that was there already may have been denied since.
-    fn still_good(&self, renewed: Arc<Renewed>) -> Renewal {
+    fn still_good(self: &Arc<Self>, renewed: Arc<Renewed>) -> Renewal {
         match self.is_denied(&renewed.kept, Some(&renewed.signed)) {
-            true => Renewal::Failed(RenewalFault::Over(Over::Denied)),
-            false => Renewal::Done(renewed),
+            Ok(false) => Renewal::Done(renewed),
+            Ok(true) => {
+                self.revoke(renewed.kept.clone());
+                Renewal::Failed(RenewalFault::Over(Over::Denied))
+            }
+            Err(fault) => Renewal::Failed(fault),
         }
     }
 
-    async fn fly(&self, flight: &Flight, kept: &Kept, address: Option<IpAddr>) -> Renewal {
+    async fn fly(
+        self: &Arc<Self>,
+        flight: &Flight,
+        kept: &Kept,
+        address: Option<IpAddr>,
+    ) -> Renewal {
         let renewal = match self.renew_once(flight, kept, address).await {
             Ok(renewed) => {
                 let renewed = Arc::new(renewed);
@@ -109,12 +133,17 @@ impl Sessions {
 
     /// The straight line of a renewal.
     async fn renew_once(
-        &self,
+        self: &Arc<Self>,
         flight: &Flight,
         kept: &Kept,
         address: Option<IpAddr>,
     ) -> Result<Renewed, RenewalFault> {
-        let caller = self.may_be_renewed(kept, UnixMs::now())?;
+        let caller = self.may_be_renewed(kept, UnixMs::now()).inspect_err(|fault| {
+            // Whoever brings it loses it, and nobody else has it.
+            if matches!(fault, RenewalFault::Over(_)) {
+                self.revoke(kept.clone());
+            }
+        })?;
         let tokens = match flight.take_held() {
             Some(tokens) => tokens,
             None => self.ask(&caller, kept).await?,
@@ -122,8 +151,9 @@ impl Sessions {
         let signed = match self.judge(kept, &tokens).await {
             Ok(signed) => signed,
             Err(fault) => {
-                if matches!(fault, RenewalFault::Later(_)) {
-                    flight.hold(tokens);
+                match fault {
+                    RenewalFault::Later(_) => flight.hold(tokens),
+                    RenewalFault::Over(_) => self.revoke(kept.holding(tokens.refresh)),
                 }
                 return Err(fault);
             }
@@ -158,7 +188,7 @@ impl Sessions {
         if now >= kept.ends_at().min(longest) {
             return Err(RenewalFault::Over(Over::TooOld));
         }
-        if self.is_denied(kept, None) {
+        if self.is_denied(kept, None)? {
             return Err(RenewalFault::Over(Over::Denied));
         }
         if issuer.policy.mode == Mode::Allowlist && !kept.named_here && !self.is_registered(kept) {
@@ -263,8 +293,7 @@ impl Sessions {
     }
 
     /// Ends the session, with every token of it that is known here.
-    async fn used_twice(&self, kept: &Kept, address: Option<IpAddr>) -> Renewal {
-        let renewals = &self.renewals;
+    async fn used_twice(self: &Arc<Self>, kept: &Kept, address: Option<IpAddr>) -> Renewal {
         let what = match kept.named_here {
             false => Ending::Session(kept.session.clone()),
             true => Ending::NamedHere(kept.session.clone()),
@@ -275,61 +304,25 @@ impl Sessions {
             endings
                 .push(Ending::Token { id: kept.access.clone(), expires_at: kept.access_ends_at() });
         }
+        // Nobody asked for it: of the two who hold the session one is a thief.
+        let address = address.map(|address| address.to_string());
+        let by = By::Other(Actor { address, ..Actor::gateway() });
         let end = |what| End {
             issuer: kept.issuer_id(),
             what,
             subject: None,
-            issued_at: None,
-            address,
-            reason: "refresh token used twice",
+            issued_at: Some(kept.login_time()),
+            by: by.clone(),
+            reason: "refresh token used twice".into(),
         };
         let ends: Vec<End> = endings.into_iter().map(end).collect();
-        let results = renewals.flights.results_of(&kept.issuer, &kept.session);
-        let already = self.is_denied(kept, None);
+        let already = self.is_denied(kept, None) == Ok(true);
         if !already && self.end(&ends).await.is_err() {
             return Renewal::Failed(RenewalFault::Later(Later::Store));
         }
-        renewals.issuers.counts.used_twice();
-        for renewed in results {
-            self.revoke(&renewed.kept).await;
-        }
+        self.renewals.issuers.counts.used_twice();
+        self.revoke_all(kept);
         Renewal::Failed(RenewalFault::Over(Over::UsedTwice))
-    }
-
-    /// The tokens that renewals of a session have brought, each with its end.
-    pub(super) fn renewed_tokens(
-        &self,
-        issuer: &IssuerId,
-        session: &str,
-    ) -> Vec<(TokenId, UnixMs)> {
-        let results = self.renewals.flights.results_of(issuer.as_str(), session);
-        let token = |renewed: Arc<Renewed>| {
-            let kept = &renewed.kept;
-            (kept.access.clone(), kept.access_ends_at())
-        };
-        results.into_iter().map(token).collect()
-    }
-
-    /// Tells the issuer that a refresh token is of no use any more, where it wants to know.
-    pub(super) async fn revoke(&self, kept: &Kept) {
-        let Some(caller) = self.renewals.issuers.of(&kept.issuer_id()) else { return };
-        let Ok(_place) = self.renewals.revoking.try_acquire() else {
-            return self.renewals.issuers.counts.revoked(false);
-        };
-        match caller.revoke(&kept.token).await {
-            None => {}
-            Some(Ok(())) => self.renewals.issuers.counts.revoked(true),
-            Some(Err(fault)) => {
-                self.renewals.issuers.counts.revoked(false);
-                if caller.may_tell(UnixMs::now()) {
-                    tracing::warn!(
-                        target: "portcullis::session",
-                        issuer = kept.issuer,
-                        "a refresh token was not revoked at its issuer: {fault}"
-                    );
-                }
-            }
-        }
     }
 
     fn access_mark(&self, kept: &Kept) -> Fingerprint {

@@ -4,22 +4,31 @@
 use crate::clock::UnixMs;
 use crate::control::registrations;
 use crate::control::store::StoreError;
-use crate::denylist::{Actor, Except, Selector};
+use crate::denylist::{DenialId, Except, Selector};
 use crate::desk::{End, Ending};
 use crate::verify::{Mode, Policy};
 
 use super::{Record, Sessions};
 
+/// Registrations that were ended.
+#[derive(Default)]
+pub(super) struct Unregistered {
+    /// What denies from now on what they let pass.
+    pub denied: Vec<DenialId>,
+    /// Nothing more needs to be denied.
+    pub is_all: bool,
+}
+
 impl Sessions {
-    /// Ends the registrations that an end reaches; `true`: nothing more needs to be denied.
+    /// Ends the registrations that an end reaches.
     pub(super) async fn unregister(
         &self,
         end: &End,
         policy: &Policy,
         now: UnixMs,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Unregistered, StoreError> {
         if policy.mode != Mode::Allowlist {
-            return Ok(false);
+            return Ok(Unregistered::default());
         }
         let (registered, is_all) = match &end.what {
             Ending::Session(session) => (vec![Except::Session(session.clone())], true),
@@ -33,16 +42,16 @@ impl Sessions {
         for registered in registered {
             found.extend(self.store.in_force(&end.issuer, &Selector::Registration(registered))?);
         }
-        let all = is_all && !found.is_empty();
-        let by =
-            Actor::holder(end.subject.as_deref(), end.address.map(|address| address.to_string()));
+        let is_all = is_all && !found.is_empty();
+        let (by, retention) = (end.by.actor(end.subject.as_deref()), policy.retention());
+        let mut denied = Vec::new();
         for record in found {
-            let reason = Some(end.reason.to_owned());
-            let retention = policy.retention();
-            let retention = Some(&retention);
-            registrations::end(&self.store, &record, reason, by.clone(), retention, now).await?;
+            let reason = Some(end.reason.to_string());
+            let ended =
+                registrations::end(&self.store, &record, reason, by.clone(), Some(&retention), now);
+            denied.extend(ended.await?.denied.map(|accepted| accepted.record.denial.id));
         }
-        Ok(all)
+        Ok(Unregistered { denied, is_all })
     }
 
     fn of_records(&self, end: &End) -> Result<Vec<Except>, StoreError> {

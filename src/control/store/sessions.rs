@@ -102,11 +102,12 @@ impl SessionId {
 
     /// As people see it.
     pub fn text(self) -> String {
-        base64url::encode(&self.0)
+        format!("{ID_BEGIN}{}", base64url::encode(&self.0))
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        base64url::decode(text).ok()?.try_into().ok().map(Self)
+        let id = base64url::decode(text.strip_prefix(ID_BEGIN)?).ok()?;
+        id.try_into().ok().map(Self)
     }
 
     /// The ids of all subjects' sessions of this name.
@@ -118,6 +119,8 @@ impl SessionId {
     }
 }
 
+/// So that no id begins like a flag of a command.
+const ID_BEGIN: &str = "se_";
 /// Of the id, those that say issuer and session.
 const SESSION_BYTES: usize = 12;
 

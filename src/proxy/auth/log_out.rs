@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::clock::UnixMs;
 use crate::config::Carrier;
 use crate::denylist::{Except, IssuerId};
-use crate::desk::{End, Ending};
+use crate::desk::{By, End, Ending};
 use crate::proxy::answer::{self, Rejection};
 use crate::proxy::body::Body;
 use crate::proxy::held::{self, Held};
@@ -58,19 +58,19 @@ pub async fn all(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
     let Person { issuer, subject, issued_at, this } = person(visit).await?;
     let others = return_path::parameter(visit.query(), "others").as_deref() == Some("true");
+    let kept = visit.kept();
+    let spared = spared(visit, kept.as_ref(), (&issuer, &subject, &this));
     let end = End {
         issuer,
         what: Ending::Subject(subject.clone(), others.then_some(this)),
         subject: Some(subject),
         issued_at,
-        address: visit.exchange.client().address(),
-        reason: if others { "logged out elsewhere" } else { "logged out everywhere" },
+        by: By::Holder(visit.exchange.client().address()),
+        reason: if others { "logged out elsewhere" } else { "logged out everywhere" }.into(),
     };
     visit.core.desk.end(vec![end]).await.map_err(Rejection::Desk)?;
-    let kept = visit.kept();
     if others {
         let mut response = super::json(StatusCode::OK, &json!({"ended": "other sessions"}));
-        let spared = kept.and_then(|kept| spared(visit, kept));
         session::add_cookies(response.headers_mut(), spared.unwrap_or_default());
         return Ok(response);
     }
@@ -101,8 +101,7 @@ async fn person(visit: &mut Visit<'_>) -> Result<Person, Rejection> {
     let ended =
         matches!(fault, Rejection::TokenMissing | Rejection::Token(TokenFault::Expired { .. }));
     let kept = visit.kept().filter(|kept| ended && kept.ends_at() > visit.now).ok_or(fault)?;
-    let denylist = &visit.published.denylist;
-    if let Some(hit) = denylist.check(&kept.marks(denylist.fingerprinter())) {
+    if let Some(hit) = kept.denied_by(&visit.published.denylist) {
         return Err(Rejection::Denied(hit));
     }
     let this = match kept.named_here {
@@ -126,18 +125,19 @@ fn person_of(visit: &mut Visit<'_>, signed: &Arc<Signed>) -> Result<Person, Reje
 }
 
 /// The refresh cookie of a session that its tokens do not name: the cutoff spares the token of this
-/// moment only, and the next one would fall to it. Whoever ended the others is as good as logged in
-/// anew.
-fn spared(visit: &Visit<'_>, mut kept: Kept) -> Option<Vec<HeaderValue>> {
-    if !kept.named_here {
+/// moment only, and the next one would fall to it. So the cookie says by which token it was spared.
+fn spared(
+    visit: &Visit<'_>,
+    kept: Option<&Kept>,
+    (issuer, subject, this): (&IssuerId, &str, &Except),
+) -> Option<Vec<HeaderValue>> {
+    let mut kept = kept.filter(|kept| kept.named_here)?.clone();
+    let Except::Token(token) = this else { return None };
+    if kept.issuer_id() != *issuer || kept.subject.as_deref() != Some(subject) {
         return None;
     }
-    let issuers = visit.published.verifier.issuers();
-    let issuer = issuers.iter().find(|issuer| issuer.policy.id.as_str() == kept.issuer)?;
-    // The cutoff was set before this.
-    let now = UnixMs::now();
-    kept.login_time_ms = now.plus(issuer.policy.cutoff_skew).ceil_to_second().0;
-    visit.published.session.as_ref()?.set_kept(&kept, now)
+    kept.spare(token.clone());
+    visit.published.session.as_ref()?.set_kept(&kept, visit.now)
 }
 
 /// The cookies go. A form is sent on; a script gets JSON.

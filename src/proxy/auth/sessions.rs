@@ -47,7 +47,6 @@ pub async fn end(visit: &mut Visit<'_>, id: String) -> Result<Response<Body>, Re
 /// Whose: by a token that passes.
 async fn own(visit: &mut Visit<'_>) -> Result<Own, Rejection> {
     visit.renew(false).await?;
-    visit.renew(false).await?;
     let presented = visit.presented()?.ok_or(Rejection::TokenMissing)?;
     if presented.carrier().is_cookie() {
         visit.same_site()?;

@@ -53,6 +53,8 @@ struct Before {
     brought: Vec<String>,
     /// The session that it had: it ends when another begins.
     session: Vec<Ended>,
+    /// The same, as its refresh cookie has it.
+    kept: Option<Kept>,
     address: Option<IpAddr>,
     /// What it calls itself, for the list of the person's sessions.
     user_agent: Option<String>,
@@ -84,6 +86,7 @@ impl<'r> Login<'r> {
         let before = Before {
             brought: session.brought(headers),
             session: super::endings(tokens.iter().map(AsRef::as_ref), kept.as_ref()),
+            kept,
             address: client.address(),
             user_agent: user_agent(headers),
         };
@@ -172,7 +175,7 @@ async fn take(
             let signed = verified(&access, route, published, core).await?;
             let refresh = refresh.filter(|_| signed.policy().renewed);
             let name = Named::of(&signed).map_err(Rejection::Capture)?;
-            end_the_old(&before, &signed, &core.desk).await?;
+            end_the_old(&before, &signed, refresh.as_deref(), &core.desk).await?;
             let renewed = refresh.is_some();
             let generation = begin(&before, &signed, &name, renewed, &core.desk).await?;
             let now = UnixMs::now();
@@ -206,16 +209,32 @@ async fn take(
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const DIGEST: HeaderName = HeaderName::from_static("digest");
 
-/// The session that the browser had may not outlive the new one in somebody else's hand.
-async fn end_the_old(before: &Before, signed: &Signed, desk: &Desk) -> Result<(), Rejection> {
+/// The session that the browser had may not outlive the new one in somebody else's hand, nor its
+/// refresh token at the issuer. One that goes on under the same name is one session to its issuer,
+/// who could take the new refresh token for a part of what is revoked.
+async fn end_the_old(
+    before: &Before,
+    signed: &Signed,
+    refresh: Option<&str>,
+    desk: &Desk,
+) -> Result<(), Rejection> {
     let new = session::endings([signed], None);
     let stays = |ended: &Ended| new.iter().any(|other| other.is_same(ended));
     let old: Vec<Ended> = before.session.iter().filter(|ended| !stays(ended)).cloned().collect();
     if old.is_empty() {
         return Ok(());
     }
-    let asked = session::asked(old, before.address, "logged in anew");
-    desk.end(asked).await.map_err(Rejection::Desk)
+    let ended = before.kept.as_ref().filter(|&kept| {
+        let of_kept = session::endings([], Some(kept));
+        of_kept.iter().any(|one| old.iter().any(|ended| ended.is_same(one)))
+    });
+    let asked = session::asked(old.clone(), before.address, "logged in anew");
+    desk.end(asked).await.map_err(Rejection::Desk)?;
+    // Where an issuer gives the same one again, it is the new session's.
+    if let Some(kept) = ended.filter(|kept| Some(kept.token.as_str()) != refresh) {
+        desk.revoke(kept.clone());
+    }
+    Ok(())
 }
 
 async fn read(
@@ -378,6 +397,7 @@ fn keep(signed: &Signed, name: Named, generation: u64, token: String, now: UnixM
         generation,
         access: signed.token_id().clone(),
         access_ends_at_ms: signed.expires_at().0,
+        spared: Vec::new(),
         token,
     }
 }

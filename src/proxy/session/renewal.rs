@@ -113,6 +113,9 @@ impl Asking<'_> {
             return Ok(None);
         }
         let Some(kept) = session.kept(self.headers) else { return Ok(None) };
+        if presented.is_some_and(|found| self.is_of_another(found.credential(), &kept)) {
+            return Ok(None);
+        }
         let Some(ahead) = session.ahead(&kept) else { return Ok(None) };
         let due = if at_once { !life.is_new(self.now) } else { life.ends_within(ahead, self.now) };
         if !due || !self.takes(&kept) {
@@ -123,6 +126,22 @@ impl Asking<'_> {
             .map_err(Rejection::CrossSite)?;
         let must_wait = at_once || life.ends_within(Duration::ZERO, self.now);
         Ok(Some(Due { kept, must_wait }))
+    }
+
+    /// Beside a good token of another person or session a refresh cookie is not that browser's own:
+    /// where a neighbour can set cookies, nobody is moved into the neighbour's session by it.
+    fn is_of_another(&self, credential: &Credential, kept: &Kept) -> bool {
+        let Some(Ok(token)) = self.published.verifier.recall(credential, self.now) else {
+            return false;
+        };
+        let signed = token.signed();
+        let same_session = match signed.session() {
+            Some(session) => !kept.named_here && kept.session == session,
+            None => kept.named_here,
+        };
+        signed.policy().id.as_str() != kept.issuer
+            || signed.subject() != kept.subject.as_deref()
+            || !same_session
     }
 
     fn takes(&self, kept: &Kept) -> bool {

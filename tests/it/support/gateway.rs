@@ -168,6 +168,7 @@ impl Gateway {
             .args(arguments)
             .arg("-c")
             .arg(&self.config)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("PORTCULLIS_ADMIN", self.admin_url())
             .current_dir(self.dir())
             .stdin(Stdio::piped())

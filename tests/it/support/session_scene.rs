@@ -131,8 +131,16 @@ impl SessionScene {
     }
 
     pub fn try_to_log_in(&self, access: &Token) -> Answer {
-        *self.login.lock().unwrap() = (access.mint(), self.endpoint.issue());
-        self.gateway.connect().request("POST", "/login", &[OURS], b"{}")
+        self.try_to_log_in_with(&access.mint(), &Jar::default())
+    }
+
+    /// In a browser that has cookies.
+    pub fn try_to_log_in_with(&self, access: &str, jar: &Jar) -> Answer {
+        *self.login.lock().unwrap() = (access.to_owned(), self.endpoint.issue());
+        let cookie = jar.header();
+        let headers = [OURS, ("Cookie", cookie.as_str())];
+        let headers = if cookie.is_empty() { &headers[..1] } else { &headers[..] };
+        self.gateway.connect().request("POST", "/login", headers, b"{}")
     }
 
     /// The same when its access cookie is over, as browsers forget it with the token's end.

@@ -22,6 +22,8 @@ pub enum Grants {
     Keeping,
     /// Nothing that helps: status line and body.
     Says(&'static str, &'static str),
+    /// Bytes that nobody chose: instead of an answer, or as the body of one where the seed is odd.
+    Noise(u64),
     /// No answer until the endpoint is told to go on.
     Waiting,
     /// No answer, and nothing granted, whatever comes later.
@@ -148,6 +150,14 @@ fn serve(exchange: &mut Exchange<'_>, (state, changed): &(Mutex<State>, Condvar)
     if hangs {
         return exchange.close();
     }
+    if let Grants::Noise(seed) = state.grants {
+        let noise = noise(seed);
+        match seed % 2 {
+            0 => exchange.send(noise),
+            _ => exchange.answer("200 OK", json_type, noise),
+        }
+        return exchange.close();
+    }
     if let Grants::Says(status, body) = state.grants {
         return exchange.answer(status, json_type, body);
     }
@@ -167,6 +177,19 @@ fn serve(exchange: &mut Exchange<'_>, (state, changed): &(Mutex<State>, Condvar)
             exchange.answer("400 Bad Request", json_type, r#"{"error":"invalid_grant"}"#);
         }
     }
+}
+
+/// The same for the same seed.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    let length = 1 + seed as usize * 97 % 3000;
+    std::iter::repeat_with(byte).take(length).collect()
 }
 
 /// The fields of a form.

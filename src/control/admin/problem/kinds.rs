@@ -40,6 +40,7 @@ impl Refused {
             Self::NoSuchDenial { .. } => (S::NOT_FOUND, "no_such_denial", "No such denial"),
             Self::AmbiguousId { .. } => (S::CONFLICT, "ambiguous_id", "More than one denial"),
             Self::NoSuchStream { .. } => (S::NOT_FOUND, "no_such_stream", "No such open stream"),
+            Self::NoSuchSession { .. } => (S::NOT_FOUND, "no_such_session", "No such session"),
             Self::CoresBusy => (S::SERVICE_UNAVAILABLE, "cores_busy", "The data plane is busy"),
             Self::NoSuchRegistration { .. } => {
                 (S::NOT_FOUND, "no_such_registration", "No such registration")

@@ -21,6 +21,7 @@ fn all() -> Vec<Refused> {
         Refused::AmbiguousId { id: "dn_1".to_owned() },
         Refused::NoSuchRequest,
         Refused::NoSuchStream { id: "st_1".to_owned() },
+        Refused::NoSuchSession { id: "se_1".to_owned() },
         Refused::CoresBusy,
         Refused::NoSuchRegistration { id: "dn_1".into() },
         Refused::MethodNotAllowed { allow: "POST".to_owned() },
@@ -68,6 +69,7 @@ fn all() -> Vec<Refused> {
             | Refused::AmbiguousId { .. }
             | Refused::NoSuchRequest
             | Refused::NoSuchStream { .. }
+            | Refused::NoSuchSession { .. }
             | Refused::CoresBusy
             | Refused::NoSuchRegistration { .. }
             | Refused::MethodNotAllowed { .. }

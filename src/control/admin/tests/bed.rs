@@ -21,7 +21,8 @@ use crate::control::admin::{
 };
 use crate::control::config::{Desk, Standing};
 use crate::control::people::{People, Refusals};
-use crate::control::sessions::Records;
+use crate::control::sessions::renewal::{Issuers, Renewals};
+use crate::control::sessions::{self, Records, Sessions};
 use crate::control::store::tests::disk::SimulatedDisk;
 use crate::control::store::{Options, Store};
 use crate::control::streams::OpenStreams;
@@ -220,25 +221,42 @@ impl Bed {
         let refusals = Arc::new(Refusals::default());
         let ready = Arc::new(AtomicBool::new(true));
         let source = Arc::clone(&verifier);
+        let keys = crate::control::keys::KeyRing::new(
+            Path::new("nowhere"),
+            denylist.fingerprinter().clone(),
+        );
+        let open_streams = Arc::new(OpenStreams::new(Vec::new()));
+        let sessions = Sessions::new(sessions::Parts {
+            store: store.clone(),
+            verifier: {
+                let verifier = Arc::clone(&verifier);
+                Arc::new(move || Arc::clone(&verifier))
+            },
+            streams: Arc::clone(&open_streams),
+            records: Arc::new(Records::new(store.clone(), Arc::clone(&denylist))),
+            people: Arc::clone(&people),
+            renewals: Renewals::new(
+                Arc::clone(&denylist),
+                Arc::clone(&keys),
+                Arc::new(Issuers::default()),
+            ),
+        });
         let api = Arc::new(Api::new(Parts {
             store: store.clone(),
             denylist: Arc::clone(&denylist),
             verifier: Arc::new(move || Arc::clone(&source)),
             routes: Arc::new(routes),
             people: Arc::clone(&people),
-            records: Arc::new(Records::new(store.clone(), Arc::clone(&denylist))),
+            sessions,
             refusals: Arc::clone(&refusals),
             settings: Settings::new(tokens(), &["gateway.example.com".to_owned()], true),
             config: Arc::new(desk()),
             store_limit,
             ready: Arc::clone(&ready),
             upstreams: Arc::new(Vec::new),
-            open_streams: Arc::new(OpenStreams::new(Vec::new())),
+            open_streams,
             counters: Counters::default(),
-            keys: crate::control::keys::KeyRing::new(
-                std::path::Path::new("nowhere"),
-                denylist.fingerprinter().clone(),
-            ),
+            keys,
         }));
         let socket = place.path().join("admin.sock");
         let tcp = bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();

@@ -21,6 +21,8 @@ use super::words::{Answer, form, granted, plain, said, taken};
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Calls to one issuer at once; others wait for as long as a call may take.
 const CALLS_MAX: usize = 64;
+/// Of revocations, which take no place from renewals.
+const REVOCATIONS_MAX: usize = 8;
 /// Between two lines of the log about one issuer.
 const TELL_EVERY_MS: i64 = 1_000;
 
@@ -29,6 +31,7 @@ pub struct Caller {
     pub renewal: Renewal,
     client: outbound::Client,
     calls: Semaphore,
+    revocations: Semaphore,
     told_at: AtomicI64,
 }
 
@@ -58,8 +61,9 @@ impl Caller {
         // knows; a new one for each call leaves no such doubt.
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        let (calls, told_at) = (Semaphore::new(CALLS_MAX), AtomicI64::new(0));
-        Ok(Self { renewal: renewal.clone(), client, calls, told_at })
+        let (calls, revocations) = (Semaphore::new(CALLS_MAX), Semaphore::new(REVOCATIONS_MAX));
+        let (renewal, told_at) = (renewal.clone(), AtomicI64::new(0));
+        Ok(Self { renewal, client, calls, revocations, told_at })
     }
 
     /// Hands in a refresh token for new tokens.
@@ -71,24 +75,28 @@ impl Caller {
             }
             RenewAt::Endpoint(endpoint) => plain(endpoint, refresh),
         };
-        let answer = self.ask(request).await?;
+        let answer = self.ask(request, &self.calls).await?;
         match &self.renewal.at {
             RenewAt::TokenUrl { .. } => granted(&answer),
             RenewAt::Endpoint(endpoint) => taken(&answer, endpoint),
         }
     }
 
-    /// A refresh token counts no more (RFC 7009). `None`: nobody is to be told.
-    pub async fn revoke(&self, refresh: &str) -> Option<Result<(), CallFault>> {
+    /// It wants to know which refresh tokens count no more.
+    pub fn revokes(&self) -> bool {
+        matches!(&self.renewal.at, RenewAt::TokenUrl { revoke: Some(_), .. })
+    }
+
+    /// A refresh token counts no more (RFC 7009), where somebody is to be told.
+    pub async fn revoke(&self, refresh: &str) -> Result<(), CallFault> {
         let RenewAt::TokenUrl { client, revoke: Some(url), .. } = &self.renewal.at else {
-            return None;
+            return Ok(());
         };
         let token = [("token", refresh), ("token_type_hint", "refresh_token")];
-        Some(match self.ask(form(url, client, &token)).await {
-            Ok(answer) if answer.status == StatusCode::OK => Ok(()),
-            Ok(answer) => Err(said(answer.status)),
-            Err(fault) => Err(fault),
-        })
+        match self.ask(form(url, client, &token), &self.revocations).await?.status {
+            StatusCode::OK => Ok(()),
+            status => Err(said(status)),
+        }
     }
 
     /// Now and then: what is wrong with an issuer is wrong for all of its sessions.
@@ -101,10 +109,14 @@ impl Caller {
         due
     }
 
-    async fn ask(&self, request: http::Result<Request<Full<Bytes>>>) -> Result<Answer, CallFault> {
+    async fn ask(
+        &self,
+        request: http::Result<Request<Full<Bytes>>>,
+        places: &Semaphore,
+    ) -> Result<Answer, CallFault> {
         let request = request.map_err(|fault| CallFault::Answer(fault.to_string()))?;
         let asking = async {
-            let _place = self.calls.acquire().await.map_err(|_| CallFault::Busy)?;
+            let _place = places.acquire().await.map_err(|_| CallFault::Busy)?;
             let answer = self.client.request(request).await;
             let answer =
                 answer.map_err(|fault| CallFault::Unreachable(outbound::causes(&fault)))?;

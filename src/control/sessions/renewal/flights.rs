@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::clock::UnixMs;
 use crate::desk::{Kept, Renewal, RenewalFault, Renewed};
@@ -30,6 +30,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a result takes besides its texts.
 const BYTES_EACH: usize = 2048;
+/// Requests of one cookie that wait at once: what one session asks keeps no place from the others.
+const SEATS_MAX: usize = 256;
 
 /// Names a refresh cookie: what it says of its session, and the refresh token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +47,7 @@ pub struct Flight {
     followed_at: Mutex<Option<UnixMs>>,
     /// Nobody gets an answer later than that.
     ends_at: UnixMs,
+    seats: Semaphore,
 }
 
 /// See the module.
@@ -81,7 +84,13 @@ impl Flight {
             held: Mutex::new(held),
             followed_at: Mutex::new(None),
             ends_at,
+            seats: Semaphore::new(SEATS_MAX),
         })
+    }
+
+    /// A place to wait for it; `None`: too many do.
+    pub fn seat(&self) -> Option<SemaphorePermit<'_>> {
+        self.seats.try_acquire().ok()
     }
 
     /// What comes of it: of all who ask, one does the work.
@@ -214,3 +223,6 @@ impl Table {
 fn size_bytes(renewed: &Renewed) -> usize {
     BYTES_EACH + 2 * renewed.access.len() + renewed.kept.token.len()
 }
+
+#[cfg(test)]
+mod tests;

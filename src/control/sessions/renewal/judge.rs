@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::UnixMs;
 use crate::control::registrations::{NewRegistration, register};
-use crate::denylist::{Actor, Marks, Via};
+use crate::denylist::{Actor, Condition, Denial, Except, Marks, Selector, Via};
 use crate::desk::{Kept, Later, Over, RenewalFault};
 use crate::token::Credential;
 use crate::verify::{Issuer, Mode, Signed, TokenFault};
@@ -21,15 +21,33 @@ impl Sessions {
 
     /// The session as it began, with the token that it has, and its next token: by what that says
     /// itself, and as if it had been issued at the login.
-    pub(super) fn is_denied(&self, kept: &Kept, next: Option<&Signed>) -> bool {
+    pub(super) fn is_denied(
+        &self,
+        kept: &Kept,
+        next: Option<&Signed>,
+    ) -> Result<bool, RenewalFault> {
         let denylist = &self.renewals.denylist;
-        let of_session = kept.marks(denylist.fingerprinter());
-        let of_next = next.into_iter().flat_map(|signed| {
-            // Whether it must be registered is another question.
-            let own = Marks { admission: None, ..signed.marks().clone() };
-            [Marks { issued_at: Some(kept.login_time()), ..own.clone() }, own]
-        });
-        std::iter::once(of_session).chain(of_next).any(|marks| denylist.check(&marks).is_some())
+        // Whether it must be registered is another question.
+        let own = next.map(|signed| Marks { admission: None, ..signed.marks().clone() });
+        let at_login = |marks: Marks| Marks { issued_at: Some(kept.login_time()), ..marks };
+        let mut since_login = vec![kept.marks(denylist.fingerprinter())];
+        since_login.extend(own.clone().map(at_login));
+        if !kept.spared.is_empty() {
+            // The table knows a session that no token names by one token alone.
+            if self.is_cut_off(kept)? {
+                return Ok(true);
+            }
+            since_login.iter_mut().for_each(|marks| marks.subject = None);
+        }
+        Ok(since_login.iter().chain(&own).any(|marks| denylist.check(marks).is_some()))
+    }
+
+    /// Its person is denied since the login, and nothing of it is spared.
+    fn is_cut_off(&self, kept: &Kept) -> Result<bool, RenewalFault> {
+        let Some(subject) = &kept.subject else { return Ok(false) };
+        let standing = self.store.in_force(&kept.issuer_id(), &Selector::Subject(subject.clone()));
+        let standing = standing.map_err(|_| RenewalFault::Later(Later::Store))?;
+        Ok(standing.iter().any(|record| cuts_off(&record.denial, kept)))
     }
 
     /// Of an issuer in allowlist mode whose tokens name the session.
@@ -50,7 +68,7 @@ impl Sessions {
             told(kept, "it is another person's, or of another session or client");
             return Err(RenewalFault::Over(Over::OtherToken));
         }
-        if self.is_denied(kept, Some(&signed)) {
+        if self.is_denied(kept, Some(&signed))? {
             return Err(RenewalFault::Over(Over::Denied));
         }
         if signed.policy().mode == Mode::Allowlist && kept.named_here {
@@ -90,6 +108,20 @@ impl Sessions {
                 })
             }
         }
+    }
+}
+
+fn cuts_off(denial: &Denial, kept: &Kept) -> bool {
+    let spares = match &denial.except {
+        Some(Except::Token(token)) => kept.access == *token || kept.spared.contains(token),
+        Some(Except::Session(session)) => kept.session == *session,
+        None => false,
+    };
+    match denial.condition {
+        Condition::Always => true,
+        Condition::IssuedBefore(before) => kept.login_time() < before && !spares,
+        // The next token's to say.
+        Condition::VersionBelow(_) => false,
     }
 }
 

@@ -56,7 +56,9 @@ mod dead_cookies;
 mod renewal;
 // What the issuer may answer to that, and what it may not.
 mod renewal_faults;
-// The same at a provider that nobody here wrote.
+// Who tries what with refresh cookies.
+mod renewal_attacks;
+// Renewal and revocation at a provider that nobody here wrote.
 mod provider_renewal;
 // The same in allowlist mode, over HTTP/2, by a clock that is ahead.
 mod renewal_places;

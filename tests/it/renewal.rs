@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::session_scene::{
     ACCESS, NAVIGATION, REFRESH, again, assert_cleared, forget_access,
 };
-use crate::support::{Grants, Jar, SessionScene, eventually, now};
+use crate::support::{Grants, SessionScene, eventually, now};
 
 #[test]
 fn fifty_requests_at_once_are_one_renewal_and_all_go_on_with_the_new_token() {
@@ -175,85 +175,6 @@ fn a_cutoff_that_is_made_during_the_call_is_laundered_by_no_fresh_token() {
     });
     let jar = scene.log_in_and_wait(&again(&scene.token()).times(0, 3600));
     assert_eq!((scene.get("/", &jar).status, scene.endpoint.calls()), (200, 2));
-}
-
-#[test]
-fn whoever_ends_the_others_again_and_again_launders_no_cutoff() {
-    let scene = SessionScene::new();
-    let issuer = scene.issuer.clone();
-    scene.endpoint.mint(move || issuer.token("alice").times(0, 3600).mint());
-    // Somebody with a copy of the session, whose tokens do not name it.
-    let mut stolen = scene.log_in(&scene.issuer.token("alice"));
-    let at = eventually("a revocation within the second of such a log-out", || {
-        let at = now();
-        let answer = scene.post("/.auth/logout-all?others=true", &stolen);
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        stolen.take(&answer);
-        if now() != at {
-            return None;
-        }
-        scene.gateway.admin().revoke(json!({"user": "alice"}));
-        Some(at)
-    });
-    eventually("the cutoff's second is over", || (now() > at + 1).then_some(()));
-    forget_access(&mut stolen);
-    let answer = scene.get("/", &stolen);
-    assert_eq!((answer.status, answer.code().as_str()), (401, "session_ended"));
-    assert_eq!(scene.post("/.auth/logout-all", &stolen).code(), "token_revoked");
-    assert_eq!(scene.endpoint.calls(), 0);
-}
-
-#[test]
-fn a_refresh_cookie_beside_somebody_elses_token_moves_nobody_into_another_session() {
-    let scene = SessionScene::new();
-    let soon =
-        |user: &str, session: &str| scene.issuer.token(user).claim("sid", session).times(-60, 40);
-    let own = scene.log_in(&soon("alice", "s-1"));
-    for other in
-        [soon("mallory", "s-2"), soon("alice", "s-3"), scene.issuer.token("alice").times(-60, 40)]
-    {
-        let mut mixed = own.clone();
-        let theirs = scene.log_in(&other);
-        mixed.0.insert(REFRESH.to_owned(), theirs.0[REFRESH].clone());
-        for target in ["/", "/.auth/me"] {
-            let answer = scene.get(target, &mixed);
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            assert!(answer.all("set-cookie").is_empty(), "{}", answer.head);
-        }
-        assert_eq!(scene.post("/.auth/refresh", &mixed).json()["renewed"], false);
-    }
-    assert_eq!(scene.endpoint.calls(), 0);
-    assert_eq!(scene.get("/", &own).status, 200);
-    eventually("its own is renewed", || (scene.endpoint.calls() == 1).then_some(()));
-}
-
-#[test]
-fn a_new_login_revokes_the_refresh_token_of_the_session_that_it_ends() {
-    let scene = SessionScene::new();
-    let log_in = |token: &str, jar: &Jar| {
-        let mut after = jar.clone();
-        let answer = scene.try_to_log_in_with(token, jar);
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        after.take(&answer);
-        after
-    };
-    let first = log_in(&scene.token().mint(), &Jar::default());
-    // The same session goes on at its issuer: what is revoked there could be all of it.
-    let second = log_in(&again(&scene.token()).mint(), &first);
-    assert_eq!(scene.get("/", &second).status, 200);
-    let third = log_in(&scene.token().claim("sid", "s-2").mint(), &second);
-    eventually("the issuer is told", || (!scene.endpoint.revoked().is_empty()).then_some(()));
-    assert_eq!(scene.endpoint.revoked(), ["refresh+2/="]);
-    let mut old = second;
-    forget_access(&mut old);
-    assert_eq!(scene.get("/", &old).code(), "session_ended");
-    assert_eq!((scene.get("/", &third).status, scene.endpoint.calls()), (200, 0));
-    // Where the refresh cookie is all that is left of the old session, too.
-    let mut left = third;
-    forget_access(&mut left);
-    log_in(&scene.issuer.token("alice").mint(), &left);
-    eventually("the issuer is told", || (scene.endpoint.revoked().len() == 2).then_some(()));
-    assert_eq!(scene.endpoint.revoked(), ["refresh+2/=", "refresh+3/="]);
 }
 
 #[test]

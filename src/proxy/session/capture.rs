@@ -2,9 +2,9 @@
 //! did; here they leave the answer and become cookies that no script can read. What cannot be taken
 //! apart for certain does not reach the browser: the body is dropped and the answer is 502.
 
+mod beginning;
 mod fault;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +12,13 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, LAST_MODIFIED, USER_AGENT,
+    HeaderValue, LAST_MODIFIED,
 };
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
 use crate::clock::UnixMs;
 use crate::config::{Capture, Carrier, TokenPlace};
-use crate::desk::{Begin, Desk};
 use crate::proxy::answer::Rejection;
 use crate::proxy::body::Body;
 use crate::proxy::client_address::Client;
@@ -28,11 +27,12 @@ use crate::proxy::permit::Permit;
 use crate::proxy::published::Published;
 use crate::proxy::route::Route;
 use crate::proxy::tunnel::Answer;
-use crate::proxy::{credential, held, session};
-use crate::token::{ClaimPath, Credential, base64url, json};
+use crate::proxy::{credential, held};
+use crate::token::{ClaimPath, Credential, json};
 use crate::verify::{Signed, TokenFault};
 
-use super::{Ended, Kept, Session, set_cookies};
+use super::{Session, set_cookies};
+use beginning::{Before, Named};
 
 pub use fault::CaptureFault;
 
@@ -46,18 +46,6 @@ pub struct Login<'r> {
     capture: &'r Capture,
     session: &'r Session,
     before: Before,
-}
-
-struct Before {
-    /// Its cookies of ours, by name.
-    brought: Vec<String>,
-    /// The session that it had: it ends when another begins.
-    session: Vec<Ended>,
-    /// The same, as its refresh cookie has it.
-    kept: Option<Kept>,
-    address: Option<IpAddr>,
-    /// What it calls itself, for the list of the person's sessions.
-    user_agent: Option<String>,
 }
 
 impl<'r> Login<'r> {
@@ -82,14 +70,7 @@ impl<'r> Login<'r> {
             // A session that cannot be ended is not left behind.
             return Err(refused);
         }
-        let kept = session.kept(headers);
-        let before = Before {
-            brought: session.brought(headers),
-            session: super::endings(tokens.iter().map(AsRef::as_ref), kept.as_ref()),
-            kept,
-            address: client.address(),
-            user_agent: user_agent(headers),
-        };
+        let before = Before::of(headers, session, &tokens, client.address());
         Ok(Some(Self { route, capture, session, before }))
     }
 
@@ -175,11 +156,11 @@ async fn take(
             let signed = verified(&access, route, published, core).await?;
             let refresh = refresh.filter(|_| signed.policy().renewed);
             let name = Named::of(&signed).map_err(Rejection::Capture)?;
-            end_the_old(&before, &signed, refresh.as_deref(), &core.desk).await?;
+            before.end(&signed, refresh.as_deref(), &core.desk).await?;
             let renewed = refresh.is_some();
-            let generation = begin(&before, &signed, &name, renewed, &core.desk).await?;
+            let generation = before.begin(&signed, &name, renewed, &core.desk).await?;
             let now = UnixMs::now();
-            let kept = refresh.map(|token| keep(&signed, name, generation, token, now));
+            let kept = refresh.map(|token| name.keep(&signed, generation, token, now));
             let cookies = cookies.set(&before.brought, &access, &signed, kept.as_ref(), now);
             // A session that was ended before, or meanwhile, is not begun.
             if let Some(hit) = published.denylist.check(signed.marks()) {
@@ -208,34 +189,6 @@ async fn take(
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const DIGEST: HeaderName = HeaderName::from_static("digest");
-
-/// The session that the browser had may not outlive the new one in somebody else's hand, nor its
-/// refresh token at the issuer. One that goes on under the same name is one session to its issuer,
-/// who could take the new refresh token for a part of what is revoked.
-async fn end_the_old(
-    before: &Before,
-    signed: &Signed,
-    refresh: Option<&str>,
-    desk: &Desk,
-) -> Result<(), Rejection> {
-    let new = session::endings([signed], None);
-    let stays = |ended: &Ended| new.iter().any(|other| other.is_same(ended));
-    let old: Vec<Ended> = before.session.iter().filter(|ended| !stays(ended)).cloned().collect();
-    if old.is_empty() {
-        return Ok(());
-    }
-    let ended = before.kept.as_ref().filter(|&kept| {
-        let of_kept = session::endings([], Some(kept));
-        of_kept.iter().any(|one| old.iter().any(|ended| ended.is_same(one)))
-    });
-    let asked = session::asked(old.clone(), before.address, "logged in anew");
-    desk.end(asked).await.map_err(Rejection::Desk)?;
-    // Where an issuer gives the same one again, it is the new session's.
-    if let Some(kept) = ended.filter(|kept| Some(kept.token.as_str()) != refresh) {
-        desk.revoke(kept.clone());
-    }
-    Ok(())
-}
 
 async fn read(
     headers: &HeaderMap,
@@ -337,67 +290,5 @@ fn unusable(fault: TokenFault) -> Rejection {
     match fault.code() {
         "not_ready" => Rejection::Token(fault),
         _ => Rejection::Capture(CaptureFault::Token(fault.reason())),
-    }
-}
-
-/// The session's name.
-struct Named {
-    session: String,
-    /// The token has none: it was made here.
-    here: bool,
-}
-
-impl Named {
-    fn of(signed: &Signed) -> Result<Self, CaptureFault> {
-        if let Some(session) = signed.session() {
-            return Ok(Self { session: session.to_owned(), here: false });
-        }
-        let mut name = [0; 16];
-        aws_lc_rs::rand::fill(&mut name).map_err(|_| CaptureFault::Random)?;
-        Ok(Self { session: format!("portcullis.{}", base64url::encode(&name)), here: true })
-    }
-}
-
-/// On disk before the browser gets its cookies; its generation.
-async fn begin(
-    before: &Before,
-    signed: &Arc<Signed>,
-    name: &Named,
-    renewed: bool,
-    desk: &Desk,
-) -> Result<u64, Rejection> {
-    let begin = Begin {
-        signed: Arc::clone(signed),
-        session: name.session.clone(),
-        named_here: name.here,
-        renewed,
-        address: before.address,
-        user_agent: before.user_agent.clone(),
-    };
-    desk.begin(begin).await.map_err(Rejection::Desk)
-}
-
-/// The beginning of it: what is kept of it is shorter.
-fn user_agent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(USER_AGENT)?.to_str().ok()?;
-    Some(text.chars().take(512).collect())
-}
-
-/// Of a login that has just happened.
-fn keep(signed: &Signed, name: Named, generation: u64, token: String, now: UnixMs) -> Kept {
-    let login = signed.issued_at().unwrap_or(now);
-    Kept {
-        issuer: signed.policy().id.as_str().to_owned(),
-        subject: signed.subject().map(str::to_owned),
-        client: signed.client().map(str::to_owned),
-        session: name.session,
-        named_here: name.here,
-        login_time_ms: login.0,
-        ends_at_ms: login.plus(signed.policy().session_lifetime_max).0,
-        generation,
-        access: signed.token_id().clone(),
-        access_ends_at_ms: signed.expires_at().0,
-        spared: Vec::new(),
-        token,
     }
 }

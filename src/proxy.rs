@@ -166,7 +166,7 @@ async fn pass(
         return Err(Rejection::Overloaded);
     }
     if exchange.is_over_http2() {
-        h2::check(request.headers(), &published.limits)?;
+        h2::check(&request, &published.limits)?;
     }
     if let Some(one_in) = published.trace_sample {
         exchange.trace(one_in, request.headers());

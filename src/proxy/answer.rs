@@ -100,7 +100,9 @@ impl Rejection {
     #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals are no limit's")]
     pub fn limit(&self) -> Option<Limit> {
         match self {
-            Self::BadRequest(BadRequest::HeaderCount) => Some(Limit::Headers),
+            Self::BadRequest(BadRequest::HeaderCount | BadRequest::HeaderBytes) => {
+                Some(Limit::Headers)
+            }
             Self::BadRequest(BadRequest::TokenLength) => Some(Limit::TokenBytes),
             Self::BodyTooLarge => Some(Limit::BodyBytes),
             Self::BodyTooSlow => Some(Limit::BodyTime),

@@ -84,12 +84,13 @@ pub fn network(address: IpAddr) -> u128 {
     }
 }
 
-/// `192.0.2.1`, `2001:db8::1`, either with a port.
+/// `192.0.2.1`, `2001:db8::1`, either with a port; an IPv6 address may be in brackets without one.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     let parsed = text.parse::<IpAddr>().ok();
     let socket = || text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
-    parsed.or_else(socket).map(|address| address.to_canonical())
+    let inside = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    parsed.or_else(socket).or_else(inside).map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -133,6 +134,8 @@ mod tests {
         assert_eq!(client(peer, &["6.6.6.6, 192.0.2.7, 10.1.1.1"]), both("192.0.2.7"));
         assert_eq!(client(peer, &["6.6.6.6", "192.0.2.7:4711", "10.1.1.1"]), both("192.0.2.7"));
         assert_eq!(client(peer, &["[2001:db8::7]:80 "]), both("2001:db8::7"));
+        assert_eq!(client(peer, &["6.6.6.6, [2001:db8::7]"]), both("2001:db8::7"));
+        assert_eq!(client(peer, &["6.6.6.6, [192.0.2.7]"]), proxy("10.0.0.1"));
         assert_eq!(client(peer, &["::ffff:192.0.2.7"]), both("192.0.2.7"));
         assert_eq!(client(peer, &["\u{e9}, 192.0.2.7"]), both("192.0.2.7"));
     }

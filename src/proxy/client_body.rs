@@ -1,6 +1,7 @@
 //! A request's body as the client sends it, measured where the route says how much and how long. A
 //! body that takes more is not sent on, and its request is refused, without the upstream's fault.
 
+mod joined;
 mod pace;
 
 use std::cell::{Cell, RefCell};
@@ -18,11 +19,12 @@ use crate::config::{BodyPace, RouteLimits};
 
 use super::answer::Rejection;
 use super::streams::Stream;
+use joined::Joined;
 use pace::Pace;
 
 /// See the module.
 pub struct ClientBody {
-    body: Incoming,
+    body: Joined,
     /// Only where a limit is set: nobody else pays for it.
     measure: Option<Box<Measure>>,
     /// What ends it when it is cut, also beside an answer that has begun.
@@ -129,6 +131,7 @@ impl BodyWatch {
 impl ClientBody {
     pub fn new(body: Incoming) -> Self {
         let received = (!body.is_end_stream()).then(Rc::default);
+        let body = Joined::new(body);
         Self { body, measure: None, stream: None, received }
     }
 
@@ -230,7 +233,7 @@ impl HttpBody for ClientBody {
             }
             stream.watch_upload(context);
         }
-        let frame = Pin::new(&mut this.body).poll_frame(context);
+        let frame = this.body.poll_frame(context);
         this.count(&frame);
         if let Some(measure) = &mut this.measure
             && let Some(excess) = measure.excess(&frame, context)

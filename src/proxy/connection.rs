@@ -214,7 +214,6 @@ impl Connection {
     pub(super) fn multiplex(&self, resets_max: usize) {
         self.resets_max.set(resets_max);
         self.multiplexed.set(true);
-        self.served.set(true);
     }
 
     pub(super) fn is_multiplexed(&self) -> bool {
@@ -285,8 +284,7 @@ impl Connection {
             self.head_since.set(Some(since));
             now.duration_since(since) >= limits.header_timeout
         };
-        let idle_limit =
-            if self.served.get() { limits.idle_timeout } else { limits.header_timeout };
+        let idle_limit = if self.has_begun() { limits.idle_timeout } else { limits.header_timeout };
         let too_idle = now.duration_since(self.idle_since.get()) >= idle_limit;
         let idle = now.duration_since(self.idle_since.get());
         if self.in_turn.get() && idle >= REST_AFTER && self.is_idle() && !self.rest.replace(true) {
@@ -299,7 +297,7 @@ impl Connection {
             self.close.set(told);
             self.wake();
             if !leaving {
-                let idled = self.served.get() && !too_slow;
+                let idled = self.has_begun() && !too_slow;
                 closed(if idled { Closed::Idle } else { Closed::Header });
             }
         }
@@ -307,6 +305,12 @@ impl Connection {
 }
 
 impl Connection {
+    /// It has had a request. A client of HTTP/2 has begun with its preface, and may wait then.
+    fn has_begun(&self) -> bool {
+        let spoke = || self.activity.reads.load(Ordering::Relaxed) != 0;
+        self.served.get() || self.multiplexed.get() && spoke()
+    }
+
     /// The client has taken nothing of its answer for as long as it might have been idle. Until it
     /// does, its answer holds an upstream connection, and nobody asks whether it was cut.
     fn has_stalled(&self, now: Instant, limits: &Limits) -> bool {

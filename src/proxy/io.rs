@@ -31,6 +31,13 @@ pub struct Rewound<S = Stream> {
 pub struct ClientStream {
     transport: Transport,
     activity: Arc<Activity>,
+    turns: Option<Turns>,
+}
+
+/// A reader that shares its thread with those who take what it reads.
+struct Turns {
+    bytes: usize,
+    left: usize,
 }
 
 enum Transport {
@@ -92,7 +99,12 @@ impl ClientStream {
 
     fn new(transport: Transport) -> (Self, Arc<Activity>) {
         let activity = Arc::<Activity>::default();
-        (Self { transport, activity: Arc::clone(&activity) }, activity)
+        (Self { transport, activity: Arc::clone(&activity), turns: None }, activity)
+    }
+
+    /// After so many bytes whoever reads it waits until all others have had their turn.
+    pub fn take_turns(&mut self, bytes: usize) {
+        self.turns = Some(Turns { bytes, left: bytes });
     }
 
     /// When it is dropped it ends with a reset.
@@ -250,8 +262,26 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let polled =
-            carry!(&mut this.transport, stream => Pin::new(stream).poll_read(context, buffer));
+        let polled = match &mut this.turns {
+            None => {
+                carry!(&mut this.transport, stream => Pin::new(stream).poll_read(context, buffer))
+            }
+            Some(turns) if turns.left == 0 => {
+                turns.left = turns.bytes;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Some(turns) => {
+                let most = turns.left.min(buffer.remaining());
+                let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+                let polled = carry!(&mut this.transport, stream => Pin::new(stream).poll_read(context, &mut part));
+                let read = part.filled().len();
+                buffer.advance(read);
+                // What it waits for is its own turn.
+                turns.left = if polled.is_pending() { turns.bytes } else { turns.left - read };
+                polled
+            }
+        };
         if buffer.filled().len() > before {
             // One writer; a plain load and store is enough and cheaper than an atomic addition.
             let reads = &this.activity.reads;

@@ -27,8 +27,11 @@ pub fn note(core: &Core, connection: &Connection, error: &hyper::Error) {
             core.counters.shed(Limit::Headers);
         }
         write(core, connection, status, reason);
-    } else if broke_http2(error) {
+    } else if let Some(reason) = broke_http2(error) {
         core.counters.closed(Closed::Malformed);
+        if reason == h2::Reason::ENHANCE_YOUR_CALM {
+            core.counters.shed(Limit::Http2Flood);
+        }
     }
 }
 
@@ -44,10 +47,10 @@ fn told(error: &hyper::Error) -> (StatusCode, &'static str) {
     }
 }
 
-/// We told the client that it broke the protocol, or asked for too much.
-fn broke_http2(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-    cause.is_some_and(|cause| cause.is_go_away() && cause.is_library())
+/// What we told a client that broke the protocol, or asked for too much.
+fn broke_http2(error: &hyper::Error) -> Option<h2::Reason> {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>())?;
+    cause.reason().filter(|_| cause.is_go_away() && cause.is_library())
 }
 
 fn write(core: &Core, connection: &Connection, status: StatusCode, reason: &'static str) {

@@ -21,10 +21,12 @@ type Sender = hyper::client::conn::http2::SendRequest<RequestBody>;
 
 /// Requests on a connection at the most, also where the server would take more.
 const STREAMS_MAX: usize = 100;
-/// What a stream may hold of an answer that its client does not take yet. The connection may hold
-/// as much for all of its streams: slow clients must not stop the others that share it.
+/// What a stream may hold of an answer that its client does not take yet.
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 100 * STREAM_WINDOW_BYTES;
+/// More than all streams together: slow clients must not stop the others that share it. Half of it is
+/// also what h2 lets small DATA frames cost that nobody has read yet, 256 bytes each, before it ends
+/// the connection: all windows may be full of gRPC messages of a few bytes.
+const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024 * 1024;
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
 /// A connection with requests is asked for a sign of life.
 const PING_EVERY: Duration = Duration::from_secs(20);

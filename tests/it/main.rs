@@ -83,14 +83,26 @@ mod proxying;
 mod resting;
 // TLS towards clients.
 mod tls;
+// Its chains, kinds of certificates, and tickets.
+mod tls_chains;
 // Whose connection a proxy in front passes on.
 mod proxy_protocol;
+// Addresses of the newer kind, on both sides.
+mod ipv6;
 // More clients than there is room for.
 mod overload;
 // The client that proxies in front name, the same everywhere.
 mod client_address;
 // HTTP/2 towards clients.
 mod http2;
+// Its frames as no library writes them.
+mod http2_frames;
+// Floods of them.
+mod http2_floods;
+// Streams that are begun and given up.
+mod http2_resets;
+// Windows, and who opens none.
+mod http2_windows;
 // WebSockets as streams of it.
 mod http2_websocket;
 // gRPC calls.
@@ -123,6 +135,8 @@ mod stream_uploads;
 mod faults;
 // Several servers: who gets a request, who may wait.
 mod balancing;
+// Servers by name.
+mod upstream_names;
 // Requests that are sent once more, and those that never are.
 mod retries;
 // Servers that are asked whether they are well.
@@ -140,6 +154,10 @@ mod rewriting;
 mod cors;
 // How much and how long: bodies, answers, requests in flight.
 mod limits;
+// Each of them found in the metrics.
+mod limit_counters;
+// What a request costs the kernel.
+mod system_calls;
 // One path, one reading.
 mod paths;
 // Ways around a rule that somebody tried.

@@ -8,15 +8,6 @@ use serde_json::json;
 
 use crate::support::{Gateway, Issuer, Setup, Upstream, eventually, program, run_to_end};
 
-/// The most memory that the process ever had resident, in kB.
-fn peak_kb(gateway: &Gateway) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", gateway.pid().as_raw_nonzero()))
-            .unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 fn batch(gateway: &Gateway, name: &str, from: usize, count: usize) {
     let line = |n: usize| {
         let line = json!({"user": format!("user-{n}"), "always": true, "reason": "breach 2026-11"});
@@ -33,9 +24,9 @@ fn two_hundred_thousand_lines_take_the_memory_of_what_is_denied_and_not_of_the_c
     let issuer = Issuer::new("HS256");
     let gateway = Setup::simple(&issuer, &Upstream::new()).start();
     batch(&gateway, "first.ndjson", 0, 20_000);
-    let before = peak_kb(&gateway);
+    let before = gateway.peak_kb();
     batch(&gateway, "many.ndjson", 20_000, 200_000);
-    let grown = peak_kb(&gateway).saturating_sub(before);
+    let grown = gateway.peak_kb().saturating_sub(before);
     // The lines are 16 MB and the answers 9 MB; what stays is 200,000 entries of the hot table, the
     // store's cache of pages (64 MiB at the most) and what waits for the reader.
     assert!(grown < 160_000, "{grown} kB for 200,000 lines");

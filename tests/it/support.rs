@@ -4,6 +4,7 @@
 mod admin;
 mod authority;
 mod client;
+pub mod frames;
 mod gateway;
 pub mod http2;
 mod http2_backend;
@@ -23,6 +24,7 @@ mod upstream;
 pub use admin::Admin;
 pub use authority::{Authority, Issued, der};
 pub use client::{Answer, Connection, ReadError};
+pub use frames::Frames;
 pub use gateway::{Gateway, program, run_to_end};
 pub use http2::Http2;
 pub use http2_backend::Http2Backend;
@@ -36,7 +38,7 @@ pub use session_scene::SessionScene;
 pub use setup::Setup;
 pub use token_endpoint::{Grants, TokenEndpoint};
 pub use token_scene::TokenScene;
-pub use upstream::Upstream;
+pub use upstream::{Received, Upstream};
 
 use std::time::{Duration, Instant};
 

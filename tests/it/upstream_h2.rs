@@ -12,11 +12,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 
+use crate::support::frames::{DATA, INITIAL_WINDOW, Outcome, WINDOW_UPDATE};
 use crate::support::http2::{next, request, whole};
 use crate::support::peers::{Peer, python, script};
 use crate::support::{
-    Authority, Gateway, Http2, Http2Backend, Issued, Issuer, Lines, Setup, Upstream, eventually,
-    run_to_end,
+    Authority, Frames, Gateway, Http2, Http2Backend, Issued, Issuer, Lines, Setup, Upstream,
+    eventually, run_to_end,
 };
 
 /// A gateway of one thread, since each has connections of its own.
@@ -120,6 +121,42 @@ fn a_connection_that_the_server_is_about_to_close_costs_no_request() {
         client.join().unwrap();
     }
     assert!(backend.seen.connections() > 4);
+}
+
+#[test]
+fn clients_that_take_none_of_many_small_messages_end_no_stream_of_others() {
+    let backend = Http2Backend::new();
+    let gateway = before(&backend, "");
+    let mut reader = Http2::open(&gateway.address);
+    let (answer, _) = reader.send(request("GET", "/endless", &[]), true);
+    let mut read = reader.wait(answer).unwrap().into_body();
+    let mut clients: Vec<Frames> = Vec::new();
+    for _ in 0..4 {
+        let mut client = Frames::open_with(gateway.connect(), &[(INITIAL_WINDOW, 0)]);
+        for stream in (1..20).step_by(2) {
+            client.get(stream, "/crumbs");
+            assert_eq!(client.outcome(stream), Outcome::Good);
+        }
+        clients.push(client);
+    }
+    let sent = || (backend.seen.held.load(Ordering::SeqCst) == 0).then_some(());
+    eventually("all messages are sent", sent);
+    for _ in 0..10 {
+        assert!(reader.wait(next(&mut read)).unwrap().is_ok(), "a neighbour goes on");
+    }
+    assert_eq!(backend.seen.connections(), 1);
+    // Who takes them now gets them all.
+    let client = &mut clients[0];
+    client.send(WINDOW_UPDATE, 0, 1, &100_000_u32.to_be_bytes());
+    let mut bytes = 0;
+    loop {
+        let frame = client.next().unwrap();
+        bytes += if frame.kind == DATA { frame.payload.len() } else { 0 };
+        if frame.ends_stream() {
+            break;
+        }
+    }
+    assert_eq!(bytes, 9_000 * 3);
 }
 
 #[test]

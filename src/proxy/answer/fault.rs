@@ -25,6 +25,7 @@ pub enum BadRequest {
     /// Another than exactly `chunked`.
     TransferCoding,
     HeaderCount,
+    HeaderBytes,
     /// More than one credential, or one that can be read as two (RFC 6750 section 2).
     TwoCredentials,
     AuthorizationForm,
@@ -53,6 +54,7 @@ impl BadRequest {
             Self::Upgrade => "The WebSocket handshake is malformed",
             Self::TransferCoding => "The only transfer coding served here is chunked",
             Self::HeaderCount => "There are too many header fields",
+            Self::HeaderBytes => "The header is too large",
             Self::TwoCredentials => "There is more than one credential",
             Self::AuthorizationForm => "The Authorization header is malformed",
             Self::TokenLength => "The token is too long",
@@ -62,7 +64,7 @@ impl BadRequest {
 
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::HeaderCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HeaderCount | Self::HeaderBytes => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Connect
             | Self::Trace
             | Self::TargetForm

@@ -4,7 +4,7 @@
 
 use base64::Engine as _;
 use http::header::{CONNECTION, COOKIE, HOST, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, HeaderName, Method, Request, Version};
 use hyper::ext::Protocol;
 
 use super::Guard;
@@ -45,9 +45,17 @@ pub fn as_http1<B>(request: Request<B>) -> Request<B> {
 }
 
 /// What HTTP/1.1's parser has checked by itself.
-pub fn check(headers: &HeaderMap, limits: &Limits) -> Result<(), BadRequest> {
+pub fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), BadRequest> {
+    let headers = request.headers();
     // The pseudo-headers are no fields; Host and the joined cookies are one each.
-    if headers.len() > limits.header_count_max { Err(BadRequest::HeaderCount) } else { Ok(()) }
+    if headers.len() > limits.header_count_max {
+        return Err(BadRequest::HeaderCount);
+    }
+    // As long as it would be in HTTP/1.1.
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let bytes = target + headers.iter().map(field).sum::<usize>();
+    if bytes > limits.header_bytes_max { Err(BadRequest::HeaderBytes) } else { Ok(()) }
 }
 
 /// Section 8.2.3: crumbs of the one Cookie field.

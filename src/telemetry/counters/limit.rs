@@ -14,6 +14,8 @@ pub enum Limit {
     UpstreamRequests,
     /// `http2_resets_max`: the connection ends.
     Http2Resets,
+    /// More of HTTP/2's frames than h2 lets pass: the connection ends.
+    Http2Flood,
     /// `connections_max`, or no open files: 503, or closed.
     Connections,
     /// `connections_per_address`: 503, or closed.
@@ -31,12 +33,13 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::FailedCredentials,
         Self::Requests,
         Self::RouteRequests,
         Self::UpstreamRequests,
         Self::Http2Resets,
+        Self::Http2Flood,
         Self::Connections,
         Self::AddressConnections,
         Self::Headers,
@@ -54,6 +57,7 @@ impl Limit {
             Self::RouteRequests => "route_requests",
             Self::UpstreamRequests => "upstream_requests",
             Self::Http2Resets => "http2_resets",
+            Self::Http2Flood => "http2_flood",
             Self::Connections => "connections",
             Self::AddressConnections => "connections_per_address",
             Self::Headers => "headers",

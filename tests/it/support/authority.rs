@@ -40,6 +40,17 @@ impl Authority {
         Self { signer: Signer::new(params, key), pem }
     }
 
+    /// One below this, whose own certificate is what `pem` has.
+    pub fn below(&self) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "Authority below");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let pem = params.signed_by(&key, &self.signer).unwrap().pem();
+        Self { signer: Signer::new(params, key), pem }
+    }
+
     /// ECDSA, valid now.
     pub fn issue(&self, names: &[&str]) -> Issued {
         self.issue_with(names, &rcgen::PKCS_ECDSA_P256_SHA256, |_| {})
@@ -92,6 +103,8 @@ pub struct Secured {
     pub connection: Connection,
     /// The server's certificate, DER.
     pub certificate: Vec<u8>,
+    /// How many it sent along with those that lead to its root.
+    pub chain: usize,
     pub resumed: bool,
     pub alpn: Option<Vec<u8>>,
 }
@@ -125,9 +138,10 @@ impl Client {
         let mut config = match &self.own {
             None => builder.with_no_client_auth(),
             Some(own) => {
-                let chain = CertificateDer::from_pem_slice(own.chain.as_bytes()).unwrap();
+                let chain = CertificateDer::pem_slice_iter(own.chain.as_bytes());
+                let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
                 let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
-                builder.with_client_auth_cert(vec![chain], key).unwrap()
+                builder.with_client_auth_cert(chain, key).unwrap()
             }
         };
         config.alpn_protocols.clone_from(&self.alpn);
@@ -157,11 +171,12 @@ impl Client {
         while tls.is_handshaking() {
             tls.complete_io(&mut socket).map_err(|error| error.to_string())?;
         }
-        let certificate = tls.peer_certificates().unwrap()[0].to_vec();
+        let shown = tls.peer_certificates().unwrap();
+        let (certificate, chain) = (shown[0].to_vec(), shown.len());
         let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         let alpn = tls.alpn_protocol().map(<[u8]>::to_vec);
         let connection = Connection::secured(StreamOwned::new(tls, socket));
-        Ok(Secured { connection, certificate, resumed, alpn })
+        Ok(Secured { connection, certificate, chain, resumed, alpn })
     }
 }
 

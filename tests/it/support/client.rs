@@ -147,6 +147,13 @@ impl Connection {
         }
     }
 
+    /// The same TCP connection once more, with nothing read of it yet: one writes, the other reads.
+    #[track_caller]
+    pub fn twin(&self) -> Self {
+        let Stream::Tcp(stream) = &self.stream else { panic!("not plain TCP") };
+        Self { stream: Stream::Tcp(stream.try_clone().unwrap()), buffered: Vec::new() }
+    }
+
     /// No more will be sent; answers can still be read.
     pub fn finish_sending(&mut self) {
         let _ = match &self.stream {

@@ -26,7 +26,7 @@ pub struct Http2Backend {
 /// What it has seen.
 pub struct Seen {
     pub connections: AtomicUsize,
-    /// Requests to `/hold` that wait for the gate.
+    /// Requests to `/hold` that wait for the gate, and to `/crumbs` that are not sent whole.
     pub held: AtomicUsize,
     pub gate: watch::Sender<bool>,
     heads: Mutex<Vec<Request<()>>>,
@@ -181,6 +181,16 @@ async fn answer(
         "/big" => {
             let mut stream = responder.send_response(ok, false)?;
             send_all(&mut stream, &Bytes::from(vec![b'x'; 4 << 20])).await?;
+            stream.send_data(Bytes::new(), true)?;
+        }
+        // Messages of a few bytes, as fast as they are taken.
+        "/crumbs" => {
+            let mut stream = responder.send_response(ok, false)?;
+            seen.held.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..9_000 {
+                send_all(&mut stream, &Bytes::from_static(b"few")).await?;
+            }
+            seen.held.fetch_sub(1, Ordering::SeqCst);
             stream.send_data(Bytes::new(), true)?;
         }
         "/refused-once" | "/broken-once" if seen.refused.lock().unwrap().insert(path.clone()) => {

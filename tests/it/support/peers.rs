@@ -13,14 +13,13 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     let found = places.map(|place| place.join(name)).find(|path| path.is_file());
-    if found.is_none() {
-        // Past the capture of the test harness: a test that did not run must not look as if it had.
-        let _ = writeln!(
-            std::io::stderr().lock(),
-            "NOT TESTED: {name} is not installed; tests/run installs it"
-        );
-    }
-    found
+    found.or_else(|| not_tested(&format!("{name} is not installed; tests/run installs it")))
+}
+
+/// Says so past the capture of the test harness: a test that did not run must not look as if it had.
+pub fn not_tested<T>(why: &str) -> Option<T> {
+    let _ = writeln!(std::io::stderr().lock(), "NOT TESTED: {why}");
+    None
 }
 
 /// Python with the packages of `tests/clients/requirements.txt`.

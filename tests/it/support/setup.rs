@@ -85,6 +85,18 @@ impl Setup {
         self
     }
 
+    /// A library of Debian's that stands between the process and the system, where it is installed.
+    pub fn preload(self, library: &str) -> Option<Self> {
+        let places = ["", "faketime/"].map(|place| format!("/usr/lib/x86_64-linux-gnu/{place}"));
+        let places = places.into_iter().chain(["/usr/lib/aarch64-linux-gnu/".into()]);
+        let mut found = places.map(|place| place + library).filter(|path| Path::new(path).exists());
+        let missing = || {
+            super::peers::not_tested(&format!("{library} is not installed; tests/run installs it"))
+        };
+        let found = found.next().or_else(missing)?;
+        Some(self.environment("LD_PRELOAD", &found))
+    }
+
     /// The limits of open files, soft and hard, that the process starts with.
     pub fn open_files(self, soft: u32, hard: u32) -> Self {
         self.environment(super::gateway::OPEN_FILES, &format!("{soft} {hard}"))

@@ -132,7 +132,14 @@ impl Upstream {
 
     /// Answers as `answerer` does.
     pub fn answering(answerer: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::bound(TcpListener::bind("127.0.0.1:0").unwrap(), answerer)
+    }
+
+    /// The same at an address of its own.
+    pub fn bound(
+        listener: TcpListener,
+        answerer: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let answerer: Arc<Answerer> = Arc::new(answerer);

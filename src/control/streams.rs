@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::denylist::{Fingerprint, Fold, IssuerId};
@@ -19,6 +20,15 @@ const PATIENCE_OF_DENIALS: Duration = Duration::from_millis(300);
 /// See the module.
 pub struct OpenStreams {
     cores: Vec<Ask>,
+    /// Denials whose question has not been asked yet.
+    denials: Mutex<Vec<Denied>>,
+}
+
+/// A denial that was acknowledged; whoever made it waits to hear which streams it has ended.
+struct Denied {
+    mark: Fingerprint,
+    since: Instant,
+    answer: oneshot::Sender<Option<ByKind>>,
 }
 
 /// A core did not answer in time.
@@ -34,7 +44,7 @@ pub struct Page {
 
 impl OpenStreams {
     pub fn new(cores: Vec<Ask>) -> Self {
-        Self { cores }
+        Self { cores, denials: Mutex::default() }
     }
 
     /// By core, then by age; as many as wanted, or fewer where many had to be looked at.
@@ -76,9 +86,37 @@ impl OpenStreams {
         self.sum(PATIENCE, |answer| Question::Count(mark, fold.clone(), answer)).await
     }
 
-    /// Streams that denials of a selector have ended since then; `None`: not known.
-    pub async fn ended_by(&self, mark: Fingerprint, since: Instant) -> Option<ByKind> {
-        self.sum(PATIENCE_OF_DENIALS, |answer| Question::EndedBy(mark, since, answer)).await
+    /// Streams that denials of a selector have ended since then; `None`: not known. Those that were
+    /// acknowledged together are one question to a core: waking it for each of them costs both
+    /// threads more than the answer.
+    pub async fn ended_by(self: &Arc<Self>, mark: Fingerprint, since: Instant) -> Option<ByKind> {
+        let (answer, answered) = oneshot::channel();
+        let is_first = {
+            let mut denials = self.denials.lock();
+            denials.push(Denied { mark, since, answer });
+            denials.len() == 1
+        };
+        if is_first {
+            let streams = Arc::clone(self);
+            tokio::spawn(async move {
+                // Whoever else was just acknowledged comes first.
+                tokio::task::yield_now().await;
+                streams.ask_for_denials().await;
+            });
+        }
+        answered.await.ok().flatten()
+    }
+
+    async fn ask_for_denials(&self) {
+        let denials = std::mem::take(&mut *self.denials.lock());
+        let marks: Arc<[_]> = denials.iter().map(|one| (one.mark, one.since)).collect();
+        let question = |answer| Question::EndedBy(Arc::clone(&marks), answer);
+        let all = self.answers(PATIENCE_OF_DENIALS, question).await;
+        for (place, denied) in denials.into_iter().enumerate() {
+            let own = all.as_ref().map(|all| all.iter().filter_map(|one| one.get(place)));
+            // Whoever asked may have gone.
+            denied.answer.send(own.map(summed)).ok();
+        }
     }
 
     /// A session was renewed: its open streams stand on the new token, which was verified and is not
@@ -102,12 +140,20 @@ impl OpenStreams {
         }
     }
 
-    /// All are asked before the first answer is waited for.
     async fn sum(
         &self,
         patience: Duration,
         question: impl Fn(oneshot::Sender<ByKind>) -> Question,
     ) -> Option<ByKind> {
+        Some(summed(self.answers(patience, question).await?.iter()))
+    }
+
+    /// Of each core that has not ended. All are asked before the first answer is waited for.
+    async fn answers<T>(
+        &self,
+        patience: Duration,
+        question: impl Fn(oneshot::Sender<T>) -> Question,
+    ) -> Option<Vec<T>> {
         let mut answers = Vec::with_capacity(self.cores.len());
         for core in &self.cores {
             let (answer, answered) = oneshot::channel();
@@ -116,16 +162,23 @@ impl OpenStreams {
             }
         }
         let deadline = Instant::now() + patience;
-        let mut sum = ByKind::default();
+        let mut all = Vec::with_capacity(answers.len());
         for answered in answers {
             let left = deadline.saturating_duration_since(Instant::now());
-            let counts = within(left, true, answered).await?;
-            for (sum, count) in sum.iter_mut().zip(counts) {
-                *sum += count;
-            }
+            all.push(within(left, true, answered).await?);
         }
-        Some(sum)
+        Some(all)
     }
+}
+
+fn summed<'c>(counts: impl Iterator<Item = &'c ByKind>) -> ByKind {
+    let mut sum = ByKind::default();
+    for counts in counts {
+        for (sum, count) in sum.iter_mut().zip(counts) {
+            *sum += count;
+        }
+    }
+    sum
 }
 
 async fn within<T>(patience: Duration, asked: bool, answered: oneshot::Receiver<T>) -> Option<T> {
@@ -133,4 +186,65 @@ async fn within<T>(patience: Duration, asked: bool, answered: oneshot::Receiver<
         return None;
     }
     tokio::time::timeout(patience, answered).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn mark(number: u8) -> Fingerprint {
+        Fingerprint([number; 12])
+    }
+
+    /// A core with as many streams of a mark as its number says, and how often it was asked.
+    fn core(asked: &Arc<AtomicUsize>) -> Ask {
+        let asked = Arc::clone(asked);
+        Box::new(move |question| {
+            let Question::EndedBy(denials, answer) = question else { return false };
+            asked.fetch_add(1, Ordering::Relaxed);
+            let ended = |(mark, _): &(Fingerprint, Instant)| {
+                let mut ended = ByKind::default();
+                ended[0] = u64::from(mark.0[0]);
+                ended
+            };
+            answer.send(denials.iter().map(ended).collect()).is_ok()
+        })
+    }
+
+    #[tokio::test]
+    async fn denials_that_are_acknowledged_together_are_one_question_and_each_gets_its_own_answer()
+    {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let ended: Ask = Box::new(|_| false);
+        let streams = Arc::new(OpenStreams::new(vec![core(&asked), core(&asked), ended]));
+        let all: Vec<_> = (0..20)
+            .map(|number| {
+                let streams = Arc::clone(&streams);
+                tokio::spawn(async move { streams.ended_by(mark(number), Instant::now()).await })
+            })
+            .collect();
+        for (number, one) in all.into_iter().enumerate() {
+            let counts = one.await.unwrap().expect("both cores answer");
+            assert_eq!(counts.iter().sum::<u64>(), 2 * number as u64);
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        assert!(streams.ended_by(mark(1), Instant::now()).await.is_some(), "and the next one too");
+    }
+
+    #[tokio::test]
+    async fn a_core_that_says_nothing_holds_up_nobody_for_long() {
+        let kept = Mutex::new(Vec::new());
+        let silent: Ask = Box::new(move |question| {
+            kept.lock().push(question);
+            true
+        });
+        let streams = Arc::new(OpenStreams::new(vec![silent]));
+        for _ in 0..2 {
+            let since = Instant::now();
+            assert_eq!(streams.ended_by(mark(1), since).await, None);
+            assert!(since.elapsed() < PATIENCE_OF_DENIALS * 10);
+        }
+    }
 }

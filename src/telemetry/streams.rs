@@ -220,9 +220,9 @@ pub enum Question {
     List(Wanted, oneshot::Sender<Listed>),
     /// Open streams that this would deny.
     Count(Fingerprint, Fold, oneshot::Sender<ByKind>),
-    /// Streams that denials of this selector have ended since then. Answered when all changes that
-    /// were told before have been dealt with.
-    EndedBy(Fingerprint, Instant, oneshot::Sender<ByKind>),
+    /// Streams that denials of these selectors have ended, each since then. Answered when all changes
+    /// of them that were told before have been dealt with.
+    EndedBy(Arc<[(Fingerprint, Instant)]>, oneshot::Sender<Vec<ByKind>>),
     /// The streams of this token's session stand on it from here on; answered with how many.
     Rebase(Arc<Signed>, Option<Fingerprint>, oneshot::Sender<ByKind>),
     /// Cut this one, where a caller bound to these issuers may; `true`: it was open.

@@ -286,6 +286,27 @@ fn a_denial_says_how_many_streams_it_ends_and_a_dry_run_how_many_it_would() {
 }
 
 #[test]
+fn of_denials_at_the_same_time_each_says_what_it_ended_itself() {
+    let scene = scene();
+    let users: Vec<(String, usize)> = (0..9).map(|n| (format!("user-{n}"), n % 3)).collect();
+    let of = |(user, count): &(String, usize)| {
+        (0..*count).map(|_| scene.socket(user)).collect::<Vec<_>>()
+    };
+    let _sockets: Vec<_> = users.iter().flat_map(of).collect();
+    let admin = scene.gateway.admin();
+    eventually("all are indexed", || (admin.get("/v1/streams")["open"] == 9).then_some(()));
+    std::thread::scope(|scope| {
+        for (user, count) in &users {
+            let admin = &admin;
+            scope.spawn(move || {
+                let made = admin.post("/v1/revoke", &json!({"user": user, "reason": "test"}));
+                assert_eq!(made["outcome"]["streams_cut"], *count, "{user}");
+            });
+        }
+    });
+}
+
+#[test]
 fn a_route_says_with_which_code_and_reason_its_sockets_end() {
     let scene = scene_with("close_code = 4401, close_reason = \"log in\"");
     let mut alice = scene.socket("alice");

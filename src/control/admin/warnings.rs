@@ -211,7 +211,12 @@ fn wider(api: &Api, plan: &Plan) -> Result<Option<Record>, Refused> {
     if plan.selector != Selector::Issuer {
         selectors.push(Selector::Issuer);
     }
+    let by = api.denylist.fingerprinter();
     for selector in selectors {
+        // The table knows of each that has anything in force, and asking it is no read of the file.
+        if api.denylist.fold(&by.selector(issuer, &selector)).is_empty() {
+            continue;
+        }
         let same = selector == plan.selector;
         let standing =
             api.store.in_force(issuer, &selector).map_err(|fault| store_refused(api, fault))?;

@@ -24,8 +24,8 @@ impl Streams {
                 let counting = Counting { mark, fold, after: None, found, answer };
                 self.work.borrow_mut().push_back(Task::Count(counting));
             }
-            Question::EndedBy(mark, since, answer) => {
-                self.work.borrow_mut().push_back(Task::EndedBy(mark, since, answer));
+            Question::EndedBy(denials, answer) => {
+                self.work.borrow_mut().push_back(Task::EndedBy(denials, answer));
             }
             Question::Rebase(token, before, answer) => self.rebase(token, before, answer),
             Question::Cut(id, issuers, answer) => {

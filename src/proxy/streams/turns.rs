@@ -3,6 +3,7 @@
 //! was asked before.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -39,7 +40,7 @@ pub enum Task {
     Recheck(Option<u64>),
     Count(Counting),
     Rebase(Rebasing),
-    EndedBy(Fingerprint, Instant, oneshot::Sender<ByKind>),
+    EndedBy(Arc<[(Fingerprint, Instant)]>, oneshot::Sender<Vec<ByKind>>),
 }
 
 impl Task {
@@ -158,13 +159,13 @@ impl Streams {
                 Task::Recheck(after) => self.recheck_some(after, published, counters, now),
                 Task::Count(counting) => self.count_some(counting),
                 Task::Rebase(rebasing) => self.rebase_some(rebasing, published, now),
-                Task::EndedBy(mark, since, answer) => {
-                    if self.is_under_way(&mark) && !answer.is_closed() {
-                        let mut work = self.work.borrow_mut();
-                        work.push_back(Task::EndedBy(mark, since, answer));
+                Task::EndedBy(denials, answer) => {
+                    if self.are_under_way(&denials) && !answer.is_closed() {
+                        self.work.borrow_mut().push_back(Task::EndedBy(denials, answer));
                     } else {
+                        let sums = denials.iter().map(|(mark, since)| self.tallied(*mark, *since));
                         // Whoever asked may have gone.
-                        answer.send(self.tallied(mark, since)).ok();
+                        answer.send(sums.collect()).ok();
                     }
                 }
             }
@@ -192,9 +193,11 @@ impl Streams {
         }
     }
 
-    fn is_under_way(&self, mark: &Fingerprint) -> bool {
-        let is_of = |task: &Task| matches!(task, Task::Changed(change) if change.mark == *mark);
-        self.work.borrow().iter().any(is_of)
+    /// A change of one of them has streams left to ask about.
+    fn are_under_way(&self, denials: &[(Fingerprint, Instant)]) -> bool {
+        let is_of = |change: &Change| denials.iter().any(|(mark, _)| change.mark == *mark);
+        let work = self.work.borrow();
+        work.iter().any(|task| matches!(task, Task::Changed(change) if is_of(change)))
     }
 
     fn drain_some(&self, after: Option<u64>) {

@@ -78,3 +78,41 @@ fn an_idle_gateway_ends_at_once() {
     assert_eq!(gateway.wait().code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(10));
 }
+
+#[test]
+fn before_it_drains_it_is_not_ready_and_serves_whoever_still_comes() {
+    let (mut gateway, _, release) = scene("drain_delay = \"1h\"");
+    let readiness = || gateway.admin().call("GET", "/readyz", None).status;
+    let mut kept = gateway.connect();
+    let mut ask = |gateway: &Gateway| {
+        for connection in [&mut kept, &mut gateway.connect()] {
+            connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            release.send(()).unwrap();
+            assert_eq!(connection.answer().body, b"firstlast");
+        }
+    };
+    assert_eq!(readiness(), 200);
+    ask(&gateway);
+    gateway.signal(Signal::TERM);
+    eventually("readiness goes first", || (readiness() == 503).then_some(()));
+    ask(&gateway);
+    assert_eq!(readiness(), 503);
+    // Whoever will not wait says so once more.
+    gateway.signal(Signal::TERM);
+    assert!(!gateway.wait().success());
+}
+
+#[test]
+fn after_the_delay_it_drains_as_ever() {
+    let (mut gateway, _, release) = scene("drain_delay = \"1s\"");
+    let mut connection = gateway.connect();
+    connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    connection.through(b"first\r\n").unwrap();
+    let started = Instant::now();
+    gateway.signal(Signal::TERM);
+    refuses_connections(&gateway);
+    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
+    release.send(()).unwrap();
+    connection.through(b"last\r\n0\r\n\r\n").unwrap();
+    assert_eq!(gateway.wait().code(), Some(0));
+}

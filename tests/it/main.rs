@@ -183,6 +183,8 @@ mod traces;
 mod drain;
 // Another process in the place of this one.
 mod replacement;
+// Both, and reload, while everybody asks.
+mod under_load;
 // Under a service manager.
 mod systemd;
 // Another config while it runs.

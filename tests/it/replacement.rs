@@ -1,11 +1,8 @@
-//! A new process takes the place of the running one: nobody is refused, and what was denied stays
-//! denied on both.
+//! A new process takes the place of the running one, and what was denied stays denied on both. That
+//! nobody is refused meanwhile: `under_load`.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
@@ -17,51 +14,6 @@ use serde_json::json;
 use crate::support::{
     Connection, Gateway, Issuer, PATIENCE, Setup, Upstream, eventually, program, run_to_end,
 };
-
-/// Clients that must all be served: two that keep their connection, two that open one a request.
-struct Load {
-    stop: Arc<AtomicBool>,
-    served: Arc<AtomicUsize>,
-    clients: Vec<JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(gateway: &Gateway, token: &str) -> Self {
-        let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let clients = (0..4).map(|client| {
-            let (address, stop) = (gateway.address.clone(), Arc::clone(&stop));
-            let served = Arc::clone(&served);
-            let authorization = format!("Bearer {token}");
-            std::thread::spawn(move || {
-                let mut kept: Option<Connection> = None;
-                while !stop.load(Ordering::Relaxed) {
-                    let mut connection = kept.take().unwrap_or_else(|| Connection::open(&address));
-                    let answer = connection.get("/", &[("Authorization", &authorization)]);
-                    assert_eq!(answer.status, 200);
-                    served.fetch_add(1, Ordering::Relaxed);
-                    let close = answer.header("connection") == Some("close");
-                    kept = Some(connection).filter(|_| client < 2 && !close);
-                }
-            })
-        });
-        Self { clients: clients.collect(), stop, served }
-    }
-
-    /// Some hundred more are served.
-    fn go_on(&self) {
-        let before = self.served.load(Ordering::Relaxed);
-        eventually("requests are served", || {
-            (self.served.load(Ordering::Relaxed) > before + 200).then_some(())
-        });
-    }
-
-    fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients {
-            client.join().unwrap();
-        }
-    }
-}
 
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -105,7 +57,7 @@ fn websocket(gateway: &Gateway, token: &str) -> Connection {
 
 /// Denies through the new process. A connection that the old one took in its last moment gets 503
 /// and is told to ask again.
-fn deny(gateway: &Gateway, token: &str) {
+pub fn deny(gateway: &Gateway, token: &str) {
     let body = json!({"token": token, "reason": "test"});
     eventually("the denial is acknowledged", || {
         let answer = gateway.admin().call("POST", "/v1/revoke", Some(&body));
@@ -118,30 +70,6 @@ fn deny(gateway: &Gateway, token: &str) {
 fn echoes(connection: &mut Connection) {
     connection.send(b"\x81\x82\0\0\0\0hi");
     connection.through(b"hi").unwrap();
-}
-
-#[test]
-fn nobody_is_refused_while_one_process_takes_the_place_of_another() {
-    let (mut first, _upstream, issuer) = scene("drain_timeout = \"5s\"");
-    let denied = issuer.mint("mallory");
-    first.admin().revoke(json!({"token": denied}));
-    let load = Load::start(&first, &issuer.mint("alice"));
-    load.go_on();
-    let mut second = first.replacement();
-    assert_eq!((&second.address, &second.admin_address), (&first.address, &first.admin_address));
-    load.go_on();
-    // What the first one acknowledged is in force in the second, which can deny as well.
-    assert_eq!(second.status(&denied), 401);
-    let third = second.replacement();
-    load.go_on();
-    load.end();
-    let bob = issuer.mint("bob");
-    assert_eq!(third.status(&bob), 200);
-    deny(&third, &bob);
-    assert_eq!((third.status(&bob), third.status(&denied)), (401, 401));
-    for gone in [&mut first, &mut second] {
-        assert_eq!(gone.wait().code(), Some(0));
-    }
 }
 
 #[test]

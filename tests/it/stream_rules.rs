@@ -38,7 +38,11 @@ pub fn backend() -> Upstream {
 }
 
 pub fn open(gateway: &Gateway, path: &str, token: &str) -> Connection {
-    let mut connection = gateway.connect();
+    open_at(&gateway.address, path, token)
+}
+
+pub fn open_at(address: &str, path: &str, token: &str) -> Connection {
+    let mut connection = Connection::open(address);
     let upgrade = if path == "/ws" { HANDSHAKE } else { "" };
     connection.send(format!(
         "GET {path} HTTP/1.1\r\nHost: a\r\n{upgrade}Authorization: Bearer {token}\r\n\r\n"

@@ -13,6 +13,7 @@ mod jar;
 mod key_server;
 mod keys;
 mod lines;
+pub mod load;
 mod login;
 pub mod peers;
 pub mod session_scene;

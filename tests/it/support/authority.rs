@@ -126,7 +126,8 @@ impl Client {
         self
     }
 
-    fn config(&mut self) -> Arc<ClientConfig> {
+    /// As `rustls` has it.
+    pub fn config(&mut self) -> Arc<ClientConfig> {
         if let Some(config) = &self.config {
             return Arc::clone(config);
         }

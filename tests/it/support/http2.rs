@@ -1,17 +1,22 @@
 //! A client of HTTP/2 that sends exactly the frames it is told to, as far as the `h2` library lets it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
 
 use super::PATIENCE;
 
-/// One connection with prior knowledge.
+/// One connection, with prior knowledge or over TLS.
 pub struct Http2 {
     runtime: Runtime,
     sender: SendRequest<Bytes>,
@@ -46,6 +51,27 @@ impl Http2 {
 
     #[track_caller]
     pub fn open_with(address: &str, builder: &mut h2::client::Builder) -> Self {
+        Self::over(address, builder, async |stream| stream)
+    }
+
+    /// Over TLS with a server of this name.
+    #[track_caller]
+    pub fn secured(address: &str, tls: Arc<ClientConfig>, name: &str) -> Self {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        Self::over(address, &mut h2::client::Builder::new(), async |stream| {
+            TlsConnector::from(tls).connect(name, stream).await.unwrap()
+        })
+    }
+
+    #[track_caller]
+    fn over<S>(
+        address: &str,
+        builder: &mut h2::client::Builder,
+        secure: impl AsyncFnOnce(TcpStream) -> S,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -54,7 +80,7 @@ impl Http2 {
         let (sender, driver) = runtime.block_on(async {
             let stream = TcpStream::connect(address).await.unwrap();
             stream.set_nodelay(true).unwrap();
-            let (sender, connection) = builder.handshake(stream).await.unwrap();
+            let (sender, connection) = builder.handshake(secure(stream).await).await.unwrap();
             let driver = tokio::spawn(connection);
             (sender.ready().await.unwrap(), driver)
         });
@@ -79,7 +105,9 @@ impl Http2 {
 
     /// A request without a body and its whole answer.
     pub fn try_get(&mut self, request: Request<()>) -> Result<Whole, h2::Error> {
-        let (answer, _) = self.send(request, true);
+        let ready = self.sender.clone().ready();
+        self.sender = self.wait(ready)?;
+        let (answer, _) = self.sender.send_request(request, true)?;
         self.wait(whole(answer))
     }
 

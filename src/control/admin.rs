@@ -25,6 +25,7 @@ mod handle;
 mod idempotency;
 mod json;
 mod keys;
+mod leftover;
 mod lines;
 mod list;
 mod listener;

@@ -373,3 +373,53 @@ fn answers_of_the_admin_api_carry_a_request_id_and_are_not_stored() {
     assert_eq!(admin.call("PUT", "/v1/denials", None).status, 405);
     assert_eq!(admin.call("GET", "/v1/denials/dn_0000000000000000", None).status, 404);
 }
+
+#[test]
+fn a_body_that_nobody_asked_for_costs_no_connection_and_one_that_is_too_large_says_so() {
+    let issuer = Issuer::new("HS256");
+    let gateway = Setup::simple(&issuer, &Upstream::new()).start();
+    let admin = gateway.admin();
+    let mut connection = admin.connect();
+    let credential = std::fs::read_to_string(gateway.dir().join("data/admin.token")).unwrap();
+    let head = |method: &str, path: &str, more: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\n{more}\r\n",
+            gateway.admin_address,
+            credential.trim()
+        )
+    };
+    // As clients send it: the body behind its head, in a piece of its own, sized or chunked.
+    let chunked = ("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n");
+    for (framing, body) in [("Content-Length: 2\r\n", "{}"), chunked] {
+        for (method, path, status) in [
+            ("DELETE", "/v1/denials/{id}", 200),
+            ("DELETE", "/v1/denials/dn_0000000000", 404),
+            ("GET", "/v1/status", 200),
+            ("GET", "/readyz", 200),
+            ("PUT", "/v1/status", 405),
+            ("POST", "/v1/nowhere", 404),
+        ] {
+            let id = admin.block(json!({"user": "alice"}));
+            connection.send(head(method, &path.replace("{id}", &id), framing));
+            connection.send(body);
+            let answer = connection.answer_to(method).unwrap();
+            assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+            assert_eq!(answer.header("connection"), None, "{method} {path}");
+        }
+    }
+    // One that never comes, one that is too large, and one that waits to be asked for.
+    for (framing, begun) in [
+        ("Content-Length: 2\r\n", "{".to_owned()),
+        ("Content-Length: 200000\r\n", " ".repeat(70_000)),
+        ("Expect: 100-continue\r\nContent-Length: 2\r\n", String::new()),
+    ] {
+        let mut last = admin.connect();
+        last.send(head("GET", "/v1/status", framing));
+        last.send(begun);
+        let answer = last.answer();
+        let told = (answer.status, answer.header("connection"), answer.informational.len());
+        assert_eq!(told, (200, Some("close"), 0), "{framing}");
+        last.assert_closed();
+    }
+}

@@ -1,5 +1,5 @@
 //! One request: guard → credential → endpoint → answer. The outer function gives every answer its
-//! request id and the headers that all have.
+//! request id and the headers that all have, and sees to what was not read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use super::explain::explain;
 use super::first_credential::random;
 use super::guard::Door;
 use super::idempotency::create_once;
+use super::leftover::lend;
 use super::problem::Refused;
 use super::query::decoded;
 use super::{
@@ -47,6 +48,7 @@ where
     let now = UnixMs::now();
     let id = request_id();
     let (parts, body) = request.into_parts();
+    let (body, leftover) = lend(body);
     let mut answer = match endpoint(api, peer, &parts, body, now).await {
         Ok(answer) => answer.into_response(),
         Err(refused) => {
@@ -66,6 +68,9 @@ where
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(header::CONNECTION) && !leftover.clear(&parts.headers).await {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     answer
 }
 

@@ -284,11 +284,8 @@ impl Refused {
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
-        // What is left of the body was not read, and a guesser pays for a connection per guess.
-        if matches!(
-            self,
-            Self::BodyTooLarge { .. } | Self::BodyTimeout | Self::TooManyFailures { .. }
-        ) {
+        // A guesser pays for a connection per guess, and nobody waits longer for a body.
+        if matches!(self, Self::BodyTimeout | Self::TooManyFailures { .. }) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer

@@ -27,7 +27,7 @@ use std::io::Write;
 use std::mem::take;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -185,7 +185,8 @@ impl Gateway {
         settled
             .hold(|issuer| store.hold(issuer))
             .map_err(|why| StartError::Store(store::StoreError::Open(why)))?;
-        let ready = Arc::new(AtomicBool::new(true));
+        let ready = Arc::clone(&kept.ready);
+        ready.store(true, Ordering::Release);
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::shared(live::standing(&loaded, &fixed, UnixMs::now()));
         let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };

@@ -169,6 +169,8 @@ pub struct Server {
     pub threads: usize,
     /// The config file and those that it names are read again when they change.
     pub watch: bool,
+    /// Where public listeners say whether the gateway is ready.
+    pub ready_path: Option<String>,
     /// How long it is not ready and still takes connections before it drains.
     pub drain_delay: Duration,
     /// How long a drain waits for requests in flight.

@@ -48,6 +48,7 @@ mod place;
 mod pool;
 mod proxy_protocol;
 mod published;
+mod readiness;
 mod redirect;
 mod request_ids;
 mod requirements;
@@ -157,6 +158,12 @@ async fn pass(
     request: Request<Incoming>,
 ) -> Result<Answer, Rejection> {
     let published = core.published();
+    if let Some(readiness) = &published.readiness
+        && readiness.is_asked(&request)
+    {
+        let answer = readiness.answer(request.method(), &published.verifier, exchange);
+        return answer.map(Answer::Response);
+    }
     if core.requests.get() > published.requests_max {
         core.counters.shed(Limit::Requests);
         return Err(Rejection::Overloaded);

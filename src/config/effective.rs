@@ -21,6 +21,7 @@ pub fn effective(loaded: &Loaded) -> Value {
             "trusted_proxies": server.trusted_proxies.shown(),
             "threads": server.threads,
             "watch": server.watch,
+            "ready_path": server.ready_path,
             "drain_delay": show_duration(server.drain_delay),
             "drain_timeout": show_duration(server.drain_timeout),
             "signature_cache": show_size(server.signature_cache_bytes),

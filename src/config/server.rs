@@ -33,6 +33,7 @@ pub fn server(table: &Table<'_>, has_listeners: bool) -> Server {
         external_origins: super::session::origins(table, "external_origins"),
         threads: usize::try_from(table.integer("threads", 0, 0..=1024)).unwrap_or(0),
         watch: table.boolean("watch", true),
+        ready_path: ready_path(table),
         drain_delay: table.duration("drain_delay", Duration::ZERO, Duration::ZERO..=HOUR),
         drain_timeout: table.duration("drain_timeout", 30 * SECOND, Duration::ZERO..=24 * HOUR),
         forwarded: table.choice(
@@ -51,6 +52,17 @@ pub fn server(table: &Table<'_>, has_listeners: bool) -> Server {
     };
     table.finish();
     server
+}
+
+fn ready_path(table: &Table<'_>) -> Option<String> {
+    let text = table.string("ready_path").filter(|text| !text.value.is_empty())?;
+    if value::path(&text.value).is_ok() && text.value.len() > 1 {
+        return Some(text.value);
+    }
+    let message = format!("\"{}\" cannot be the path of probes", show(&text.raw));
+    let help = "one path, at which no page of the backend is: \"/.ready\"; \"\" for none";
+    table.reader.report(&text.span, Diagnostic::error(Code::BadPath, message).help(help));
+    None
 }
 
 fn limits(table: &Table<'_>) -> Limits {

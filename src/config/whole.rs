@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::cursor::{Span, Table, show};
-use super::diagnostic::{Code, Diagnostic};
+use super::diagnostic::{Code, Diagnostic, Severity};
 use super::item::{Item, Text};
 use super::route::Parsed;
-use super::{Access, Carrier, Issuer, Listen, Server, Upstream, route_table, suggest};
+use super::{Access, Carrier, Issuer, Listen, PathPattern, Server, Upstream, route_table, suggest};
 
 /// A table with a name, kept also where the rest of it is wrong, so that references to it hold.
 pub struct Named<T> {
@@ -190,6 +190,33 @@ impl Whole<'_, '_> {
                 }
             }
             seen.push(listen);
+        }
+    }
+
+    /// It is answered before any route and below `/.auth` too: whoever meant another answer there
+    /// would never see it.
+    pub fn check_ready_path(&self, ready: Option<&str>, auth: Option<&str>) {
+        let Some(ready) = ready else { return };
+        let (only, among) = (PathPattern::Exact(ready.into()), PathPattern::Prefix(ready.into()));
+        for parsed in self.routes {
+            let severity = match parsed.route.path.normal() {
+                path if path == only => Severity::Error,
+                path if path == among.normal() => Severity::Warning,
+                _ => continue,
+            };
+            let message =
+                format!("this route never gets {ready}: `ready_path` of [server] answers it");
+            let diagnostic = Diagnostic::new(severity, Code::Unreachable, message);
+            self.report(&parsed.span, diagnostic.help("give one of the two another path"));
+        }
+        let below = |prefix: &str| {
+            ready.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(prefix) = auth.filter(|prefix| below(prefix))
+            && let Some(item) = self.root.table("server", "server").get("ready_path")
+        {
+            let message = format!("`ready_path` lies below {prefix}, where [session] answers");
+            self.report(&item.span, Diagnostic::error(Code::BadPath, message));
         }
     }
 

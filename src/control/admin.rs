@@ -207,14 +207,6 @@ impl Api {
     }
 
     fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && self.can_verify()
-    }
-
-    /// Some issuer has a key, or none is configured. One of several whose keys are missing answers
-    /// 503 for its own tokens; it must not take the others out of service.
-    fn can_verify(&self) -> bool {
-        let verifier = self.verifier();
-        let mut issuers = verifier.issuers().iter();
-        issuers.len() == 0 || issuers.any(|issuer| !issuer.keys.load().is_empty())
+        self.ready.load(Ordering::Acquire) && self.verifier().can_verify()
     }
 }

@@ -93,6 +93,7 @@ pub struct Exchange {
     guard: Option<Rc<Guard>>,
     /// The answer's last byte was handed on.
     ended: bool,
+    unlogged: bool,
 }
 
 impl Exchange {
@@ -144,6 +145,7 @@ impl Exchange {
             reader: None,
             guard: connection.is_multiplexed().then(Guard::current).flatten(),
             ended: false,
+            unlogged: false,
         })
     }
 
@@ -263,6 +265,12 @@ impl Exchange {
             self.core.observer.tell(|| Observation::Sighting(sighting()));
         }
         self.token = Some(Arc::clone(signed));
+    }
+
+    /// A probe was answered: its line would say nothing, each second.
+    pub fn probed(&mut self) {
+        self.answered();
+        self.unlogged = true;
     }
 
     /// By the route itself, without an upstream.

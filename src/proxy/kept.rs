@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rustls::server::ProducesTickets;
 
@@ -24,6 +25,8 @@ pub struct Kept {
     /// By route.
     loads: HashMap<String, VecDeque<Arc<RouteLoad>>>,
     pub(super) tickets: Tickets,
+    /// The gateway takes requests: from the start until a drain begins.
+    pub ready: Arc<AtomicBool>,
 }
 
 /// Who makes the session tickets of listeners with these certificates, which a ticket stands for.

@@ -18,6 +18,7 @@ use super::failures::Failures;
 use super::headers::{self, GuardedNames};
 use super::kept::Kept;
 use super::nudge::Nudges;
+use super::readiness::Readiness;
 use super::route::{Route, RouteTable, Target};
 use super::session::Session;
 use super::streams::StreamPolicy;
@@ -37,6 +38,8 @@ pub struct Published {
     /// How to ask for fresher keys.
     pub nudges: Nudges,
     pub carriers: Carriers,
+    /// Where the gateway says whether it is ready.
+    pub(super) readiness: Option<Readiness>,
     /// What is answered below `/.auth`.
     pub(super) auth: Option<Auth>,
     /// The gateway's own session cookies, where a route uses them.
@@ -108,6 +111,7 @@ pub fn compile(
         denylist,
         failures: kept.failures(config.server.limits.failed_credentials_per_minute),
         nudges,
+        readiness: Readiness::compile(config, kept),
         auth: Auth::compile(config, &carriers),
         session: Session::compile(config),
         carriers,

@@ -23,24 +23,33 @@ pub fn answer(
     port: u16,
 ) -> Response<Body> {
     let mut exchange = Exchange::begin(core, connection, &request);
-    let location = Canonical::from_request(request).and_then(|request| location(&request, port));
-    let mut response = match location {
-        Ok(location) => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-            response.headers_mut().insert(LOCATION, location);
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            exchange::stamp(response.headers_mut(), exchange.request_id());
-            response
-        }
-        Err(rejection) => {
-            exchange.reject(&rejection);
-            answer::respond(&rejection, core.published().answers, exchange.request_id(), false)
-        }
+    let published = core.published();
+    let asked = published.readiness.as_ref().filter(|readiness| readiness.is_asked(&request));
+    let answered = match asked {
+        Some(readiness) => readiness.answer(request.method(), &published.verifier, &mut exchange),
+        None => elsewhere(request, port, &exchange),
     };
+    let mut response = answered.unwrap_or_else(|rejection| {
+        exchange.reject(&rejection);
+        answer::respond(&rejection, published.answers, exchange.request_id(), false)
+    });
     // Whoever was sent elsewhere does not come again.
     response.headers_mut().insert(http::header::CONNECTION, super::headers::CLOSE);
     exchange.attach(response)
+}
+
+fn elsewhere(
+    request: Request<Incoming>,
+    port: u16,
+    exchange: &Exchange,
+) -> Result<Response<Body>, Rejection> {
+    let location = location(&Canonical::from_request(request)?, port)?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(LOCATION, location);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    exchange::stamp(response.headers_mut(), exchange.request_id());
+    Ok(response)
 }
 
 /// The same host and path, byte for byte, with the other port.

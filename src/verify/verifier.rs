@@ -100,6 +100,12 @@ impl Verifier {
         &self.issuers
     }
 
+    /// Some issuer has a key, or none is configured. One of several whose keys are missing answers
+    /// 503 for its own tokens; it must not take the others out of service.
+    pub fn can_verify(&self) -> bool {
+        self.issuers.is_empty() || self.issuers.iter().any(|issuer| !issuer.keys.load().is_empty())
+    }
+
     pub fn cache(&self) -> &Arc<SignatureCache> {
         &self.cache
     }

@@ -256,9 +256,10 @@ fn one_bad_key_does_not_take_the_others_with_it() {
 fn without_any_key_nobody_is_logged_out() {
     let Scene { issuer, server, setup, .. } = scene_with(", wait = \"200ms\"");
     server.set(Mood::Dies);
-    let gateway = setup.start();
+    let gateway = setup.server("ready_path = \"/.ready\"").start();
     let answer = gateway.get_with("/", &issuer.mint("alice"));
     assert_eq!((answer.status, answer.code().as_str()), (503, "not_ready"));
+    assert_eq!(gateway.get("/.ready", &[]).status, 503);
     assert!(answer.header("retry-after").is_some());
     assert!(answer.header("www-authenticate").is_none());
     let admin = gateway.admin();
@@ -280,6 +281,7 @@ fn without_any_key_nobody_is_logged_out() {
         (gateway.status(&issuer.mint("alice")) == 200).then_some(())
     });
     assert_eq!(admin.call("GET", "/readyz", None).status, 200);
+    assert_eq!(gateway.get("/.ready", &[]).status, 200);
 }
 
 #[test]

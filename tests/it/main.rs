@@ -181,6 +181,8 @@ mod metrics;
 mod traces;
 // SIGTERM.
 mod drain;
+// What load balancers are told at the public listeners.
+mod readiness;
 // Another process in the place of this one.
 mod replacement;
 // Both, and reload, while everybody asks.

@@ -164,6 +164,9 @@ const GENERAL: &[Case] = &[
         "leeway = \"300s\"\nkeys = { jwks_file = \"keys.json\" }",
     ),
     case(Code::OutOfRange, LISTEN, "threads = -1", "threads = 0"),
+    case(Code::BadPath, LISTEN, "ready_path = \"ready\"", "ready_path = \"/ready\""),
+    case(Code::BadPath, LISTEN, "ready_path = \"/\"", "ready_path = \"\""),
+    case(Code::BadPath, LISTEN, "ready_path = \"/.auth/me\"", "ready_path = \"/.authentic\""),
     case(
         Code::OutOfRange,
         LISTEN,

@@ -71,6 +71,9 @@ impl Exchange {
     }
 
     pub(super) fn write_line(&self, published: &Published, duration: Duration) {
+        if self.unlogged {
+            return;
+        }
         let refused = self.verdict.is_refusal();
         match published.access_log {
             AccessLog::Off => return,

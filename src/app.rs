@@ -189,7 +189,8 @@ impl Gateway {
         ready.store(true, Ordering::Release);
         let fixed = Fixed::of(config);
         let (desk, reloads) = Desk::shared(live::standing(&loaded, &fixed, UnixMs::now()));
-        let told = scrape::Told { config, shared: &shared, cores: &cores, exported: &exported };
+        let calls = Arc::default();
+        let told = scrape::Told { config, shared: &shared, calls: &calls, exported: &exported };
         let metrics = told.metrics(&store, &denylist, &desk, (&keys, &renewed));
         let fingerprinter = denylist.fingerprinter().clone();
         let mut control = ControlThread::start(Parts {
@@ -206,6 +207,7 @@ impl Gateway {
             renewed: Arc::clone(&renewed),
             desk: Arc::clone(&desk),
             metrics,
+            calls,
             spans,
             exported,
             inherited: inherited_here,

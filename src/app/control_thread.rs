@@ -12,7 +12,7 @@ use crate::clock::UnixMs;
 use crate::config::{AdminToken, Config, Listen};
 use crate::control;
 use crate::control::admin::{
-    self, AdminListener, Api, FirstCredentialSource, Settings, first_credential,
+    self, AdminListener, Api, Calls, FirstCredentialSource, Settings, first_credential,
 };
 use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
@@ -53,6 +53,7 @@ pub struct Parts<'c> {
     pub renewed: Arc<Issuers>,
     pub desk: Arc<Desk>,
     pub metrics: Metrics,
+    pub calls: Arc<Calls>,
     /// Whom to ask about open streams, and who counts them.
     pub streams: (Arc<OpenStreams>, Counters),
     pub spans: mpsc::Receiver<Vec<Span>>,
@@ -133,6 +134,7 @@ impl ControlThread {
             ready: parts.ready,
             open_streams: parts.streams.0,
             counters: parts.streams.1,
+            calls: parts.calls,
             keys: Arc::clone(&parts.keys),
         }));
         let export = match &parts.config.tracing {

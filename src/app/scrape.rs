@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::config::Config;
+use crate::control::admin::Calls;
 use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
 use crate::control::metrics::{Metrics, Sources};
@@ -12,15 +13,15 @@ use crate::control::store::Store;
 use crate::control::traces::Exported;
 use crate::denylist::Denylist;
 use crate::proxy;
-use crate::proxy::core::{CoreHandle, Shared};
+use crate::proxy::core::Shared;
 
 use super::certificates;
 
-/// Parts of the data plane that have figures.
+/// Parts that have figures.
 pub struct Told<'t> {
     pub config: &'t Config,
     pub shared: &'t Shared,
-    pub cores: &'t [CoreHandle],
+    pub calls: &'t Arc<Calls>,
     pub exported: &'t Arc<Exported>,
 }
 
@@ -32,14 +33,14 @@ impl Told<'_> {
         desk: &Arc<Desk>,
         (ring, renewed): (&Arc<KeyRing>, &Arc<Issuers>),
     ) -> Metrics {
-        let Self { config, shared, cores, exported } = self;
+        let Self { config, shared, calls, exported } = self;
         let (verifier_of, routes_of) =
             (Arc::clone(&shared.published), Arc::clone(&shared.published));
         let tls_of = Arc::clone(&shared.published);
         let groups_of = Arc::clone(&shared.published);
+        let connections_of = Arc::clone(&shared.published);
         let (reloads, keys) = (Arc::clone(desk), Arc::clone(desk));
         let (ring, fetching) = (Arc::clone(ring), Arc::clone(ring));
-        let loads: Vec<_> = cores.iter().map(|core| Arc::clone(&core.open)).collect();
         Metrics::new(Sources {
             counters: shared.counters.clone(),
             store: store.clone(),
@@ -49,7 +50,12 @@ impl Told<'_> {
             verifier: Box::new(move || Arc::clone(&verifier_of.load().verifier)),
             routes: Box::new(move || routes_of.load().routes.names()),
             upstreams: Box::new(move || groups_of.load().groups()),
-            connections: Box::new(move || loads.iter().map(|n| n.load(Ordering::Relaxed)).sum()),
+            connections: Box::new(move || {
+                let published = connections_of.load();
+                let open = published.connections.iter();
+                open.map(|(name, open)| (name.clone(), open.load(Ordering::Relaxed))).collect()
+            }),
+            calls: Arc::clone(calls),
             reload: Box::new(move || reloads.outcome()),
             // Keys in files are read with the configuration.
             keys_read_at: Box::new(move |issuer| match ring.is_fetched(issuer) {

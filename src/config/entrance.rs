@@ -11,6 +11,9 @@ use super::{IpNet, value};
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Entrance {
+    /// `server`, `redirect`, or that of its `[[listener]]`, which without one is `listener-1` by its
+    /// place in the file: what metrics call it.
+    pub name: String,
     pub tls: Option<Tls>,
     /// HTTP/2 is spoken too: by ALPN, and on plain listeners with prior knowledge.
     pub http2: bool,
@@ -30,6 +33,7 @@ impl Entrance {
 /// Reads the keys of an entrance out of a listener's table, whose place among the keys is `kind`.
 pub fn entrance(table: &Table<'_>, kind: &str) -> Entrance {
     Entrance {
+        name: String::new(),
         tls: tls::tls(table, &format!("{kind}.tls")),
         http2: table.boolean("http2", true),
         proxy_protocol: proxy_protocol(table),

@@ -21,8 +21,10 @@ pub struct Listeners {
 
 /// Those of `[server]`, and one for each table.
 pub fn listeners(server: &Server, tables: &[Table<'_>]) -> Listeners {
-    let redirecting = Entrance { redirect: true, ..Entrance::default() };
-    let mut entrances = vec![server.entrance.clone(), redirecting];
+    let own = Entrance { name: "server".to_owned(), ..server.entrance.clone() };
+    let redirecting =
+        Entrance { name: "redirect".to_owned(), redirect: true, ..Entrance::default() };
+    let mut entrances = vec![own, redirecting];
     let simple = |entrance| move |listen: &Listen| Listener::plain(listen.clone(), entrance);
     let mut listeners: Vec<Listener> = server.listen.iter().map(simple(0)).collect();
     listeners.extend(server.redirect_from.iter().map(simple(1)));
@@ -86,7 +88,8 @@ fn listener(table: &Table<'_>, number: usize) -> (Option<Listener>, Entrance) {
         }
     }
     let redirect = table.boolean("redirect", false);
-    let entrance = Entrance { redirect, ..entrance(table, "server") };
+    let shown = name.clone().unwrap_or_else(|| format!("listener-{}", number.saturating_sub(1)));
+    let entrance = Entrance { name: shown, redirect, ..entrance(table, "server") };
     if let (true, true, Some(item)) = (redirect, entrance.tls.is_some(), table.get("redirect")) {
         let message = "a listener that redirects to https has no `tls` of its own";
         table.reader.report(&item.key_span, Diagnostic::error(Code::Exclusive, message));

@@ -9,6 +9,7 @@ mod answer;
 mod audit;
 mod batch;
 mod caller;
+mod calls;
 mod condition;
 mod config;
 mod create;
@@ -74,6 +75,7 @@ use crate::denylist::{Denylist, IssuerId};
 use crate::telemetry::counters::Counters;
 use crate::verify::Verifier;
 
+pub use calls::Calls;
 pub use explain::{RouteExplainer, RouteFound, RouteQuestion, RouteRefusal, RouteReport};
 pub use first_credential::{
     FIRST_CREDENTIAL_VARIABLE, FirstCredentialFault, FirstCredentialSource, first_credential,
@@ -127,6 +129,7 @@ pub struct Parts {
     pub ready: Arc<AtomicBool>,
     pub open_streams: Arc<OpenStreams>,
     pub counters: Counters,
+    pub calls: Arc<Calls>,
     pub keys: Arc<KeyRing>,
     pub upstreams: crate::upstreams::Source,
 }
@@ -146,6 +149,7 @@ pub struct Api {
     ready: Arc<AtomicBool>,
     open_streams: Arc<OpenStreams>,
     counters: Counters,
+    calls: Arc<Calls>,
     keys: Arc<KeyRing>,
     upstreams: crate::upstreams::Source,
     started_at: UnixMs,
@@ -173,6 +177,7 @@ impl Api {
             ready: parts.ready,
             open_streams: parts.open_streams,
             counters: parts.counters,
+            calls: parts.calls,
             keys: parts.keys,
             upstreams: parts.upstreams,
             started_at: UnixMs::now(),

@@ -18,6 +18,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use crate::clock::UnixMs;
+use crate::control::admin::Calls;
 use crate::control::sessions::renewal::Issuers;
 use crate::control::store::Store;
 use crate::control::traces::Exported;
@@ -49,8 +50,10 @@ pub struct Sources {
     pub routes: Box<dyn Fn() -> Vec<Arc<str>> + Send + Sync>,
     /// The upstreams in force.
     pub upstreams: Box<dyn Fn() -> Vec<Arc<Group>> + Send + Sync>,
-    /// Connections that clients have open.
-    pub connections: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Connections that clients have open, by listener.
+    pub connections: Box<dyn Fn() -> Vec<(String, usize)> + Send + Sync>,
+    /// Calls of the admin API.
+    pub calls: Arc<Calls>,
     /// Whether the last reload was taken, and when one last was.
     pub reload: Box<dyn Fn() -> (bool, UnixMs) + Send + Sync>,
     /// When the keys of the issuer of this name were last read.

@@ -3,6 +3,7 @@
 //! way is shared with another but the published state.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -374,12 +375,22 @@ impl Core {
         for connection in self.connections.borrow().iter() {
             connection.examine(now, &published.limits, |cause| self.counters.closed(cause));
         }
-        let timeouts = published.idle_timeouts();
-        let timeout_of = |key: Key| {
-            let (_, timeout) = timeouts.get(&key.slot).filter(|(of, _)| *of == key.serial)?;
-            Some(*timeout)
+        let endpoints = published.endpoints();
+        let upstream_of = |key: Key| {
+            let (_, upstream) = endpoints.get(&key.slot).filter(|(of, _)| *of == key.serial)?;
+            Some(*upstream)
         };
+        let timeout_of = |key| Some(upstream_of(key)?.config().idle_timeout);
         self.pool.sweep(timeout_of);
         self.http2.sweep(timeout_of);
+        let mut idle: HashMap<&str, u64> = HashMap::new();
+        let mut count = |key| {
+            if let Some(upstream) = upstream_of(key) {
+                *idle.entry(&upstream.name).or_default() += 1;
+            }
+        };
+        self.pool.each_idle(&mut count);
+        self.http2.each_idle(&mut count);
+        self.counters.idle(&idle);
     }
 }

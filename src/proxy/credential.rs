@@ -254,6 +254,9 @@ fn refusal(core: &Core, refused: Refused) -> Rejection {
         let unknown_key =
             matches!(fault, TokenFault::UnknownKey { .. } | TokenFault::KeyAwaited { .. });
         core.counters.refused(&issuer.policy.name, unknown_key);
+        if let TokenFault::IssuedInFuture { at, now } = fault {
+            core.counters.ahead(&issuer.policy.name, at.since(now), now);
+        }
     }
     Rejection::Token(fault)
 }

@@ -1,6 +1,7 @@
 //! How a connection begins: what its listener asks for is done before there is a request, on the
 //! core that will serve it. A plain listener asks for nothing and pays for nothing here.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -24,8 +25,8 @@ pub struct Entrance {
     proxy_protocol: Vec<IpNet>,
     /// Every request is answered with its `https://` address, at this port.
     pub redirect: Option<u16>,
-    /// Connections through it.
-    pub open: AtomicUsize,
+    /// Connections through it, and through what it was before a reload.
+    pub open: Arc<AtomicUsize>,
 }
 
 /// A connection that has begun.
@@ -59,7 +60,11 @@ pub struct NotBegun;
 
 impl Entrance {
     /// All of a configuration, in its order. Who redirects sends people to the first port with TLS.
-    pub fn compile(config: &Config, tickets: &mut Tickets) -> Vec<Arc<Self>> {
+    pub fn compile(
+        config: &Config,
+        connections: &BTreeMap<String, Arc<AtomicUsize>>,
+        tickets: &mut Tickets,
+    ) -> Vec<Arc<Self>> {
         let before = tickets.again();
         let is_secure = |entrance: usize| {
             config.entrances.get(entrance).is_some_and(|entrance| entrance.tls.is_some())
@@ -78,7 +83,7 @@ impl Entrance {
             http2: entrance.http2,
             proxy_protocol: entrance.proxy_protocol.clone(),
             redirect: entrance.redirect.then_some(port),
-            open: AtomicUsize::new(0),
+            open: connections.get(&entrance.name).map(Arc::clone).unwrap_or_default(),
         });
         entrances.map(Arc::new).collect()
     }

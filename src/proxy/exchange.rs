@@ -36,6 +36,7 @@ use super::credential::{Judged, Presented};
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::place::Place;
+use super::pool::Lease;
 use super::published::Published;
 use super::retry::Occupied;
 use super::route::Route;
@@ -257,6 +258,7 @@ impl Exchange {
         self.core.counters.accepted(&signed.policy().name, !fresh);
         if fresh {
             self.count_unrevocable(signed);
+            self.count_ahead(signed);
             let sighting = || Sighting {
                 at: self.at,
                 token: Arc::clone(signed),
@@ -279,11 +281,18 @@ impl Exchange {
     }
 
     /// The head of the upstream's answer has come; the request was sent on at `sent_at`.
-    pub fn upstream_took(&mut self, upstream: &str, sent_at: Instant, status: StatusCode) {
+    pub fn upstream_took(
+        &mut self,
+        upstream: &str,
+        sent_at: Instant,
+        status: StatusCode,
+        lease: &Lease,
+    ) {
         let took = sent_at.elapsed();
         self.upstream = Some(took);
         self.added = Some(sent_at.duration_since(self.started));
-        self.core.counters.upstream_answered(upstream, status.as_u16(), took);
+        let counters = &self.core.counters;
+        counters.upstream_answered(upstream, status.as_u16(), took, lease.is_reused());
     }
 
     pub fn occupy(&mut self, occupied: Occupied) {

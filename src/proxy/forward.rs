@@ -55,7 +55,7 @@ pub async fn send(
     let started = Instant::now();
     let Delivered { response, lease, occupied } =
         retry::deliver(core, permit, upstream, key, published).await?;
-    exchange.upstream_took(&upstream.name, started, response.status());
+    exchange.upstream_took(&upstream.name, started, response.status(), &lease);
     exchange.occupy(occupied);
     let patience = upstream.config().body_timeout.map(Patience::new);
     let mut answer = answer(response, lease, switch, patience, exchange)?;

@@ -2,14 +2,14 @@
 //! counts from nothing no request that is under way, and costs no client its TLS session. Each is
 //! found again by what it is for; what a configuration no longer names is let go.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustls::server::ProducesTickets;
 
-use crate::config;
 use crate::config::tls::{CertificateFiles, TlsVersion};
+use crate::config::{self, Config};
 use crate::upstreams::Registry;
 
 use super::failures::Failures;
@@ -25,6 +25,8 @@ pub struct Kept {
     /// By route.
     loads: HashMap<String, VecDeque<Arc<RouteLoad>>>,
     pub(super) tickets: Tickets,
+    /// Connections that clients have open, by the name of what they came through.
+    connections: BTreeMap<String, Arc<AtomicUsize>>,
     /// The gateway takes requests: from the start until a drain begins.
     pub ready: Arc<AtomicBool>,
 }
@@ -45,6 +47,19 @@ impl Kept {
                 failures
             }
         }
+    }
+
+    /// Of each listener of the configuration, and of those that have gone and whose clients have not.
+    pub(super) fn connections(&mut self, config: &Config) -> BTreeMap<String, Arc<AtomicUsize>> {
+        let entrance = |listener: &config::Listener| config.entrances.get(listener.entrance);
+        let named: BTreeSet<&str> =
+            config.listeners.iter().filter_map(entrance).map(|one| one.name.as_str()).collect();
+        self.connections
+            .retain(|name, open| named.contains(name.as_str()) || open.load(Ordering::Relaxed) > 0);
+        for name in named {
+            self.connections.entry(name.to_owned()).or_default();
+        }
+        self.connections.clone()
     }
 
     /// Of each route that has such a limit. A name that several have stands for them in their order.

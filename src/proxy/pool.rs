@@ -31,7 +31,7 @@ struct Idle {
 /// connection, or resets the one stream.
 pub enum Lease {
     Http1(Http1),
-    Http2(#[expect(dead_code, reason = "its place is free when it is dropped")] Http2),
+    Http2(Http2),
 }
 
 /// A connection in use.
@@ -39,18 +39,32 @@ pub struct Http1 {
     pub(super) sender: Sender,
     key: Key,
     core: Rc<Core>,
+    reused: bool,
 }
 
 impl Http1 {
-    pub fn new(core: &Rc<Core>, endpoint: &Endpoint, sender: Sender) -> Self {
-        Self { sender, key: endpoint.key(), core: Rc::clone(core) }
+    pub fn opened(core: &Rc<Core>, endpoint: &Endpoint, sender: Sender) -> Self {
+        Self { sender, key: endpoint.key(), core: Rc::clone(core), reused: false }
+    }
+
+    /// Out of the pool.
+    pub fn reused(core: &Rc<Core>, endpoint: &Endpoint, sender: Sender) -> Self {
+        Self { reused: true, ..Self::opened(core, endpoint, sender) }
     }
 }
 
 impl Lease {
+    /// The connection had been there before the request.
+    pub fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1(lease) => lease.reused,
+            Self::Http2(stream) => stream.reused,
+        }
+    }
+
     pub fn release(self) {
         match self {
-            Self::Http1(Http1 { sender, key, core }) => {
+            Self::Http1(Http1 { sender, key, core, .. }) => {
                 if !sender.is_closed() {
                     core.pool.put(key, sender);
                 }
@@ -89,6 +103,13 @@ impl Pool {
             && idle.len() < IDLE_MAX
         {
             idle.push(Idle { sender, serial: key.serial, since: Instant::now() });
+        }
+    }
+
+    /// Whose connections have no request.
+    pub fn each_idle(&self, mut count: impl FnMut(Key)) {
+        for (slot, idle) in self.slots.borrow().iter().enumerate() {
+            idle.iter().for_each(|idle| count(Key { slot, serial: idle.serial }));
         }
     }
 

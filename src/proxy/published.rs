@@ -1,9 +1,9 @@
 //! What the data plane knows: compiled once from the configuration and the control plane's shared
 //! parts, published by one atomic swap, never changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
 
 use crate::config::{self, Carrier, Config, Forwarded, Limits, TrustedProxies};
 use crate::denylist::Denylist;
@@ -29,6 +29,8 @@ pub struct Published {
     pub routes: RouteTable,
     /// Those of the configuration, also where no route leads there.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Connections that clients have open, by the name of what they came through.
+    pub connections: BTreeMap<String, Arc<AtomicUsize>>,
     /// How connections begin, by listener.
     pub entrances: Vec<Arc<Entrance>>,
     pub verifier: Arc<Verifier>,
@@ -97,7 +99,8 @@ pub fn compile(
     let one = |upstream: &config::Upstream| Upstream::new(upstream, &mut kept.upstreams);
     let upstreams: Vec<Arc<Upstream>> = config.upstreams.iter().map(one).map(Arc::new).collect();
     let routes = routes(config, &upstreams, kept);
-    let entrances = Entrance::compile(config, &mut kept.tickets);
+    let connections = kept.connections(config);
+    let entrances = Entrance::compile(config, &connections, &mut kept.tickets);
     let carriers = Carriers::named_in(config);
     let own = config.routes.iter().flat_map(config::Route::own_headers);
     let asks_client = entrances.iter().any(|entrance| entrance.asks_client());
@@ -105,6 +108,7 @@ pub fn compile(
     Published {
         routes,
         upstreams,
+        connections,
         entrances,
         verifier,
         vouching: Vouching::compile(config, &denylist),
@@ -185,16 +189,16 @@ impl Published {
         self.vouching.as_ref().map(Vouching::keys)
     }
 
-    /// How long each endpoint's idle connections are kept.
-    pub(super) fn idle_timeouts(&self) -> HashMap<usize, (u64, Duration)> {
-        let mut timeouts = HashMap::new();
+    /// Whose each endpoint is, by slot, with its serial number.
+    pub(super) fn endpoints(&self) -> HashMap<usize, (u64, &Upstream)> {
+        let mut endpoints = HashMap::new();
         for upstream in &self.upstreams {
             for endpoint in upstream.group.set().all() {
                 let Key { slot, serial } = endpoint.key();
-                timeouts.insert(slot, (serial, upstream.config().idle_timeout));
+                endpoints.insert(slot, (serial, &**upstream));
             }
         }
-        timeouts
+        endpoints
     }
 }
 

@@ -219,7 +219,7 @@ impl Delivery<'_> {
             }
         }
         if let Some(sender) = self.core.pool.take(endpoint.key()) {
-            let mut lease = Http1::new(self.core, endpoint, sender);
+            let mut lease = Http1::reused(self.core, endpoint, sender);
             let copy = is_safe(&request).then(|| Spare::of(&request));
             let moved = request.body().moved();
             let sending = lease.sender.try_send_request(request);
@@ -236,13 +236,13 @@ impl Delivery<'_> {
                 (None, _) => return Err(self.failed(endpoint, fault, None, true)),
             };
         }
-        let connected = upstream::connect(&self.upstream.group, endpoint).await;
+        let connected = upstream::connect(self.core, &self.upstream.group, endpoint).await;
         let sender = match connected {
             Ok(sender) => sender,
             Err(fault) => return Err(self.failed(endpoint, fault, Some(request), false)),
         };
         self.check.still_holds(self.published).map_err(Missed::Rejected)?;
-        let mut lease = Http1::new(self.core, endpoint, sender);
+        let mut lease = Http1::opened(self.core, endpoint, sender);
         let copy = (self.elsewhere && self.is_repeatable(&request)).then(|| Spare::of(&request));
         let moved = request.body().moved();
         let sending = lease.sender.try_send_request(request);

@@ -11,6 +11,7 @@ use crate::upstreams::{Endpoint, Group, Registry};
 
 use super::answer::UpstreamFault;
 use super::body::RequestBody;
+use super::core::Core;
 use super::upstream_h2::{Http2, Opening};
 
 /// A compiled upstream.
@@ -62,7 +63,11 @@ fn host_header(address: &ServerAddress) -> HeaderValue {
 pub type Sender = hyper::client::conn::http1::SendRequest<RequestBody>;
 
 /// Opens a connection; its driver runs on this core until either side closes.
-pub async fn connect(group: &Group, endpoint: &Endpoint) -> Result<Sender, UpstreamFault> {
+pub async fn connect(
+    core: &Core,
+    group: &Group,
+    endpoint: &Endpoint,
+) -> Result<Sender, UpstreamFault> {
     let opening = reach(group, endpoint, Alpn::Http1);
     let stream = tokio::time::timeout(group.config.connect_timeout, opening)
         .await
@@ -72,13 +77,18 @@ pub async fn connect(group: &Group, endpoint: &Endpoint) -> Result<Sender, Upstr
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| UpstreamFault::Broken)?;
+    let open = core.counters.connected(&group.config.name);
     // Its errors reach the request that suffers them.
-    tokio::task::spawn_local(async move { driver.with_upgrades().await.ok() });
+    tokio::task::spawn_local(async move {
+        driver.with_upgrades().await.ok();
+        drop(open);
+    });
     Ok(sender)
 }
 
 /// Opens a connection for HTTP/2; `None`: by ALPN the server wants HTTP/1.1.
 pub async fn connect_http2(
+    core: &Core,
     group: &Group,
     endpoint: &Endpoint,
     opening: &Opening,
@@ -89,7 +99,7 @@ pub async fn connect_http2(
             opening.chose_http1();
             return Ok(None);
         }
-        opening.begin(stream).await.map(Some)
+        opening.begin(stream, core.counters.connected(&group.config.name)).await.map(Some)
     };
     let connected = tokio::time::timeout(group.config.connect_timeout, connecting)
         .await

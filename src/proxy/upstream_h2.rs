@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 
 use crate::sockets::dial::ServerStream;
+use crate::telemetry::counters::OpenConnection;
 use crate::upstreams::Key;
 
 use super::answer::UpstreamFault;
@@ -66,6 +67,8 @@ pub struct Http2 {
     connection: Rc<Multiplexed>,
     /// Ends what is still being sent of the request when its answer is no longer wanted.
     pub(super) stop: Option<Rc<Stop>>,
+    /// The connection had been there before.
+    pub(super) reused: bool,
 }
 
 /// The task to open a connection; others wait until it is dropped.
@@ -97,6 +100,15 @@ impl Http2Pool {
         });
         servers.insert(key.slot, Rc::clone(&server));
         server
+    }
+
+    /// Whose connections have no request.
+    pub fn each_idle(&self, mut count: impl FnMut(Key)) {
+        for (slot, server) in self.0.borrow().iter() {
+            let connections = server.connections.borrow();
+            let idle = connections.iter().filter(|connection| connection.streams.get() == 0);
+            idle.for_each(|_| count(Key { slot: *slot, serial: server.serial }));
+        }
     }
 
     /// Closes connections without requests that were idle too long, or whose endpoint is no more.
@@ -164,7 +176,8 @@ impl Server {
 impl Multiplexed {
     fn stream(self: &Rc<Self>) -> Http2 {
         self.streams.set(self.streams.get() + 1);
-        Http2 { sender: self.sender.clone(), connection: Rc::clone(self), stop: None }
+        let (sender, connection) = (self.sender.clone(), Rc::clone(self));
+        Http2 { sender, connection, stop: None, reused: true }
     }
 }
 
@@ -197,7 +210,11 @@ impl Opening {
 
     /// Begins HTTP/2 and waits for the server's settings: a request that is sent before them may be
     /// one more than it takes. The driver runs on this core until either side closes.
-    pub async fn begin(&self, stream: ServerStream) -> Result<Http2, UpstreamFault> {
+    pub async fn begin(
+        &self,
+        stream: ServerStream,
+        open: OpenConnection,
+    ) -> Result<Http2, UpstreamFault> {
         let (sender, mut driver) = hyper::client::conn::http2::Builder::new(OnThisCore)
             .timer(TokioTimer::new())
             .initial_max_send_streams(0)
@@ -215,7 +232,7 @@ impl Opening {
         // hyper reads the settings in a task of its own, which does not wake this one.
         let mut look = Some(tokio::time::interval(SETTINGS_LOOK));
         // Its errors reach the requests that suffer them.
-        tokio::task::spawn_local(std::future::poll_fn(move |context| {
+        let driving = std::future::poll_fn(move |context| {
             let polled = Pin::new(&mut driver).poll(context);
             let allowed = driver.current_max_send_streams();
             if allowed > 0 {
@@ -227,7 +244,11 @@ impl Opening {
                 tell.notify_one();
             }
             polled.map(|_| ())
-        }));
+        });
+        tokio::task::spawn_local(async move {
+            driving.await;
+            drop(open);
+        });
         told.notified().await;
         if sender.is_closed() || streams_max.get() == 0 {
             return Err(UpstreamFault::Broken);
@@ -238,7 +259,8 @@ impl Opening {
             streams_max,
             idle_since: Cell::new(Instant::now()),
         });
-        let stream = connection.stream();
+        let mut stream = connection.stream();
+        stream.reused = false;
         self.0.connections.borrow_mut().push(connection);
         Ok(stream)
     }

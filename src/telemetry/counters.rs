@@ -4,6 +4,7 @@
 //! What always holds: a cell never goes down, and what a removed route or issuer counted stays, so
 //! that a rate over a reload is right. The names are the configuration's: no stranger makes one.
 
+mod ahead;
 mod cell;
 mod closed;
 mod issuer;
@@ -11,6 +12,7 @@ mod limit;
 mod route;
 mod stream;
 mod sum;
+mod upstream;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,11 +28,14 @@ pub use limit::Limit;
 pub use route::{Outcome, RouteSum, STATUS_CLASSES};
 pub use stream::StreamSum;
 pub use sum::Sums;
+pub use upstream::{OpenConnection, UpstreamSum};
 
 use issuer::IssuerCells;
 use route::RouteCells;
 use stream::StreamCells;
+use upstream::UpstreamCells;
 
+use crate::clock::UnixMs;
 use crate::denylist::SelectorKind;
 use crate::telemetry::streams::{CutCause, StreamKind};
 
@@ -69,18 +74,6 @@ impl Default for CutCells {
 struct CacheCells {
     hits: Count,
     misses: Count,
-}
-
-/// What one core counted of an upstream.
-struct UpstreamCells {
-    took: Histogram,
-    statuses: [Count; STATUS_CLASSES.len()],
-}
-
-impl Default for UpstreamCells {
-    fn default() -> Self {
-        Self { took: Histogram::of_requests(), statuses: Default::default() }
-    }
 }
 
 /// One core's end; never leaves its thread.
@@ -173,31 +166,51 @@ impl CoreCounters {
         self.shared.cut_took.0.observe(took);
     }
 
-    /// An upstream answered.
-    pub fn upstream_answered(&self, upstream: &str, status: u16, took: Duration) {
+    /// A genuine token was seen before its `iat`, by so much.
+    pub fn ahead(&self, issuer: &str, by: Duration, now: UnixMs) {
+        with(&self.issuers, &self.shared.issuers, issuer, |cells| cells.ahead.note(by, now));
+    }
+
+    /// An upstream answered; `reused`: by a connection that had been there before.
+    pub fn upstream_answered(&self, upstream: &str, status: u16, took: Duration, reused: bool) {
         with(&self.upstreams, &self.shared.upstreams, upstream, |cells| {
-            cells.took.observe(took);
-            if let Some(count) = cells.statuses.get(route::class(status)) {
-                count.add(1);
-            }
+            cells.answered(status, took, reused);
         });
+    }
+
+    /// A connection to one of its servers was opened.
+    pub fn connected(&self, upstream: &str) -> OpenConnection {
+        OpenConnection::of(cells(&self.upstreams, &self.shared.upstreams, upstream))
+    }
+
+    /// How many connections have no request now, by upstream; an upstream that is not there has none.
+    pub fn idle(&self, connections: &HashMap<&str, u64>) {
+        for (upstream, cells) in self.upstreams.borrow().iter() {
+            cells.idle(connections.get(&**upstream).copied().unwrap_or(0));
+        }
     }
 }
 
-/// The cells of a name, made when it is first met.
-fn with<C: Default>(
-    known: &RefCell<HashMap<Arc<str>, Arc<C>>>,
-    shared: &Mutex<Vec<(Arc<str>, Arc<C>)>>,
-    name: &str,
-    count: impl FnOnce(&C),
-) {
+/// Cells by name: as the core looks them up, and as a scrape reads them.
+type Known<C> = RefCell<HashMap<Arc<str>, Arc<C>>>;
+type Told<C> = Mutex<Vec<(Arc<str>, Arc<C>)>>;
+
+fn with<C: Default>(known: &Known<C>, told: &Told<C>, name: &str, count: impl FnOnce(&C)) {
     if let Some(cells) = known.borrow().get(name) {
         return count(cells);
     }
+    count(&cells(known, told, name));
+}
+
+/// The cells of a name, made when it is first met.
+fn cells<C: Default>(known: &Known<C>, told: &Told<C>, name: &str) -> Arc<C> {
+    if let Some(cells) = known.borrow().get(name) {
+        return Arc::clone(cells);
+    }
     let (name, cells): (Arc<str>, Arc<C>) = (Arc::from(name), Arc::default());
-    count(&cells);
-    shared.lock().push((Arc::clone(&name), Arc::clone(&cells)));
-    known.borrow_mut().insert(name, cells);
+    told.lock().push((Arc::clone(&name), Arc::clone(&cells)));
+    known.borrow_mut().insert(name, Arc::clone(&cells));
+    cells
 }
 
 #[cfg(test)]

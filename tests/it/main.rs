@@ -177,6 +177,8 @@ mod openapi;
 mod logs;
 // What Prometheus scrapes.
 mod metrics;
+// What it tells of connections, clocks, denials and the admin API.
+mod figures;
 // Spans for a collector.
 mod traces;
 // SIGTERM.

@@ -100,6 +100,11 @@ pub(super) enum Found<'p> {
     Nothing,
 }
 
+/// The path as the table has it.
+pub(super) fn template(path: &str) -> Option<&'static str> {
+    TABLE.iter().map(|(_, template, _)| *template).find(|one| parameter(one, path).is_some())
+}
+
 /// `HEAD` is `GET` without the body.
 pub(super) fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
     let wanted = if method == Method::HEAD { &Method::GET } else { method };

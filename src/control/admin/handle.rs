@@ -62,6 +62,7 @@ where
             refused.answer(&id)
         }
     };
+    api.calls.answered(parts.uri.path(), answer.status());
     let headers = answer.headers_mut();
     if let Ok(value) = HeaderValue::try_from(id) {
         headers.insert("x-request-id", value);

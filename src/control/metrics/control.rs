@@ -7,11 +7,17 @@ use crate::clock::UnixMs;
 use super::Sources;
 use super::family::{Page, number};
 
+/// Of the source, where whoever built it said so.
+const REVISION: &str = match option_env!("PORTCULLIS_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
 pub fn write(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
     page.gauges(
         "portcullis_build_info",
         "The version that runs",
-        [([("version", env!("CARGO_PKG_VERSION"))], 1.0)],
+        [([("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)], 1.0)],
     )?;
     denylist(sources, page)?;
     store(sources, page)?;
@@ -43,10 +49,20 @@ pub fn write(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
     )?;
     renewals(sources, page)?;
     config(sources, page)?;
-    page.gauge(
+    let connections = (sources.connections)();
+    page.gauges(
         "portcullis_connections",
         "Connections that clients have open",
-        number((sources.connections)() as u64),
+        connections.iter().map(|(name, n)| ([("listener", name.as_str())], number(*n as u64))),
+    )?;
+    page.counters(
+        "portcullis_admin_requests",
+        "Calls of the admin API that were answered",
+        sources
+            .calls
+            .counts()
+            .into_iter()
+            .map(|(path, code, n)| ([("path", path), ("code", code)], n)),
     )?;
     page.counter(
         "portcullis_access_log_dropped",
@@ -173,6 +189,11 @@ fn store(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
         "portcullis_store_append_duration_seconds",
         "Time to bring a group of changes to disk",
         [([], &figures.commits())],
+    )?;
+    page.histograms(
+        "portcullis_denial_apply_duration_seconds",
+        "From the arrival of a denial to its being in force",
+        [([], &figures.applied_in())],
     )?;
     page.counters(
         "portcullis_store_errors",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::UnixMs;
 use crate::telemetry::access::Verdict;
 use crate::telemetry::counters::{Closed, HistogramSum, Limit, RouteSum, STATUS_CLASSES, Sums};
 use crate::telemetry::streams::{CutCause, StreamKind};
@@ -115,6 +116,12 @@ fn tokens(sums: &Sums, page: &mut Page<'_>) -> std::fmt::Result {
         "Tokens that name a key which the issuer does not have",
         issuers().map(|(issuer, sum)| ([("issuer", issuer)], sum.unknown_key)),
     )?;
+    let now = UnixMs::now();
+    page.gauges(
+        "portcullis_clock_skew_seconds",
+        "How far ahead of this clock an issuer's was at the most, in the last five minutes",
+        issuers().map(|(issuer, sum)| ([("issuer", issuer)], sum.ahead.most(now).as_secs_f64())),
+    )?;
     page.counters(
         "portcullis_denial_hits",
         "Requests that a denial refused",
@@ -160,5 +167,23 @@ fn upstreams(sums: &Sums, page: &mut Page<'_>) -> std::fmt::Result {
             let classes = STATUS_CLASSES.iter().zip(sum.statuses);
             classes.map(move |(code, n)| ([("upstream", name), ("code", *code)], n))
         }),
+    )?;
+    page.gauges(
+        "portcullis_upstream_connections",
+        "Connections to an upstream's servers that are open, as of the last second",
+        upstreams().flat_map(|(name, sum)| {
+            let labels = |state| [("upstream", name), ("state", state)];
+            [(labels("idle"), number(sum.idle)), (labels("active"), number(sum.active()))]
+        }),
+    )?;
+    page.counters(
+        "portcullis_upstream_connections_opened",
+        "Connections to an upstream's servers that were opened",
+        upstreams().map(|(name, sum)| ([("upstream", name)], sum.opened)),
+    )?;
+    page.counters(
+        "portcullis_upstream_connections_reused",
+        "Answers that came by a connection which had been there before the request",
+        upstreams().map(|(name, sum)| ([("upstream", name)], sum.reused)),
     )
 }

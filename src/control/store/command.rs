@@ -1,5 +1,7 @@
 //! What callers ask of the store's thread, and how each is done within a transaction.
 
+use std::time::Instant;
+
 use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
@@ -53,12 +55,14 @@ pub(super) struct Task<I, O> {
     input: Vec<I>,
     output: Vec<O>,
     reply: oneshot::Sender<Result<Vec<O>, StoreError>>,
+    arrived: Instant,
 }
 
 impl<I, O> Task<I, O> {
     pub(super) fn new(input: Vec<I>) -> (Self, oneshot::Receiver<Result<Vec<O>, StoreError>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { output: Vec::with_capacity(input.len()), input, reply }, answer)
+        let output = Vec::with_capacity(input.len());
+        (Self { output, input, reply, arrived: Instant::now() }, answer)
     }
 
     /// A caller that has gone away does not matter: what it asked for is done.
@@ -85,6 +89,26 @@ impl Command {
             | Self::Follow(..)
             | Self::Close => 1,
         }
+    }
+
+    /// When the denials that it made arrived, and how many they are.
+    pub(super) fn denied(&self) -> Option<(Instant, u64)> {
+        let (arrived, made) = match self {
+            Self::Deny(task) => (task.arrived, task.output.len()),
+            Self::DenyOwn(task) => (task.arrived, task.output.len()),
+            Self::Lift { .. }
+            | Self::LiftMatching { .. }
+            | Self::Apply(_)
+            | Self::Session(_)
+            | Self::Note(_)
+            | Self::Hold(..)
+            | Self::Housekeep(_)
+            | Self::Release(_)
+            | Self::Resume(_)
+            | Self::Follow(..)
+            | Self::Close => return None,
+        };
+        Some((arrived, u64::try_from(made).unwrap_or(u64::MAX)))
     }
 
     /// It is about the file or the table and not for a transaction.

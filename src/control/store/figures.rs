@@ -12,6 +12,8 @@ use crate::telemetry::counters::{Count, Histogram, HistogramSum};
 pub struct Figures {
     /// From the first change of a group to its being on disk.
     commits: Histogram,
+    /// From the arrival of a denial to its being in force.
+    applied: Histogram,
     failed: Count,
     waiting: AtomicU64,
     folded: Count,
@@ -30,6 +32,7 @@ impl Default for Figures {
     fn default() -> Self {
         Self {
             commits: Histogram::of_requests(),
+            applied: Histogram::of_requests(),
             failed: Count::default(),
             waiting: AtomicU64::new(0),
             folded: Count::default(),
@@ -58,6 +61,11 @@ impl Figures {
     /// Called by the store's thread only.
     pub(super) fn committed(&self, took: Duration) {
         self.commits.observe(took);
+    }
+
+    /// Called by the store's thread only.
+    pub(super) fn applied(&self, took: Duration, denials: u64) {
+        self.applied.observe_times(took, denials);
     }
 
     /// Called by the store's thread only.
@@ -92,6 +100,10 @@ impl Figures {
 
     pub fn commits(&self) -> HistogramSum {
         HistogramSum::of(&self.commits)
+    }
+
+    pub fn applied_in(&self) -> HistogramSum {
+        HistogramSum::of(&self.applied)
     }
 
     pub fn failures(&self) -> u64 {

@@ -139,8 +139,13 @@ impl Worker {
         self.ids = ids;
         self.last_commit = start.elapsed();
         self.shared.figures.committed(self.last_commit);
-        if let Err(fault) = &done {
-            tracing::error!(%fault, "the store could not write; nothing of this is in force");
+        match &done {
+            Ok(()) => group.iter().filter_map(Command::denied).for_each(|(arrived, denials)| {
+                self.shared.figures.applied(arrived.elapsed(), denials);
+            }),
+            Err(fault) => {
+                tracing::error!(%fault, "the store could not write; nothing of this is in force");
+            }
         }
         let outcome = done.map_err(StoreError::from);
         for command in group {

@@ -52,6 +52,14 @@ impl Exchange {
         }
     }
 
+    /// An issuer's clock that is ahead of ours: its tokens may pass a cutoff of now.
+    pub(super) fn count_ahead(&self, signed: &Signed) {
+        let ahead = signed.issued_at().map_or(Duration::ZERO, |issued| issued.since(self.at));
+        if !ahead.is_zero() {
+            self.core.counters.ahead(&signed.policy().name, ahead, self.at);
+        }
+    }
+
     pub(super) fn end_span(&self, trace: Trace, duration: Duration) {
         self.core.tracer.end(Span {
             trace,

@@ -110,7 +110,8 @@ impl Delivery<'_> {
             Acquired::Http1 => Ok(Place::Http1),
             Acquired::Failed(fault) => Err(fault),
             Acquired::Open(opening) => {
-                let opened = connect_http2(&self.upstream.group, endpoint, &opening).await?;
+                let group = &self.upstream.group;
+                let opened = connect_http2(self.core, group, endpoint, &opening).await?;
                 Ok(opened.map_or(Place::Http1, Place::New))
             }
         }

@@ -26,6 +26,28 @@ impl Count {
     }
 }
 
+/// A cell that goes both ways; one thread writes it.
+#[derive(Default, Debug)]
+pub(super) struct Level(AtomicU64);
+
+impl Level {
+    pub fn up(&self) {
+        self.set(self.value().saturating_add(1));
+    }
+
+    pub fn down(&self) {
+        self.set(self.value().saturating_sub(1));
+    }
+
+    pub fn set(&self, to: u64) {
+        self.0.store(to, Ordering::Relaxed);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Durations in buckets.
 #[derive(Debug)]
 pub struct Histogram {
@@ -54,12 +76,17 @@ impl Histogram {
     }
 
     pub fn observe(&self, took: Duration) {
+        self.observe_times(took, 1);
+    }
+
+    /// So many took as long.
+    pub fn observe_times(&self, took: Duration, times: u64) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = self.bounds_us.partition_point(|bound| *bound < micros);
         if let Some(count) = self.counts.get(bucket) {
-            count.add(1);
+            count.add(times);
         }
-        self.sum_us.add(micros);
+        self.sum_us.add(micros.saturating_mul(times));
     }
 }
 

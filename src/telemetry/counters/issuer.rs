@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::denylist::SelectorKind;
 
+use super::ahead::{Ahead, AheadSum};
 use super::cell::Count;
 
 /// What a token lacks to be revoked so finely.
@@ -34,6 +35,7 @@ pub(super) struct IssuerCells {
     unknown_key: Count,
     unrevocable: [Count; Unrevocable::ALL.len()],
     hits: [Count; SelectorKind::ALL.len()],
+    pub ahead: Ahead,
 }
 
 impl IssuerCells {
@@ -69,6 +71,7 @@ pub struct IssuerSum {
     pub unknown_key: u64,
     pub unrevocable: BTreeMap<Unrevocable, u64>,
     pub hits: BTreeMap<SelectorKind, u64>,
+    pub ahead: AheadSum,
 }
 
 impl IssuerSum {
@@ -76,6 +79,7 @@ impl IssuerSum {
         self.accepted += cells.accepted.value();
         self.refused += cells.refused.value();
         self.unknown_key += cells.unknown_key.value();
+        self.ahead.add(&cells.ahead);
         for (missing, count) in Unrevocable::ALL.iter().zip(&cells.unrevocable) {
             *self.unrevocable.entry(*missing).or_default() += count.value();
         }

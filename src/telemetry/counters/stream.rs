@@ -1,31 +1,15 @@
 //! What a core counts of lasting streams: how many are open, how many it cut and why, and how long
 //! it took from a denial to the end at the client.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::telemetry::streams::{ByKind, CutCause, StreamKind};
 
-use super::cell::Count;
+use super::cell::{Count, Level};
 
 /// Upper bounds of the time from a denial to the end that the client sees, in microseconds.
 pub(super) const CUT_BOUNDS_US: &[u64] = &[
     500, 1_000, 2_000, 3_000, 5_000, 10_000, 20_000, 30_000, 50_000, 100_000, 250_000, 1_000_000,
     5_000_000,
 ];
-
-/// A cell that goes both ways; one thread writes it.
-#[derive(Default, Debug)]
-struct Level(AtomicU64);
-
-impl Level {
-    fn set(&self, to: u64) {
-        self.0.store(to, Ordering::Relaxed);
-    }
-
-    fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 #[derive(Default)]
 pub(super) struct StreamCells {
@@ -35,16 +19,14 @@ pub(super) struct StreamCells {
 
 impl StreamCells {
     pub fn opened(&self, kind: StreamKind) {
-        self.change(kind, |open| open.saturating_add(1));
+        if let Some(open) = self.open.get(kind.index()) {
+            open.up();
+        }
     }
 
     pub fn ended(&self, kind: StreamKind) {
-        self.change(kind, |open| open.saturating_sub(1));
-    }
-
-    fn change(&self, kind: StreamKind, by: impl FnOnce(u64) -> u64) {
-        if let Some(level) = self.open.get(kind.index()) {
-            level.set(by(level.value()));
+        if let Some(open) = self.open.get(kind.index()) {
+            open.down();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::HistogramSum;
-use super::{Closed, Counters, IssuerSum, Limit, RouteSum, STATUS_CLASSES, StreamSum};
+use super::{Closed, Counters, IssuerSum, Limit, RouteSum, StreamSum, UpstreamSum};
 
 /// See the module.
 #[derive(Default)]
@@ -22,13 +22,6 @@ pub struct Sums {
     pub closed: [u64; Closed::ALL.len()],
 }
 
-/// An upstream over all cores.
-#[derive(Default)]
-pub struct UpstreamSum {
-    pub took: HistogramSum,
-    pub statuses: [u64; STATUS_CLASSES.len()],
-}
-
 impl Counters {
     pub fn sums(&self) -> Sums {
         let mut sums = Sums::default();
@@ -40,11 +33,7 @@ impl Counters {
                 sums.issuers.entry(name.to_string()).or_default().add(cells);
             }
             for (name, cells) in core.upstreams.lock().iter() {
-                let sum = sums.upstreams.entry(name.to_string()).or_default();
-                sum.took.add(&cells.took);
-                for (sum, count) in sum.statuses.iter_mut().zip(&cells.statuses) {
-                    *sum += count.value();
-                }
+                sums.upstreams.entry(name.to_string()).or_default().add(cells);
             }
             for (name, cells) in core.streams.lock().iter() {
                 sums.streams.entry(name.to_string()).or_default().add(cells);

@@ -21,7 +21,7 @@ use crate::control::admin::{
 };
 use crate::control::config::{Desk, Standing};
 use crate::control::people::{People, Refusals};
-use crate::control::sessions::renewal::{Issuers, Renewals};
+use crate::control::sessions::renewal::Renewals;
 use crate::control::sessions::{self, Records, Sessions};
 use crate::control::store::tests::disk::SimulatedDisk;
 use crate::control::store::{Options, Store};
@@ -235,11 +235,7 @@ impl Bed {
             streams: Arc::clone(&open_streams),
             records: Arc::new(Records::new(store.clone(), Arc::clone(&denylist))),
             people: Arc::clone(&people),
-            renewals: Renewals::new(
-                Arc::clone(&denylist),
-                Arc::clone(&keys),
-                Arc::new(Issuers::default()),
-            ),
+            renewals: Renewals::new(Arc::clone(&denylist), Arc::clone(&keys), Arc::default()),
         });
         let api = Arc::new(Api::new(Parts {
             store: store.clone(),
@@ -256,6 +252,7 @@ impl Bed {
             upstreams: Arc::new(Vec::new),
             open_streams,
             counters: Counters::default(),
+            calls: Arc::default(),
             keys,
         }));
         let socket = place.path().join("admin.sock");

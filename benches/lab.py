@@ -2,24 +2,29 @@
 gateway, the load program of benches/load, and the line that says on which machine it was."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+ENVIRONMENT = {**os.environ, "PATH": PATH}
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RELEASE = ROOT / "target/release/portcullis"
@@ -38,7 +43,7 @@ def needed(*programs):
 
 
 def first_line(command):
-    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PATH": PATH})
+    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
     return next(line.strip() for line in done.stdout.splitlines() if line.strip())
 
 
@@ -82,6 +87,14 @@ def load_command(program, core, mode, arguments):
     return [*pinned(core), program, mode, *words]
 
 
+def h2load(text):
+    """What h2load says of its requests: how many were answered with 2xx, and how many were not."""
+    right = int(re.search(r"status codes: (\d+) 2xx", text).group(1))
+    wrong = sum(map(int, re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", text).groups()))
+    wrong += sum(map(int, re.search(r"2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text).groups()))
+    return right, wrong
+
+
 def pinned(core):
     return [] if core is None else ["taskset", "-c", str(core)]
 
@@ -93,7 +106,7 @@ class Process:
     version = ""
 
     def start(self, core, command, **more):
-        more.setdefault("env", {**os.environ, "PATH": PATH})
+        more.setdefault("env", ENVIRONMENT)
         more.setdefault("stdin", subprocess.DEVNULL)
         self.process = subprocess.Popen([*pinned(core), *map(str, command)], **more)
 
@@ -193,6 +206,66 @@ class Gateway(Process):
         self.admin = urllib.parse.urlsplit(ready["admin"][0]).netloc
         self.credential = (self.home / "data/admin.token").read_text().strip()
         self.version = first_line([self.program, "--version"])
+
+
+    def reload(self, text, number, port, token):
+        """Reads another config at SIGHUP, and waits until an answer shows it: see `numbered`."""
+        (self.home / "gateway.toml").write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while shown(port, token) != str(number):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"reload {number} never came\n{(self.home / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+
+
+NUMBERED = """
+[[route]]
+name = "all"
+path = "/"
+upstream = "app"
+response_headers = {{ set = {{ "X-Number" = "{number}" }} }}
+"""
+
+
+def numbered(text, number):
+    """A config whose only route says in each answer which config it is."""
+    text = text.split("[[route]]")[0]
+    # One address sends bad tokens too. And a memory of signatures that is full when a soak is warm.
+    more = 'limits.failed_credentials_per_minute = 0\nsignature_cache = "2MiB"\n'
+    text = text.replace("[server]", f"[server]\n{more}")
+    return text.replace("[log]", '[log]\nlevel = "warn"') + NUMBERED.format(number=number)
+
+
+def shown(port, token):
+    """The number of the config in force."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.getheader("X-Number")
+
+
+@contextlib.contextmanager
+def stage(name, options, place, config, **environment):
+    """A gateway with what it needs, in a directory that goes away with it: the place, what `config` was
+    made of, and the gateway."""
+    print(machine() + ", " + first_line([options.program, "--version"]) + "\n")
+    with tempfile.TemporaryDirectory(prefix=f"portcullis-{name}-") as directory:
+        at = place(pathlib.Path(directory), options)
+        home = pathlib.Path(directory) / "gateway"
+        home.mkdir()
+        values = at.values(home)
+        try:
+            env = {**os.environ, **environment}
+            gateway = Gateway(home, config(values), options.proxy_core, options.program, env=env)
+            try:
+                yield at, values, gateway
+            finally:
+                gateway.stop()
+        finally:
+            at.echo.stop()
 
 
 def bearer(secret, issuer, user, **claims):

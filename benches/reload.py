@@ -15,35 +15,17 @@ and ends with 1 when there was one.
 """
 
 import argparse
-import http.client
 import json
-import os
-import pathlib
 import re
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import lab
 import streams
 
-ROUTE = """
-[[route]]
-name = "all"
-path = "/"
-upstream = "app"
-response_headers = {{ set = {{ "X-Generation" = "{generation}" }} }}
-"""
-
-
-def config(values, generation):
-    text = streams.GATEWAY.format(**values).split("[[route]]")[0]
-    # One address sends bad tokens too. And a memory of signatures that is full when a soak is warm.
-    more = 'limits.failed_credentials_per_minute = 0\nsignature_cache = "2MiB"\n'
-    text = text.replace("[server]", f"[server]\n{more}")
-    return text.replace("[log]", '[log]\nlevel = "warn"') + ROUTE.format(generation=generation)
+def config(values, number):
+    return lab.numbered(streams.GATEWAY.format(**values), number)
 
 
 class Load:
@@ -82,10 +64,8 @@ class Load:
         found["wrk"] = (int(re.search(r"(\d+) requests in", text).group(1)), failed, text if failed else "")
         if self.h2load:
             text = self.h2load.communicate(timeout=60)[0]
-            right = int(re.search(r"status codes: (\d+) 2xx", text).group(1))
-            failed = sum(map(int, re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", text).groups()))
-            codes = sum(map(int, re.search(r"2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text).groups()))
-            found["h2load"] = (right, failed + codes, text if failed + codes else "")
+            right, failed = lab.h2load(text)
+            found["h2load"] = (right, failed, text if failed else "")
         for what, process in self.ours.items():
             one = json.loads(process.communicate("\n", timeout=60)[0])
             found[f"benches/load, {what}"] = (one["answered"], one["failed"], one["first"])
@@ -93,16 +73,7 @@ class Load:
 
 
 def started(command, **more):
-    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env={**os.environ, "PATH": lab.PATH}, **more)
-
-
-def generation(values, token):
-    connection = http.client.HTTPConnection("127.0.0.1", values["port"], timeout=20)
-    connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
-    answer = connection.getresponse()
-    answer.read()
-    connection.close()
-    return answer.getheader("X-Generation")
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=lab.ENVIRONMENT, **more)
 
 
 def reloads(load, gateway, values, token):
@@ -110,13 +81,7 @@ def reloads(load, gateway, values, token):
     count = 0
     while load.goes_on():
         count += 1
-        (gateway.home / "gateway.toml").write_text(config(values, count))
-        gateway.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 20
-        while generation(values, token) != str(count):
-            if time.monotonic() > deadline:
-                sys.exit(f"reload {count} never came\n{(gateway.home / 'log').read_text()[-2000:]}")
-            time.sleep(0.02)
+        gateway.reload(config(values, count), count, values["port"], token)
         time.sleep(0.1)
     return count
 
@@ -157,24 +122,13 @@ def main():
     lab.needed("wrk", "h2load", "openssl")
     lab.leave_on_signal()
     lab.open_files(10_000)
-    print(lab.machine() + ", " + lab.first_line([options.program, "--version"]) + "\n")
     checks = lab.Checks()
-    with tempfile.TemporaryDirectory(prefix="portcullis-reload-") as directory:
-        place = streams.Place(pathlib.Path(directory), options)
-        home = pathlib.Path(directory) / "gateway"
-        home.mkdir()
-        values = place.values(home)
-        gateway = lab.Gateway(
-            home, config(values, 0), options.proxy_core, options.program, env={**os.environ, "BENCH_SECRET": streams.SECRET}
-        )
-        try:
-            token = lab.bearer(streams.SECRET, streams.MAIN, "user-1")
-            print("| while | client | answered | failed |\n|---|---|---|---|")
-            part("reloads", reloads, place, gateway, values, token, checks, True)
-            part("takeovers", takeovers, place, gateway, values, token, checks, False)
-        finally:
-            gateway.stop()
-            place.echo.stop()
+    first = lambda values: config(values, 0)  # noqa: E731
+    with lab.stage("reload", options, streams.Place, first, BENCH_SECRET=streams.SECRET) as (place, values, gateway):
+        token = lab.bearer(streams.SECRET, streams.MAIN, "user-1")
+        print("| while | client | answered | failed |\n|---|---|---|---|")
+        part("reloads", reloads, place, gateway, values, token, checks, True)
+        part("takeovers", takeovers, place, gateway, values, token, checks, False)
     checks.end()
 
 

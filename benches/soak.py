@@ -18,23 +18,22 @@ import argparse
 import http.client
 import json
 import os
-import pathlib
-import re
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import traceback
 
 import lab
-import reload
 import streams
 
 SLICE_S = 20
 SAMPLE_S = 10
 BIG = 4 << 20
+
+
+def config(values, number):
+    return lab.numbered(streams.GATEWAY.format(**values), number)
 
 
 class Work:
@@ -72,10 +71,8 @@ class Work:
         while not self.stop.is_set():
             command = [*lab.pinned(self.options.load_core), "h2load", "-t1", "-c4", f"-D{SLICE_S}", *pace, *words]
             command += ["-H", f"Authorization: Bearer {self.token}", url]
-            text = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=SLICE_S + 60, env={**os.environ, "PATH": lab.PATH}).stdout
-            right = int(re.search(r"status codes: (\d+) 2xx", text).group(1))
-            wrong = sum(map(int, re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", text).groups()))
-            wrong += sum(map(int, re.search(r"2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text).groups()))
+            text = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=SLICE_S + 60, env=lab.ENVIRONMENT).stdout
+            right, wrong = lab.h2load(text)
             self.count(what, right)
             if wrong or not right:
                 self.failed.append(f"{what}: {text}")
@@ -145,13 +142,7 @@ class Work:
         number = 0
         while not self.stop.wait(15):
             number += 1
-            (self.gateway.home / "gateway.toml").write_text(reload.config(self.values, number))
-            self.gateway.process.send_signal(signal.SIGHUP)
-            deadline = time.monotonic() + 20
-            while reload.generation(self.values, self.token) != str(number):
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"reload {number} never came")
-                time.sleep(0.05)
+            self.gateway.reload(config(self.values, number), number, self.values["port"], self.token)
             self.count("reloads")
 
     def end(self):
@@ -200,26 +191,17 @@ def main():
     lab.needed("h2load", "openssl")
     lab.leave_on_signal()
     lab.open_files(10_000)
-    print(lab.machine() + ", " + lab.first_line([options.program, "--version"]) + "\n")
     checks = lab.Checks()
-    with tempfile.TemporaryDirectory(prefix="portcullis-soak-") as directory:
-        place = streams.Place(pathlib.Path(directory), options)
-        home = pathlib.Path(directory) / "gateway"
-        home.mkdir()
-        values = place.values(home)
-        secret = {**os.environ, "BENCH_SECRET": streams.SECRET}
-        text = reload.config(values, 0)
-        gateway = lab.Gateway(home, text, options.proxy_core, options.program, env=secret)
+    first = lambda values: config(values, 0)  # noqa: E731
+    with lab.stage("soak", options, streams.Place, first, BENCH_SECRET=streams.SECRET) as (place, values, gateway):
         work = Work(place, gateway, values, options)
         try:
             samples = watch(work, gateway, options.minutes)
             work.end()
         finally:
             work.stop.set()
-            gateway.stop()
-            place.echo.stop()
             if work.failed:
-                print((home / "log").read_text()[-3000:], file=sys.stderr)
+                print((gateway.home / "log").read_text()[-3000:], file=sys.stderr)
     for what in work.failed:
         checks.hold(False, what)
     if len(samples) >= 5:

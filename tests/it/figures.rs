@@ -98,7 +98,8 @@ fn clients_are_counted_by_listener_also_those_of_one_that_has_left_the_config() 
 
 #[test]
 fn an_issuer_whose_clock_is_ahead_shows_and_one_whose_is_not_does_not() {
-    let (ahead, good) = (Issuer::new("HS256"), Issuer::new("ES256"));
+    let ahead = Issuer::new("HS256");
+    let good = Issuer::named("good", "https://good.example.com/", "ES256");
     let gateway = Setup::new()
         .issuer(&ahead, "")
         .issuer(&good, "")

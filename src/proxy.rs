@@ -80,9 +80,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ORIGIN, STRICT_TRANSPORT_SECURITY};
+use http::header::{EXPECT, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 pub use assertion::Signing;
 pub use entrance::Entrance;
@@ -115,10 +115,14 @@ pub async fn handle(
 ) -> Response<Body> {
     let mut exchange = Exchange::begin(&core, &connection, &request);
     let accept = request.headers().get(http::header::ACCEPT).cloned();
-    let close = request.headers().contains_key(http::header::TRANSFER_ENCODING);
+    let mut close = request.headers().contains_key(http::header::TRANSFER_ENCODING);
+    // Of a length that the request says.
+    let length = request.body().size_hint().exact().unwrap_or(0);
+    let body = (length, length > 0 && request.headers().contains_key(EXPECT));
     let mut response = match pass(&core, &connection, &mut exchange, request).await {
         Ok(Answer::Response(mut response)) => {
             exchange.dress(&mut response);
+            close |= length > 0 && exchange.must_close(body, None).await;
             exchange.attach(response)
         }
         Ok(Answer::Switch(mut response, tunnel)) => {
@@ -136,6 +140,7 @@ pub async fn handle(
                 false => answer::respond(&rejection, published.answers, id, html),
             };
             let response = exchange.dress_refusal(&rejection, &published, response);
+            close |= length > 0 && exchange.must_close(body, Some(&rejection)).await;
             exchange.attach(response)
         }
     };
@@ -143,6 +148,7 @@ pub async fn handle(
         response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
     }
     if close {
+        // What is left of the body would be read as the next request, were it not closed. And
         // RFC 9112 section 6.1: hyper drops a Content-Length beside Transfer-Encoding before we
         // see it, so a connection that used Transfer-Encoding carries no further request.
         response.headers_mut().insert(http::header::CONNECTION, headers::CLOSE);
@@ -164,14 +170,7 @@ async fn pass(
         let answer = readiness.answer(request.method(), &published.verifier, exchange);
         return answer.map(Answer::Response);
     }
-    if core.requests.get() > published.requests_max {
-        core.counters.shed(Limit::Requests);
-        return Err(Rejection::Overloaded);
-    }
-    if core.memory.is_short() {
-        core.counters.shed(Limit::Memory);
-        return Err(Rejection::Overloaded);
-    }
+    admit(core, &published)?;
     if exchange.is_over_http2() {
         h2::check(&request, &published.limits)?;
     }
@@ -239,6 +238,19 @@ async fn pass(
         None => Ok(answer),
         Some(login) => login.capture(answer, &published, core).await,
     }
+}
+
+/// What is more than the gateway takes is turned away before anything is done for it.
+fn admit(core: &Core, published: &Published) -> Result<(), Rejection> {
+    let limit = if core.requests.get() > published.requests_max {
+        Limit::Requests
+    } else if core.memory.is_short() {
+        Limit::Memory
+    } else {
+        return Ok(());
+    };
+    core.counters.shed(limit);
+    Err(Rejection::Overloaded)
 }
 
 /// A place among the route's requests in flight.

@@ -199,10 +199,13 @@ impl Whole<'_, '_> {
         let Some(ready) = ready else { return };
         let (only, among) = (PathPattern::Exact(ready.into()), PathPattern::Prefix(ready.into()));
         for parsed in self.routes {
-            let severity = match parsed.route.path.normal() {
-                path if path == only => Severity::Error,
-                path if path == among.normal() => Severity::Warning,
-                _ => continue,
+            let path = parsed.route.path.normal();
+            let severity = if path == only {
+                Severity::Error
+            } else if path == among.normal() {
+                Severity::Warning
+            } else {
+                continue;
             };
             let message =
                 format!("this route never gets {ready}: `ready_path` of [server] answers it");

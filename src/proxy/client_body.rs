@@ -3,6 +3,7 @@
 
 mod joined;
 mod pace;
+mod received;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -22,15 +23,18 @@ use super::streams::Stream;
 use joined::Joined;
 use pace::Pace;
 
+pub use received::Received;
+
 /// See the module.
 pub struct ClientBody {
-    body: Joined,
+    /// `None`: it was given back.
+    body: Option<Joined>,
     /// Only where a limit is set: nobody else pays for it.
     measure: Option<Box<Measure>>,
     /// What ends it when it is cut, also beside an answer that has begun.
     stream: Option<Rc<Stream>>,
-    /// Bytes that have come; `None`: it has none.
-    received: Option<Rc<Cell<u64>>>,
+    /// `None`: it has none.
+    received: Option<Rc<Received>>,
 }
 
 struct Measure {
@@ -131,18 +135,17 @@ impl BodyWatch {
 impl ClientBody {
     pub fn new(body: Incoming) -> Self {
         let received = (!body.is_end_stream()).then(Rc::default);
-        let body = Joined::new(body);
-        Self { body, measure: None, stream: None, received }
+        Self { body: Some(Joined::new(body)), measure: None, stream: None, received }
     }
 
-    /// How many bytes of it have come, for whoever writes that down.
-    pub fn received(&self) -> Option<Rc<Cell<u64>>> {
+    /// What has come of it, for whoever asks when it is gone.
+    pub fn received(&self) -> Option<Rc<Received>> {
         self.received.clone()
     }
 
     /// Not a byte of it passes once this is cut.
     pub fn ends_with(&mut self, stream: &Rc<Stream>) {
-        if !self.body.is_end_stream() {
+        if !self.is_end_stream() {
             stream.uploads(true);
             self.stream = Some(Rc::clone(stream));
         }
@@ -153,11 +156,11 @@ impl ClientBody {
         let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
         let bytes = data.map_or(0, Bytes::len) as u64;
         if let Some(received) = &self.received {
-            received.set(received.get() + bytes);
+            received.add(bytes);
         }
         if let Some(stream) = &self.stream {
             stream.moved(bytes, 0);
-            stream.uploads(frame.is_some() && !self.body.is_end_stream());
+            stream.uploads(frame.is_some() && !self.is_end_stream());
         }
     }
 
@@ -168,7 +171,7 @@ impl ClientBody {
         limits: &RouteLimits,
         pace: Option<BodyPace>,
     ) -> Result<Option<Rc<BodyWatch>>, Rejection> {
-        if self.body.is_end_stream() {
+        if self.is_end_stream() {
             return Ok(None);
         }
         let RouteLimits { body_bytes_max, body_timeout, .. } = *limits;
@@ -178,7 +181,7 @@ impl ClientBody {
             return Ok(None);
         }
         let left_bytes = body_bytes_max.unwrap_or(u64::MAX);
-        if self.body.size_hint().lower() > left_bytes {
+        if self.size_hint().lower() > left_bytes {
             return Err(Rejection::BodyTooLarge);
         }
         let deadline = body_timeout.map(|timeout: Duration| Box::pin(tokio::time::sleep(timeout)));
@@ -233,7 +236,8 @@ impl HttpBody for ClientBody {
             }
             stream.watch_upload(context);
         }
-        let frame = this.body.poll_frame(context);
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let frame = body.poll_frame(context);
         this.count(&frame);
         if let Some(measure) = &mut this.measure
             && let Some(excess) = measure.excess(&frame, context)
@@ -249,10 +253,20 @@ impl HttpBody for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Joined::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Joined::size_hint)
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        if let (Some(received), Some(body)) = (&self.received, self.body.take())
+            && !body.is_end_stream()
+        {
+            received.give_back(body);
+        }
     }
 }

@@ -2,11 +2,12 @@
 //! is begun before anything can fail and ends, with its line, when the answer's body has ended or
 //! the client is gone, whichever way the request went.
 
+mod browser;
 mod http2;
 mod lasting;
 mod telling;
+mod unread;
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,16 +29,15 @@ use crate::verify::Signed;
 use super::answer::Rejection;
 use super::body::Body;
 use super::client_address::Client;
-use super::client_body::ClientBody;
+use super::client_body::{ClientBody, Received};
 use super::connection::Connection;
 use super::core::Core;
 use super::cors::Reader;
-use super::credential::{Judged, Presented};
+use super::credential::Judged;
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::place::Place;
 use super::pool::Lease;
-use super::published::Published;
 use super::retry::Occupied;
 use super::route::Route;
 use super::route_load::Ticket;
@@ -79,8 +79,8 @@ pub struct Exchange {
     policy: Option<Arc<StreamPolicy>>,
     /// The published state under which it is judged.
     generation: u64,
-    /// Bytes of its body so far; `None`: it has none.
-    uploaded: Option<Rc<Cell<u64>>>,
+    /// Its body so far; `None`: it has none.
+    uploaded: Option<Rc<Received>>,
     /// Headers of the request by which routes select, for as long as it is a stream.
     selected_by: HeaderMap,
     place: Option<Rc<Place>>,
@@ -188,6 +188,9 @@ impl Exchange {
     /// Its body is counted.
     pub fn counts(&mut self, body: &ClientBody) {
         self.uploaded = body.received();
+        if let (Some(received), false) = (&self.uploaded, self.connection.is_multiplexed()) {
+            received.keep_rest();
+        }
     }
 
     pub fn routed(&mut self, route: &Route) {
@@ -207,44 +210,6 @@ impl Exchange {
     /// Whose request it is, where that decides nothing more.
     pub fn known(&mut self, signed: &Arc<Signed>) {
         self.token = Some(Arc::clone(signed));
-    }
-
-    pub fn presented(&mut self, credential: Option<&Presented<'_>>) {
-        if let Some(browser) = &mut self.browser {
-            browser.presented_by(credential.map(Presented::carrier));
-        }
-    }
-
-    /// Adds the cookies that the request's session came to.
-    pub fn dress(&mut self, response: &mut Response<Body>) {
-        if let Some(browser) = &mut self.browser {
-            browser.dress(response, &self.core.published());
-        }
-    }
-
-    /// The same for a refusal, which may become the way to the login page.
-    pub fn dress_refusal(
-        &mut self,
-        rejection: &Rejection,
-        published: &Published,
-        response: Response<Body>,
-    ) -> Response<Body> {
-        match &mut self.browser {
-            None => response,
-            Some(browser) => browser.refused(rejection, published, response),
-        }
-    }
-
-    /// A cookie of the session that counts as none here, and never will again, goes.
-    pub fn ignored(&mut self, why: Option<&Rejection>) {
-        if let (Some(browser), Some(why)) = (&mut self.browser, why) {
-            browser.ignored(why, &self.core.published());
-        }
-    }
-
-    /// Where a page that is refused may go, for a proxy that sends it there.
-    pub fn way_to_login(&mut self, rejection: &Rejection) -> Option<HeaderValue> {
-        self.browser.as_mut()?.way_to_login(rejection)
     }
 
     pub fn verified(&mut self, judged: &Judged<'_>) {

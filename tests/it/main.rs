@@ -81,6 +81,8 @@ mod durability;
 mod proxying;
 // What is idle.
 mod resting;
+// Bodies that nobody reads to their end.
+mod unread_bodies;
 // TLS towards clients.
 mod tls;
 // Its chains, kinds of certificates, and tickets.

@@ -113,7 +113,7 @@ impl Exchange {
             subject: subject.and_then(|token| token.subject()),
             duration,
             upstream: self.upstream,
-            bytes_in: self.bytes_in + self.uploaded.as_ref().map_or(0, |bytes| bytes.get()),
+            bytes_in: self.bytes_in + self.uploaded.as_ref().map_or(0, |received| received.bytes()),
             bytes_out: self.bytes_out,
             broken: self.broken,
             referer: named(0),

@@ -56,7 +56,7 @@ use listening::Sockets;
 use live::{Fixed, Live};
 use notify::Notifier;
 use reload::ReloadThread;
-use replace::{Held, Outcome, Predecessor, Replaceable};
+use replace::{Behind, Held, Outcome, Predecessor, Replaceable};
 use signals::Asked;
 use watch::Watch;
 
@@ -112,6 +112,7 @@ pub struct Gateway {
     ready: Arc<AtomicBool>,
     held: Arc<Mutex<Held>>,
     outcome: Arc<Outcome>,
+    behind: Option<Behind>,
     /// The program's file, where another version may lie by now.
     program: std::io::Result<PathBuf>,
     log: Option<(AccessLogWriter, JoinHandle<()>)>,
@@ -227,9 +228,8 @@ impl Gateway {
         let at_store = store_path.clone();
         let (listen, urls) = (sockets.addresses(), sockets.urls(&entrances));
         let notifier = Notifier::from_environment();
-        if let Some(predecessor) = predecessor {
-            predecessor.retire().map_err(StartError::Replace)?;
-        }
+        let retired = predecessor.map(Predecessor::retire).transpose();
+        let behind = retired.map_err(StartError::Replace)?;
         acceptor.listen(sockets.listening(&entrances));
         let (admin, metrics) = control.handles();
         let held = Held { public: sockets, admin, metrics, closed: false };
@@ -278,6 +278,7 @@ impl Gateway {
             ready,
             held,
             outcome,
+            behind,
             program,
             log: Some((log, log_thread)),
         })

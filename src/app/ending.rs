@@ -8,7 +8,7 @@ use crate::proxy::core::{Command, CoreHandle};
 use super::Gateway;
 use super::live::Live;
 use super::reload::ReloadThread;
-use super::replace::Held;
+use super::replace::{Behind, Held};
 
 /// What is left at the deadline of a replaced process gets this long to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -77,6 +77,11 @@ impl Gateway {
         let deadline = Instant::now() + FAREWELL;
         while goes_on(&self.cores) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
+        }
+        // Without this process it would hear of no denial, and cut what it has.
+        let behind = self.behind.take();
+        while behind.as_ref().is_some_and(Behind::follows) && !self.outcome.is_lost() {
+            std::thread::sleep(Duration::from_millis(20));
         }
         self.end()
     }

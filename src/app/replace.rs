@@ -2,7 +2,8 @@
 //! running one waits for that at `replace.sock` beside its store ([`serving`]); the new one comes
 //! there ([`joining`]). Until the new one is ready nothing is lost by its failing: the running one
 //! takes its store back and goes on. After that the old one serves what is open to its end and
-//! follows the new one's denials, each of which is acknowledged when the old one has applied it.
+//! follows the new one's denials, each of which is acknowledged when the old one has applied it. Where
+//! several follow each other, each stays for as long as the one behind it does.
 
 mod channel;
 mod joining;
@@ -18,7 +19,7 @@ use crate::sockets::Socket;
 
 use super::listening::Sockets;
 
-pub use joining::{Predecessor, ReplaceError};
+pub use joining::{Behind, Predecessor, ReplaceError};
 pub use serving::{Outcome, Replaceable};
 
 const NAME: &str = "replace.sock";

@@ -199,10 +199,13 @@ fn nobody_is_refused_and_no_websocket_ends_while_one_process_takes_the_place_of_
     let load = scene.load();
     load.go_on(EACH);
     let mut upload = scene.half_sent();
+    let carol = scene.issuer.mint("carol");
+    let mut of_carol = open(first, "/ws", &carol);
     let mut second = first.replacement();
     assert_eq!((&second.address, &second.admin_address), (&first.address, &first.admin_address));
     upload.send(PIECE);
     uploaded(&mut upload, 2);
+    drop(upload);
     load.go_on(EACH);
     // What the first one acknowledged is in force in the second.
     assert_eq!(second.status(&denied), 401);
@@ -215,10 +218,14 @@ fn nobody_is_refused_and_no_websocket_ends_while_one_process_takes_the_place_of_
             _ => assert!(opened <= 3, "{what}: {opened} connections"),
         }
     }
-    let bob = scene.issuer.mint("bob");
-    assert_eq!(third.status(&bob), 200);
-    deny(&third, &bob);
-    assert_eq!((third.status(&bob), third.status(&denied)), (401, 401));
+    // What the third denies holds in the first, which hears of it from the second.
+    assert_eq!(third.status(&carol), 200);
+    echoes(&mut of_carol);
+    deny(&third, &carol);
+    assert_eq!(of_carol.rest().unwrap(), b"\x88\x09\x03\xf0revoked");
+    drop(of_carol);
+    assert_eq!((third.status(&carol), third.status(&denied)), (401, 401));
+    assert_eq!(third.status(&scene.issuer.mint("bob")), 200);
     let mut first = scene.gateway;
     for gone in [&mut first, &mut second] {
         assert_eq!(gone.wait().code(), Some(0));

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
     self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
@@ -37,6 +38,13 @@ impl Process {
     /// It does nothing more from here on: its sockets are closed by the kernel.
     pub fn kill(&self) -> io::Result<()> {
         Ok(rustix::process::pidfd_send_signal(&self.handle, Signal::KILL)?)
+    }
+
+    pub fn is_alive(&self) -> bool {
+        // A handle can be read once its process has ended.
+        let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut ended, Some(&now)), Ok(0) | Err(rustix::io::Errno::INTR))
     }
 }
 

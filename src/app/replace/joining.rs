@@ -105,14 +105,24 @@ impl Predecessor {
     }
 
     /// Everything that can fail has been done here: from now on this process serves.
-    pub fn retire(&self) -> Result<(), ReplaceError> {
+    pub fn retire(self) -> Result<Behind, ReplaceError> {
         let answer = self.link.ask(&Message::Ready, RELEASE)?;
         if !matches!(answer, Message::Yours) {
             return Err(ReplaceError::Unexpected);
         }
         sockets::own_names(true);
         self.link.retired.store(true, Ordering::Release);
-        Ok(())
+        Ok(Behind(self.link))
+    }
+}
+
+/// A process that serves what it has open to its end. Of denials it hears from this one, also of those
+/// that this one hears of from a process that took its place in turn.
+pub struct Behind(Arc<Link>);
+
+impl Behind {
+    pub fn follows(&self) -> bool {
+        self.0.process.is_alive()
     }
 }
 

@@ -273,7 +273,9 @@ async fn answer_to(
     match &permit.route().target {
         Target::Upstream(upstream) => {
             let limits = &permit.route().limits;
-            let pace = published.limits.body_pace.filter(|_| !grpc::is_call(permit.headers()));
+            // Where calls are served, and not wherever somebody says that he calls.
+            let calls = exchange.is_grpc() && upstream.config().http2;
+            let pace = published.limits.body_pace.filter(|_| !calls);
             let watch = permit.request_mut().body.limit(limits, pace)?;
             let timeout = limits.timeout;
             let sending =

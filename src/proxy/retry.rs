@@ -294,7 +294,10 @@ impl Delivery<'_> {
 
     /// How long the head of the answer may take.
     fn patience(&self, request: &Request<RequestBody>) -> Duration {
-        grpc::patience(request.headers()).unwrap_or(self.upstream.config().response_timeout)
+        let config = self.upstream.config();
+        // Whoever sends its type to another server waits as everybody does.
+        let of_call = grpc::patience(request.headers()).filter(|_| config.http2);
+        of_call.unwrap_or(config.response_timeout)
     }
 
     fn failed(

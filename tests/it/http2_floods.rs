@@ -60,11 +60,11 @@ fn frames_that_ask_for_nothing_cost_no_memory_and_hold_nobody_up() {
                 }
                 // It is no offence, and the connection serves on.
                 attacker.get(7, "/");
-                attacker
+                attacker.finish();
             });
             let took = slowest(&gateway);
             assert!(took < Duration::from_secs(5), "{name}: {took:?}");
-            drop(flood.join().unwrap());
+            flood.join().unwrap();
         });
         read.join().unwrap();
         others_are_served(&gateway);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Gateway, Issuer, PATIENCE, ReadError, Setup, Upstream, eventually};
+use crate::support::{Gateway, Http2, Issuer, PATIENCE, ReadError, Setup, Upstream, eventually};
 
 /// Lets every answer wait until it is opened.
 #[derive(Default)]
@@ -183,6 +183,37 @@ fn a_body_that_trickles_is_given_up_and_one_at_the_least_rate_or_with_its_own_li
     assert_eq!(gateway.metric("portcullis_shed_total{limit=\"body_time\"}"), 1.0);
     assert_eq!(upload(&gateway, "/", 30, 16 * 1024).0, 200);
     assert_eq!(upload(&gateway, "/own", 30, 1).0, 200);
+}
+
+#[test]
+fn who_calls_himself_a_call_of_grpc_is_held_to_the_limits_where_none_is_served() {
+    let upstream = Upstream::answering(|exchange| {
+        if exchange.received.target == "/hangs" {
+            exchange.connection.rest().ok();
+            return exchange.close();
+        }
+        exchange.echo();
+    });
+    let gateway = Setup::new()
+        .server(PACE)
+        .issuer(&Issuer::new("ES256"), "")
+        .upstream("app", &upstream, "response_timeout = \"2s\"")
+        .route("/", "access = \"public\"")
+        .start();
+    for kind in ["text/plain", "application/grpc", "application/grpc-web+proto"] {
+        let head = format!("Host: a\r\nContent-Type: {kind}\r\n");
+        let mut hangs = gateway.connect();
+        hangs.send(format!("GET /hangs HTTP/1.1\r\n{head}\r\n"));
+        assert_eq!(hangs.answer().status, 504, "{kind}");
+        let mut slow = gateway.connect();
+        slow.send(format!("POST / HTTP/1.1\r\n{head}Content-Length: 5\r\n\r\nx"));
+        assert_eq!(slow.answer().status, 408, "{kind}");
+        // The same over HTTP/2, where calls could come from.
+        let mut client = Http2::open(&gateway.address);
+        let answer = client.get("/hangs", &[("content-type", kind)]);
+        let status = answer.header("grpc-status").map_or(answer.status, |_| 504);
+        assert_eq!(status, 504, "{kind}");
+    }
 }
 
 #[test]

@@ -149,6 +149,11 @@ impl Frames {
         }
     }
 
+    /// No more will be sent.
+    pub fn finish(&mut self) {
+        self.connection.finish_sending();
+    }
+
     /// Reads everything that comes in a thread of its own, until the end: for floods. The number of
     /// bytes.
     pub fn drain(&self) -> std::thread::JoinHandle<usize> {

@@ -10,6 +10,7 @@ mod offline;
 mod oracle;
 mod retention;
 mod sessions;
+mod soundness;
 
 use std::path::Path;
 use std::sync::Arc;

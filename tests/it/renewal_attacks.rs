@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use crate::support::session_scene::{REFRESH, again, forget_access};
-use crate::support::{Jar, SessionScene, eventually, now};
+use crate::support::session_scene::{REFRESH, again, assert_cleared, forget_access};
+use crate::support::{Grants, Jar, SessionScene, eventually, now};
 
 #[test]
 fn whoever_ends_the_others_again_and_again_launders_no_cutoff() {
@@ -83,4 +83,66 @@ fn a_new_login_revokes_the_refresh_token_of_the_session_that_it_ends() {
     log_in(&scene.issuer.token("alice").mint(), &left);
     eventually("the issuer is told", || (scene.endpoint.revoked().len() == 2).then_some(()));
     assert_eq!(scene.endpoint.revoked(), ["refresh+2/=", "refresh+3/="]);
+}
+
+#[test]
+fn a_log_out_during_a_renewal_ends_what_it_brings_here_and_at_the_issuer() {
+    for named in [true, false] {
+        let scene = SessionScene::new();
+        let token = scene.issuer.token("alice").times(-1, 3600);
+        let token = if named { token.claim("sid", "s-1") } else { token };
+        let next = again(&token).mint();
+        let minted = next.clone();
+        scene.endpoint.mint(move || minted.clone());
+        let jar = scene.log_in_and_wait(&token);
+        scene.endpoint.set(Grants::Waiting);
+        let answer = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| scene.get("/", &jar));
+            eventually("the call", || (scene.endpoint.calls() == 1).then_some(()));
+            assert_eq!(scene.post("/.auth/logout", &jar).status, 200);
+            scene.endpoint.set(Grants::Rotating);
+            asking.join().unwrap()
+        });
+        assert_eq!((answer.status, answer.code().as_str()), (401, "session_ended"), "{named}");
+        assert_cleared(&answer);
+        // That token was handed to nobody; and neither refresh token is left at the issuer.
+        let told = ["refresh+1/=", "refresh+2/="];
+        eventually("both are revoked", || {
+            let revoked = scene.endpoint.revoked();
+            told.iter().all(|token| revoked.contains(&(*token).to_owned())).then_some(())
+        });
+        if named {
+            assert_eq!(scene.gateway.get_with("/", &next).code(), "token_revoked");
+        }
+        assert_eq!(
+            (scene.get("/", &jar).code().as_str(), scene.endpoint.calls()),
+            ("session_ended", 1)
+        );
+    }
+}
+
+#[test]
+fn whoever_leaves_the_access_token_out_each_time_sends_no_storm_to_the_issuer() {
+    let scene = SessionScene::new();
+    let mut jar = scene.log_in_and_wait(&scene.token());
+    let mut renewed = 0;
+    let refused = loop {
+        let answer = scene.get("/", &jar);
+        if answer.status != 200 {
+            break answer;
+        }
+        renewed += 1;
+        assert!(renewed < 100, "it is renewed with every request");
+        jar.take(&answer);
+        forget_access(&mut jar);
+    };
+    // The session is not lost by it; others have their own pace.
+    assert_eq!((refused.status, refused.code().as_str()), (503, "not_renewed"));
+    assert!(refused.all("set-cookie").is_empty());
+    assert_eq!(scene.endpoint.calls(), renewed);
+    let bob = scene.issuer.token("bob").claim("sid", "s-2");
+    let other = scene.log_in_and_wait(&bob);
+    let next = again(&bob);
+    scene.endpoint.mint(move || next.mint());
+    assert_eq!(scene.get("/", &other).status, 200);
 }

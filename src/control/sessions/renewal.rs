@@ -80,7 +80,7 @@ impl Sessions {
         renewals.flights.seen(&kept, UnixMs::now());
         for _ in 0..LOST_MAX {
             let now = UnixMs::now();
-            let flight = renewals.flights.join(&kept, now);
+            let Some(flight) = renewals.flights.join(&kept, now) else { break };
             if flight.is_used_up(now) {
                 return self.used_twice(&kept, address).await;
             }

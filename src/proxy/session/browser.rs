@@ -150,7 +150,10 @@ impl Browser {
 
     /// Adds them.
     pub fn dress(&mut self, response: &mut Response<Body>, published: &Published) {
-        if let Some(Renewal::Done(renewed)) = self.renewing.take().and_then(|mut one| one.now()) {
+        // What was ended since is not put into a browser that may have logged in anew.
+        if let Some(Renewal::Done(renewed)) = self.renewing.take().and_then(|mut one| one.now())
+            && published.denylist.check(renewed.signed.marks()).is_none()
+        {
             self.renewed(&renewed, published);
         }
         super::add_cookies(response.headers_mut(), std::mem::take(&mut self.set));

@@ -30,6 +30,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a result takes besides its texts.
 const BYTES_EACH: usize = 2048;
+/// A session may be renewed so often in the long run, whatever its cookies say …
+const PACE: Duration = Duration::from_secs(3);
+/// … and by so much faster for a while: about twenty times at once.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Requests of one cookie that wait at once: what one session asks keeps no place from the others.
 const SEATS_MAX: usize = 256;
 
@@ -59,15 +63,25 @@ struct Table {
     by_key: HashMap<Key, Arc<Flight>>,
     /// Of each result, the cookie that it answered.
     before: HashMap<Key, Key>,
+    /// Of each session, until when its renewals so far are paid for.
+    paid_until: HashMap<Key, UnixMs>,
     bytes: usize,
     swept_at: UnixMs,
 }
 
 impl Key {
     pub fn of(kept: &Kept) -> Self {
-        let generation = kept.generation.to_be_bytes();
-        let parts = [kept.issuer.as_bytes(), kept.session.as_bytes(), kept.token.as_bytes()];
-        let mut text = zeroize::Zeroizing::new(generation.to_vec());
+        Self::of_parts(kept.generation, kept, &kept.token)
+    }
+
+    /// The same for all cookies of a session.
+    fn of_session(kept: &Kept) -> Self {
+        Self::of_parts(0, kept, kept.subject.as_deref().unwrap_or_default())
+    }
+
+    fn of_parts(generation: u64, kept: &Kept, token: &str) -> Self {
+        let parts = [kept.issuer.as_bytes(), kept.session.as_bytes(), token.as_bytes()];
+        let mut text = zeroize::Zeroizing::new(generation.to_be_bytes().to_vec());
         for part in parts {
             text.extend_from_slice(&(part.len() as u64).to_be_bytes());
             text.extend_from_slice(part);
@@ -144,19 +158,22 @@ impl Flight {
 }
 
 impl Flights {
-    /// The flight of a refresh cookie: one that is there, or a new one.
-    pub fn join(&self, kept: &Kept, now: UnixMs) -> Arc<Flight> {
+    /// The flight of a refresh cookie: one that is there, or a new one. `None`: the session is renewed
+    /// too often, as by whoever leaves the access token out each time.
+    pub fn join(&self, kept: &Kept, now: UnixMs) -> Option<Arc<Flight>> {
         let key = Key::of(kept);
         let mut table = self.0.lock();
         table.sweep(now);
-        let held = match table.by_key.get(&key) {
-            Some(flight) if !flight.is_to_be_tried_again(now) => return Arc::clone(flight),
+        let known = table.by_key.get(&key).map(Arc::clone);
+        let held = match known {
+            Some(flight) if !flight.is_to_be_tried_again(now) => return Some(flight),
+            Some(_) | None if !table.pays(kept, now) => return None,
             Some(failed) => failed.take_held(),
             None => None,
         };
         let flight = Flight::new(key, kept.ends_at(), held);
         table.by_key.insert(key, Arc::clone(&flight));
-        flight
+        Some(flight)
     }
 
     /// The browser brought this cookie: the one before it has reached its end.
@@ -190,12 +207,23 @@ impl Flights {
 }
 
 impl Table {
+    fn pays(&mut self, kept: &Kept, now: UnixMs) -> bool {
+        let paid_until = self.paid_until.entry(Key::of_session(kept)).or_insert(now);
+        let next = (*paid_until).max(now).plus(PACE);
+        let pays = next.since(now) <= AHEAD_MAX;
+        if pays {
+            *paid_until = next;
+        }
+        pays
+    }
+
     fn sweep(&mut self, now: UnixMs) {
         if now.since(self.swept_at) < SWEEP_EVERY && self.bytes <= BYTES_MAX {
             return;
         }
         self.swept_at = now;
         self.by_key.retain(|_, flight| flight.is_of_use(now));
+        self.paid_until.retain(|_, paid_until| *paid_until > now);
         self.recount();
         if self.bytes <= BYTES_MAX {
             return;

@@ -40,11 +40,15 @@ fn signed() -> Arc<Signed> {
 }
 
 fn kept(token: &str) -> Kept {
+    of_session("s-1", token)
+}
+
+fn of_session(session: &str, token: &str) -> Kept {
     Kept {
         issuer: "i".to_owned(),
         subject: Some("alice".to_owned()),
         client: None,
-        session: "s-1".to_owned(),
+        session: session.to_owned(),
         named_here: false,
         login_time_ms: NOW.0,
         ends_at_ms: after(86_400).0,
@@ -61,9 +65,14 @@ fn renewed(kept: &Kept, signed: &Arc<Signed>) -> Arc<Renewed> {
     Arc::new(Renewed { access: "a".to_owned().into(), signed: Arc::clone(signed), kept })
 }
 
+#[track_caller]
+fn joined(flights: &Flights, kept: &Kept, now: UnixMs) -> Arc<Flight> {
+    flights.join(kept, now).expect("not too often")
+}
+
 /// A flight that has brought something.
 async fn flown(flights: &Flights, kept: &Kept, renewed: &Arc<Renewed>) -> Arc<Flight> {
-    let flight = flights.join(kept, NOW);
+    let flight = joined(flights, kept, NOW);
     flight.outcome(|| async { Renewal::Done(Arc::clone(renewed)) }).await;
     flights.done(&flight, renewed);
     flight
@@ -78,7 +87,7 @@ async fn of_all_who_ask_one_does_the_work() {
     let (flights, kept, calls) = (Flights::default(), kept("r"), AtomicUsize::new(0));
     let renewed = renewed(&kept, &signed());
     let ask = async || {
-        let flight = flights.join(&kept, NOW);
+        let flight = joined(&flights, &kept, NOW);
         let work = || async {
             calls.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
@@ -95,16 +104,16 @@ async fn a_cookie_gets_the_same_answer_until_a_minute_after_its_successors_token
     let (flights, kept, signed) = (Flights::default(), kept("r"), signed());
     let flight = flown(&flights, &kept, &renewed(&kept, &signed)).await;
     // Nobody has got the answer yet: it waits for as long as the session lasts.
-    assert!(is_same(&flight, &flights.join(&kept, after(3_000))));
+    assert!(is_same(&flight, &joined(&flights, &kept, after(3_000))));
     assert!(!flight.is_used_up(after(3_000)));
     assert!(signed.presented(after(3_000)));
     for at in [3_001, 3_060] {
-        assert!(is_same(&flight, &flights.join(&kept, after(at))), "{at}");
+        assert!(is_same(&flight, &joined(&flights, &kept, after(at))), "{at}");
         assert!(!flight.is_used_up(after(at)), "{at}");
     }
     assert!(flight.is_used_up(after(3_061)));
     // Forgotten then: from here on the session's generation tells, which is on disk.
-    assert!(!is_same(&flight, &flights.join(&kept, after(3_066))));
+    assert!(!is_same(&flight, &joined(&flights, &kept, after(3_066))));
 }
 
 #[tokio::test]
@@ -129,15 +138,15 @@ async fn a_failure_is_tried_again_after_its_time_and_what_came_meanwhile_is_not_
         [(RenewalFault::Later(Later::NotYetGood), LATER), (RenewalFault::Over(Over::Refused), OVER)]
     {
         let (flights, kept) = (Flights::default(), kept("r"));
-        let flight = flights.join(&kept, NOW);
+        let flight = joined(&flights, &kept, NOW);
         if wait == LATER {
             flight.hold(held());
         }
         flight.outcome(|| failed(fault)).await;
         let Some((at, _)) = flight.outcome.get().cloned() else { panic!("an outcome") };
         let before = at.plus(wait - Duration::from_millis(1));
-        assert!(is_same(&flight, &flights.join(&kept, before)), "{fault:?}");
-        let next = flights.join(&kept, at.plus(wait));
+        assert!(is_same(&flight, &joined(&flights, &kept, before)), "{fault:?}");
+        let next = joined(&flights, &kept, at.plus(wait));
         assert!(!is_same(&flight, &next), "{fault:?}");
         assert_eq!(next.take_held().is_some(), wait == LATER, "{fault:?}");
     }
@@ -146,12 +155,31 @@ async fn a_failure_is_tried_again_after_its_time_and_what_came_meanwhile_is_not_
 #[test]
 fn one_session_does_not_take_all_places() {
     let (flights, kept) = (Flights::default(), kept("r"));
-    let flight = flights.join(&kept, NOW);
+    let flight = joined(&flights, &kept, NOW);
     let seats: Vec<_> = (0..SEATS_MAX).map(|_| flight.seat().unwrap()).collect();
     assert!(flight.seat().is_none());
-    assert!(flights.join(&self::kept("another"), NOW).seat().is_some());
+    assert!(joined(&flights, &self::kept("another"), NOW).seat().is_some());
     drop(seats);
     assert!(flight.seat().is_some());
+}
+
+#[test]
+fn a_session_is_renewed_a_few_times_at_once_and_then_at_its_pace() {
+    let flights = Flights::default();
+    let ask = |number: u64, at: u64| {
+        let mut kept = kept("r");
+        kept.generation = number;
+        flights.join(&kept, after(at)).is_some()
+    };
+    let at_once = (0..100).take_while(|number| ask(*number, 0)).count();
+    assert_eq!(at_once, 20);
+    // What flies already is joined; a new one waits for its turn, and others have their own.
+    assert!(ask(0, 1) && !ask(100, 1) && !ask(100, 2) && ask(100, 3) && !ask(101, 3));
+    let other = of_session("s-2", "r");
+    assert!(flights.join(&other, after(3)).is_some());
+    assert!((0..20).all(|number| ask(200 + number, 100)), "and after a while as before");
+    joined(&flights, &of_session("s-3", "r"), after(1_000));
+    assert_eq!(flights.0.lock().paid_until.len(), 1);
 }
 
 #[tokio::test]
@@ -159,7 +187,7 @@ async fn what_is_remembered_is_bounded() {
     let (flights, signed) = (Flights::default(), signed());
     let long = "r".repeat(16 * 1024);
     for number in 0..8_192 {
-        let kept = kept(&format!("{number}{long}"));
+        let kept = of_session(&format!("s-{number}"), &long);
         flown(&flights, &kept, &renewed(&kept, &signed)).await;
     }
     assert!(flights.0.lock().bytes <= BYTES_MAX + BYTES_MAX / 64);

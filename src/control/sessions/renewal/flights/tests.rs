@@ -178,6 +178,7 @@ fn a_session_is_renewed_a_few_times_at_once_and_then_at_its_pace() {
     let other = of_session("s-2", "r");
     assert!(flights.join(&other, after(3)).is_some());
     assert!((0..20).all(|number| ask(200 + number, 100)), "and after a while as before");
+    assert!(ask(300, 0), "a clock that was set back keeps nobody out");
     joined(&flights, &of_session("s-3", "r"), after(1_000));
     assert_eq!(flights.0.lock().paid_until.len(), 1);
 }

@@ -59,13 +59,13 @@ const EARLY_RESETS_MAX: usize = 50;
 pub async fn serve(
     core: &Rc<Core>,
     connection: &Rc<Connection>,
-    mut stream: ClientStream,
+    stream: ClientStream,
     published: Rc<Snapshot>,
 ) {
     let limits = &published.limits;
     connection.multiplex(limits.http2_resets_max);
     let (stream_window, connection_window) = windows(core.clients());
-    stream.take_turns((connection_window / TURNS_IN_A_WINDOW) as usize);
+    stream.take_turns(connection_window / TURNS_IN_A_WINDOW);
     let header_bytes_max = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(StreamTasks(Rc::clone(connection)));
     builder

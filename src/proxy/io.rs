@@ -31,13 +31,6 @@ pub struct Rewound<S = Stream> {
 pub struct ClientStream {
     transport: Transport,
     activity: Arc<Activity>,
-    turns: Option<Turns>,
-}
-
-/// A reader that shares its thread with those who take what it reads.
-struct Turns {
-    bytes: usize,
-    left: usize,
 }
 
 enum Transport {
@@ -64,6 +57,9 @@ pub struct Activity {
     pub stalls: AtomicU32,
     /// End with a reset, so that nobody takes what was sent for a whole answer.
     pub abort: AtomicBool,
+    /// What is read before others have their turn, and what is left of it; 0: any number of bytes.
+    turn_bytes: AtomicU32,
+    turn_left: AtomicU32,
 }
 
 impl Activity {
@@ -99,12 +95,39 @@ impl ClientStream {
 
     fn new(transport: Transport) -> (Self, Arc<Activity>) {
         let activity = Arc::<Activity>::default();
-        (Self { transport, activity: Arc::clone(&activity), turns: None }, activity)
+        (Self { transport, activity: Arc::clone(&activity) }, activity)
     }
 
     /// After so many bytes whoever reads it waits until all others have had their turn.
-    pub fn take_turns(&mut self, bytes: usize) {
-        self.turns = Some(Turns { bytes, left: bytes });
+    pub fn take_turns(&self, bytes: u32) {
+        self.activity.turn_bytes.store(bytes, Ordering::Relaxed);
+        self.activity.turn_left.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Part of a turn of so many bytes.
+    fn poll_turn(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        turn: u32,
+    ) -> Poll<io::Result<()>> {
+        let left = self.activity.turn_left.load(Ordering::Relaxed);
+        if left == 0 {
+            self.activity.turn_left.store(turn, Ordering::Relaxed);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = buffer.remaining().min(left as usize);
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        let polled =
+            carry!(&mut self.transport, stream => Pin::new(stream).poll_read(context, &mut part));
+        let read = part.filled().len();
+        buffer.advance(read);
+        let rest = left.saturating_sub(u32::try_from(read).unwrap_or(left));
+        // Who waits for the client has given the others their turn.
+        let next = if polled.is_pending() { turn } else { rest };
+        self.activity.turn_left.store(next, Ordering::Relaxed);
+        polled
     }
 
     /// When it is dropped it ends with a reset.
@@ -262,25 +285,9 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let polled = match &mut this.turns {
-            None => {
-                carry!(&mut this.transport, stream => Pin::new(stream).poll_read(context, buffer))
-            }
-            Some(turns) if turns.left == 0 => {
-                turns.left = turns.bytes;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Some(turns) => {
-                let most = turns.left.min(buffer.remaining());
-                let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
-                let polled = carry!(&mut this.transport, stream => Pin::new(stream).poll_read(context, &mut part));
-                let read = part.filled().len();
-                buffer.advance(read);
-                // What it waits for is its own turn.
-                turns.left = if polled.is_pending() { turns.bytes } else { turns.left - read };
-                polled
-            }
+        let polled = match this.activity.turn_bytes.load(Ordering::Relaxed) {
+            0 => carry!(&mut this.transport, stream => Pin::new(stream).poll_read(context, buffer)),
+            turn => this.poll_turn(context, buffer, turn),
         };
         if buffer.filled().len() > before {
             // One writer; a plain load and store is enough and cheaper than an atomic addition.

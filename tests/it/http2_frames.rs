@@ -238,6 +238,41 @@ fn a_request_that_says_two_things_is_refused_and_its_neighbours_are_not() {
 }
 
 #[test]
+fn who_hears_no_goodbye_and_asks_on_holds_no_end_up() {
+    let upstream = Upstream::new();
+    let mut gateway = Setup::simple(&Issuer::new("HS256"), &upstream)
+        .server("drain_timeout = \"2s\"")
+        .route("/", "access = \"public\"")
+        .start();
+    let mut client = Frames::open(&gateway);
+    client.get(1, "/");
+    assert_eq!(client.outcome(1), Outcome::Good);
+    gateway.signal(rustix::process::Signal::TERM);
+    // It is told, and its sign that it heard is waited for. It gives none, and asks on.
+    let mut goodbyes = Vec::new();
+    for stream in (3..).step_by(2) {
+        let get = frame(HEADERS, END_STREAM | END_HEADERS, stream, &head("GET", "/", &[]));
+        if client.try_send(&get).is_err() {
+            break;
+        }
+        let ended = loop {
+            match client.next() {
+                Ok(frame) if frame.kind == GOAWAY => goodbyes.push(frame.code()),
+                Ok(frame) if frame.ends_stream() => break false,
+                Ok(_) => {}
+                Err(_) => break true,
+            }
+        };
+        if ended {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(goodbyes.first(), Some(&NO_ERROR));
+    gateway.wait();
+}
+
+#[test]
 fn identity_in_trailers_reaches_no_backend() {
     let upstream = Upstream::new();
     let gateway = Setup::simple(&Issuer::new("HS256"), &upstream)

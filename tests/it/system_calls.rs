@@ -88,6 +88,7 @@ fn a_small_request_is_two_sends_and_two_receives() {
         get(&mut connection);
     }
     let calls = trace.end();
+    println!("{REQUESTS} requests: {calls:?}");
     let of = |names: &[&str]| names.iter().filter_map(|name| calls.get(*name)).sum::<usize>();
     let sends = of(&["sendto", "sendmsg", "write", "writev"]);
     let receives = of(&["recvfrom", "recvmsg", "read", "readv"]);

@@ -161,8 +161,9 @@ fn no_request_passes_by_a_key_whose_file_was_replaced_before_the_reload_was_answ
     let mut issuer = Issuer::new("ES256");
     issuer.kid = Some("one".into());
     let upstream = Upstream::new();
+    // How many tokens of the other key are refused meanwhile is for chance to say.
     let gateway = Setup::new()
-        .server("watch = false")
+        .server("watch = false\nlimits.failed_credentials_per_minute = 0")
         .issuer_jwks(&issuer, "")
         .upstream("app", &upstream, "");
     let gateway = gateway.route("/", "").start();

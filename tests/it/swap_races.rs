@@ -105,7 +105,8 @@ fn a_request_is_answered_by_the_configuration_before_or_after_a_swap_and_by_noth
     let issuer = Issuer::new("HS256");
     let upstream = Upstream::new();
     let gateway = Setup::new()
-        .server("watch = false")
+        // How many are refused is for chance to say.
+        .server("watch = false\nlimits.failed_credentials_per_minute = 0")
         .issuer(&issuer, "")
         .upstream("app", &upstream, "")
         .route("/", "require = { scopes = [\"read\"] }")

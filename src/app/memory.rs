@@ -1,6 +1,10 @@
 //! Looks four times a second at how much memory the process has. Above `limits.memory_max` new
 //! requests and clients are turned away, and idle ones close, until it is below again: an answer of
 //! 503 is better than the system ending the process with everything in it.
+//!
+//! It also gives back what was freed. The allocator hands pages that have been free for a second to the
+//! system only when somebody frees a page, and a process that thousands of connections have left, or
+//! whose connections rest, is one in which nobody does.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -12,6 +16,10 @@ use crate::proxy::Memory;
 
 const EVERY: Duration = Duration::from_millis(250);
 
+/// What is allocated and freed again so that the allocator looks for pages to give back: large enough
+/// to be a page of its own.
+const NUDGE_BYTES: usize = 1 << 20;
+
 /// Watches for as long as somebody holds `memory`.
 pub fn watch(memory: Weak<Memory>) -> std::io::Result<()> {
     let Ok(statm) = File::open("/proc/self/statm") else { return Ok(()) };
@@ -22,10 +30,15 @@ pub fn watch(memory: Weak<Memory>) -> std::io::Result<()> {
                 look(&memory, pages * page);
             }
             drop(memory);
+            give_back();
             std::thread::sleep(EVERY);
         }
     })?;
     Ok(())
+}
+
+fn give_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(NUDGE_BYTES)));
 }
 
 fn look(memory: &Memory, resident: u64) {

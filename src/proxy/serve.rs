@@ -8,8 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 
 use super::connection::{Connection, Peer};
@@ -131,16 +133,31 @@ async fn http1(
         if until_ended(core, connection, Pin::new(&mut *serving), shut).await == Served::ToItsEnd {
             return;
         }
-        let Some(parts) = serving.into_parts() else { return };
-        stream = parts.io.into_inner();
-        if !parts.read_buf.is_empty() {
+        // By move, so that nothing of what served it is kept while it rests.
+        let Some((back, begun)) = socket_of(serving) else { return };
+        stream = back;
+        if !begun.is_empty() {
             // The beginning of a request that came together with the one before it.
-            stream.unread(parts.read_buf.to_vec());
+            stream.unread(begun);
         } else if !rest::until_it_speaks(core, connection, &mut stream).await {
             return;
         }
         published = core.published();
     }
+}
+
+type Serving<S> = http1::UpgradeableConnection<TokioIo<ClientStream>, S>;
+
+/// What is left of a connection that is served no more, and what was read of it and not answered.
+fn socket_of<S, B>(serving: Box<Serving<S>>) -> Option<(ClientStream, Vec<u8>)>
+where
+    S: HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let parts = serving.into_parts()?;
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 /// The client finds the process that accepts now when it connects anew. Its idle connection is not

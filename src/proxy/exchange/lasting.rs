@@ -6,7 +6,8 @@ use std::task::Context;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, UPGRADE};
-use http::{HeaderMap, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 
 use crate::telemetry::access::Verdict;
@@ -46,6 +47,9 @@ impl Exchange {
         }
         let stream = self.open(token)?;
         if !body.is_end_stream() {
+            if lasts {
+                self.let_go_of_the_head();
+            }
             stream.came_from(|| self.origin());
         }
         Some(stream)
@@ -76,6 +80,7 @@ impl Exchange {
             return;
         };
         if lasts {
+            self.let_go_of_the_head();
             stream.came_from(|| self.origin());
         }
         // Nothing can be put into what is compressed, or has its length.
@@ -101,9 +106,26 @@ impl Exchange {
         }
         let known = self.stream.as_ref().map(Rc::clone);
         let stream = known.or_else(|| self.open(None))?;
+        self.let_go_of_the_head();
         stream.came_from(|| self.origin());
         self.core.streams.became(&stream, kind, &self.core.counters);
         Some(stream)
+    }
+
+    /// Copies what it keeps of the request's head: each value that hyper read is a part of the whole
+    /// buffer, 8 KiB or more, which would be held for as long as the stream lasts.
+    fn let_go_of_the_head(&mut self) {
+        self.host = self.host.as_ref().map(copy);
+        self.request_id = copy(&self.request_id);
+        let target = self.target.as_ref().map(|target| PathAndQuery::try_from(target.as_str()));
+        // It was one before.
+        self.target = target.and_then(Result::ok);
+        for named in self.named.iter_mut().flat_map(|both| both.iter_mut()) {
+            *named = named.as_ref().map(copy);
+        }
+        for value in self.selected_by.values_mut() {
+            *value = copy(value);
+        }
     }
 
     fn origin(&self) -> Origin {
@@ -213,13 +235,20 @@ impl Exchange {
     }
 }
 
+/// The value in bytes of its own.
+fn copy(value: &HeaderValue) -> HeaderValue {
+    let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    copy.set_sensitive(value.is_sensitive());
+    copy
+}
+
 /// A body of this size takes long enough to be a stream.
 fn lasts(size: Option<u64>) -> bool {
     size.is_none_or(|size| size > LASTING_BYTES)
 }
 
 fn kind(headers: &HeaderMap) -> StreamKind {
-    let value = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let is = |name: &[u8]| {
         let start = value.get(..name.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(name))

@@ -74,6 +74,7 @@ mod upstream;
 mod upstream_fault;
 mod upstream_h2;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -81,7 +82,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{EXPECT, ORIGIN, STRICT_TRANSPORT_SECURITY};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 pub use assertion::Signing;
@@ -108,12 +109,24 @@ use self::tunnel::Answer;
 use crate::telemetry::counters::Limit;
 
 /// Answers one request and leaves its log line, whichever way it went.
-pub async fn handle(
+///
+/// What it returns is moved as a whole, and a future keeps each argument twice: so the request goes to
+/// the heap first, and so does what few requests come to.
+pub fn handle(
     core: Rc<Core>,
     connection: Rc<Connection>,
     request: Request<Incoming>,
-) -> Response<Body> {
-    let mut exchange = Exchange::begin(&core, &connection, &request);
+) -> impl Future<Output = Result<Response<Body>, Infallible>> {
+    let exchange = Exchange::begin(&core, &connection, &request);
+    answering(core, connection, exchange, Box::new(request))
+}
+
+async fn answering(
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    mut exchange: Box<Exchange>,
+    request: Box<Request<Incoming>>,
+) -> Result<Response<Body>, Infallible> {
     let accept = request.headers().get(http::header::ACCEPT).cloned();
     let mut close = request.headers().contains_key(http::header::TRANSFER_ENCODING);
     // Of a length that the request says.
@@ -147,13 +160,20 @@ pub async fn handle(
     if let Some(hsts) = &connection.hsts {
         response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
     }
-    if close {
+    if close || is_last(&core, &connection, &response) {
         // What is left of the body would be read as the next request, were it not closed. And
         // RFC 9112 section 6.1: hyper drops a Content-Length beside Transfer-Encoding before we
         // see it, so a connection that used Transfer-Encoding carries no further request.
         response.headers_mut().insert(http::header::CONNECTION, headers::CLOSE);
     }
-    response
+    Ok(response)
+}
+
+/// The client finds the process that accepts now when it connects anew. Its idle connection is not
+/// closed, because a request could be on its way.
+fn is_last(core: &Core, connection: &Connection, response: &Response<Body>) -> bool {
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    core.is_retiring() && !connection.is_multiplexed() && !switches
 }
 
 /// The straight line.
@@ -161,7 +181,7 @@ async fn pass(
     core: &Rc<Core>,
     connection: &Connection,
     exchange: &mut Exchange,
-    request: Request<Incoming>,
+    request: Box<Request<Incoming>>,
 ) -> Result<Answer, Rejection> {
     let published = core.published();
     if let Some(readiness) = &published.readiness
@@ -177,14 +197,14 @@ async fn pass(
     if let Some(one_in) = published.trace_sample {
         exchange.trace(one_in, request.headers());
     }
-    let request = canonical::Canonical::from_request(request)?;
+    let request = canonical::Canonical::from_request(*request)?;
     exchange.counts(&request.body);
     if let Some(auth) = &published.auth
         && let Some(place) = auth.place(request.path())?
     {
         let answering =
             auth::answer(core, connection, exchange, request, (auth, place), &published);
-        return answering.await.map(Answer::Response);
+        return Box::pin(answering).await.map(Answer::Response);
     }
     match cors::preflight(&request, &published.routes)? {
         None => {}
@@ -236,7 +256,7 @@ async fn pass(
     }?;
     match login {
         None => Ok(answer),
-        Some(login) => login.capture(answer, &published, core).await,
+        Some(login) => Box::pin(login.capture(answer, &published, core)).await,
     }
 }
 

@@ -140,7 +140,7 @@ pub(super) struct Visit<'v> {
     core: &'v Rc<Core>,
     connection: &'v Connection,
     exchange: &'v mut Exchange,
-    request: Canonical,
+    request: Box<Canonical>,
     auth: &'v Auth,
     published: &'v Published,
     /// The session's new token, where it was renewed for this request.
@@ -153,7 +153,7 @@ pub(super) async fn answer(
     core: &Rc<Core>,
     connection: &Connection,
     exchange: &mut Exchange,
-    request: Canonical,
+    request: Box<Canonical>,
     (auth, place): (&Auth, Place),
     published: &Published,
 ) -> Result<Response<Body>, Rejection> {

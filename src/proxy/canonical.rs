@@ -22,10 +22,11 @@ pub struct Canonical {
 }
 
 impl Canonical {
-    pub fn from_request(request: Request<Incoming>) -> Result<Self, Rejection> {
+    /// On the heap: it is handed from step to step, and each would move some 350 bytes.
+    pub fn from_request(request: Request<Incoming>) -> Result<Box<Self>, Rejection> {
         let (parts, body) = request.into_parts();
         let (host, upgrade) = Self::read(&parts, body.is_end_stream())?;
-        Ok(Self { parts, body: ClientBody::new(body), host, upgrade })
+        Ok(Box::new(Self { parts, body: ClientBody::new(body), host, upgrade }))
     }
 
     /// Its host, and what it asks to switch to, if it has one reading.

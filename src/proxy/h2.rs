@@ -8,7 +8,6 @@ mod request;
 pub use guard::{Examined, Guard};
 pub use request::check;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -87,10 +86,7 @@ pub async fn serve(
         service_fn(move |request| {
             let (core, connection) = (Rc::clone(&core), Rc::clone(&connection));
             // Inside the stream's own task, which has its guard.
-            async move {
-                let request = request::as_http1(request);
-                Ok::<_, Infallible>(super::handle(core, connection, request).await)
-            }
+            async move { super::handle(core, connection, request::as_http1(request)).await }
         })
     };
     let serving = builder.serve_connection(TokioIo::new(stream), service);

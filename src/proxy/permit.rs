@@ -22,7 +22,7 @@ use super::route::Route;
 /// See the module. Not `Clone`; consumed by the forwarder.
 #[must_use]
 pub struct Permit<'r> {
-    request: Canonical,
+    request: Box<Canonical>,
     route: &'r Route,
     token: Option<Verified<'r>>,
     ignored: Option<Rejection>,
@@ -30,7 +30,7 @@ pub struct Permit<'r> {
 
 /// Who asked for it, the denylist, then what the route asks of the token.
 pub fn decide<'r>(
-    request: Canonical,
+    request: Box<Canonical>,
     route: &'r Route,
     token: Option<Verified<'r>>,
     connection: &Connection,
@@ -45,7 +45,7 @@ pub fn decide<'r>(
 
 /// A CORS preflight carries no token (Fetch standard, section 3.2.2): where the route leaves it to the
 /// backend, it goes there without one. Only [`super::cors::preflight`] says what one is.
-pub fn of_preflight<'r>(mut request: Canonical, route: &'r Route) -> Permit<'r> {
+pub fn of_preflight<'r>(mut request: Box<Canonical>, route: &'r Route) -> Permit<'r> {
     // Nobody looked at what is there all the same, so none of it goes on.
     for name in [AUTHORIZATION, COOKIE] {
         request.parts.headers.remove(name);
@@ -137,7 +137,7 @@ impl<'r> Permit<'r> {
     }
 
     /// The request, for the one who sends it.
-    pub(super) fn into_request(self) -> Canonical {
+    pub(super) fn into_request(self) -> Box<Canonical> {
         self.request
     }
 }

@@ -43,7 +43,8 @@ fn elsewhere(
     port: u16,
     exchange: &Exchange,
 ) -> Result<Response<Body>, Rejection> {
-    let location = location(&Canonical::from_request(request)?, port)?;
+    let request = Canonical::from_request(request)?;
+    let location = location(&request, port)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(LOCATION, location);

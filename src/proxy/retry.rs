@@ -14,6 +14,7 @@
 mod http2;
 mod spare;
 
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -132,7 +133,7 @@ impl Delivery<'_> {
     async fn deliver_to_the_only_one(
         &mut self,
         sole: &Arc<Endpoint>,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
     ) -> Result<(Response<Incoming>, Lease), Rejection> {
         self.occupied.busy = self.occupied.place.as_ref().map(|_| self.upstream.group.begin(sole));
         self.on(sole, request).await.map_err(|missed| match missed {
@@ -143,7 +144,7 @@ impl Delivery<'_> {
 
     async fn deliver_to_one_of_several(
         &mut self,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
         key: Option<u64>,
     ) -> Result<(Response<Incoming>, Lease), Rejection> {
         let group = &self.upstream.group;
@@ -175,7 +176,7 @@ impl Delivery<'_> {
             left = left.saturating_sub(u32::from(!same));
             group.retried();
             self.check.still_holds(self.published)?;
-            (request, next) = (*again, other);
+            (request, next) = (again, other);
         }
     }
 
@@ -206,46 +207,48 @@ impl Delivery<'_> {
     async fn on(
         &mut self,
         endpoint: &Endpoint,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
     ) -> Result<(Response<Incoming>, Lease), Missed> {
         if let Some(host) = self.upstream.own_host(endpoint) {
             request.headers_mut().insert(HOST, host.clone());
         }
         let timeout = self.patience(&request);
         if self.upstream.config().http2 && !request.headers().contains_key(UPGRADE) {
-            match Box::pin(self.on_http2(endpoint, request)).await {
+            match Box::pin(self.on_http2(endpoint, *request)).await {
                 Http2Outcome::Done(outcome) => return *outcome,
-                Http2Outcome::Http1(unsent) => request = *unsent,
+                Http2Outcome::Http1(unsent) => request = unsent,
             }
         }
         if let Some(sender) = self.core.pool.take(endpoint.key()) {
             let mut lease = Http1::reused(self.core, endpoint, sender);
             let copy = is_safe(&request).then(|| Spare::of(&request));
             let moved = request.body().moved();
-            let sending = lease.sender.try_send_request(request);
+            let sending = pin!(lease.sender.try_send_request(*request));
             let Failed { fault, unsent, .. } = match attempt(sending, moved, timeout).await {
                 Ok(response) => return self.judge(endpoint, response, Lease::Http1(lease), copy),
                 Err(failed) => failed,
             };
             request = match (unsent, copy.and_then(Spare::into_request)) {
-                (Some(unsent), _) => unsent,
+                (Some(unsent), _) => Box::new(unsent),
                 (None, Some(copy)) if fault == UpstreamFault::Broken => {
                     self.upstream.group.retried();
-                    copy
+                    Box::new(copy)
                 }
                 (None, _) => return Err(self.failed(endpoint, fault, None, true)),
             };
         }
-        let connected = upstream::connect(self.core, &self.upstream.group, endpoint).await;
+        // On the heap, as all that few requests come to: each would carry its size.
+        let connecting = upstream::connect(self.core, &self.upstream.group, endpoint);
+        let connected = Box::pin(connecting).await;
         let sender = match connected {
             Ok(sender) => sender,
-            Err(fault) => return Err(self.failed(endpoint, fault, Some(request), false)),
+            Err(fault) => return Err(self.failed(endpoint, fault, Some(*request), false)),
         };
         self.check.still_holds(self.published).map_err(Missed::Rejected)?;
         let mut lease = Http1::opened(self.core, endpoint, sender);
         let copy = (self.elsewhere && self.is_repeatable(&request)).then(|| Spare::of(&request));
         let moved = request.body().moved();
-        let sending = lease.sender.try_send_request(request);
+        let sending = pin!(lease.sender.try_send_request(*request));
         match attempt(sending, moved, timeout).await {
             Ok(response) => self.judge(endpoint, response, Lease::Http1(lease), copy),
             Err(Failed { fault, unsent: Some(unsent), .. }) => {
@@ -334,12 +337,11 @@ struct Failed {
 type Unsent = TrySendError<Request<RequestBody>>;
 
 async fn attempt(
-    sending: impl Future<Output = Result<Response<Incoming>, Unsent>>,
+    mut sending: Pin<&mut impl Future<Output = Result<Response<Incoming>, Unsent>>>,
     moved: Option<Moved>,
     response_timeout: Duration,
 ) -> Result<Response<Incoming>, Failed> {
     let started = Instant::now();
-    let mut sending = std::pin::pin!(sending);
     let mut until = started + response_timeout;
     loop {
         match tokio::time::timeout_at(until.into(), &mut sending).await {
@@ -361,9 +363,10 @@ async fn attempt(
     }
 }
 
-fn outgoing(permit: Permit<'_>, published: &Published) -> Request<RequestBody> {
-    let request = permit.into_request();
-    Request::from_parts(request.parts, RequestBody::new(request.body, &published.guarded))
+fn outgoing(permit: Permit<'_>, published: &Published) -> Box<Request<RequestBody>> {
+    let request = *permit.into_request();
+    let body = RequestBody::new(request.body, &published.guarded);
+    Box::new(Request::from_parts(request.parts, body))
 }
 
 /// Safe methods without a body (RFC 9110 section 9.2.1).

@@ -117,11 +117,7 @@ async fn http1(
 ) {
     let service = || {
         let (core, connection) = (Rc::clone(core), Rc::clone(connection));
-        service_fn(move |request| {
-            let answering = super::handle(Rc::clone(&core), Rc::clone(&connection), request);
-            let core = Rc::clone(&core);
-            async move { Ok::<_, Infallible>(last_where_retiring(&core, answering.await)) }
-        })
+        service_fn(move |request| super::handle(Rc::clone(&core), Rc::clone(&connection), request))
     };
     connection.answer_in_turn();
     let shut = |serving: Pin<&mut http1::UpgradeableConnection<_, _>>| serving.graceful_shutdown();
@@ -149,6 +145,7 @@ async fn http1(
 type Serving<S> = http1::UpgradeableConnection<TokioIo<ClientStream>, S>;
 
 /// What is left of a connection that is served no more, and what was read of it and not answered.
+#[expect(clippy::boxed_local, reason = "the box is to go with it")]
 fn socket_of<S, B>(serving: Box<Serving<S>>) -> Option<(ClientStream, Vec<u8>)>
 where
     S: HttpService<Incoming, ResBody = B>,
@@ -158,16 +155,6 @@ where
 {
     let parts = serving.into_parts()?;
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
-}
-
-/// The client finds the process that accepts now when it connects anew. Its idle connection is not
-/// closed, because a request could be on its way.
-fn last_where_retiring<B>(core: &Core, mut response: http::Response<B>) -> http::Response<B> {
-    if core.is_retiring() && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-        let close = http::HeaderValue::from_static("close");
-        response.headers_mut().insert(http::header::CONNECTION, close);
-    }
-    response
 }
 
 /// A listener that only sends people to the encrypted one.
@@ -257,5 +244,14 @@ mod tests {
         }
         let (plain, begun) = (plain(drive), begun(begin));
         assert!(plain <= 1024 && begun <= 4096, "{plain} and {begun} bytes");
+    }
+
+    #[test]
+    fn what_a_request_takes_is_little_to_move() {
+        fn answered<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let answered = answered(super::super::handle);
+        assert!(answered <= 3200, "{answered} bytes");
     }
 }

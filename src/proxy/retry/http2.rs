@@ -4,6 +4,8 @@
 //!
 //! A WebSocket does not come here: it gets an HTTP/1.1 connection of its own.
 
+use std::pin::pin;
+
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
@@ -68,6 +70,7 @@ impl Delivery<'_> {
             let moved = request.body().moved();
             stream.stop = request.body_mut().stoppable();
             let sending = stream.sender.try_send_request(self.as_http2(endpoint, request));
+            let sending = pin!(sending);
             let failed = match attempt(sending, moved, timeout).await {
                 Ok(response) => {
                     let copy = copy.filter(|_| repeatable);

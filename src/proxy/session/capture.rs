@@ -56,7 +56,7 @@ impl<'r> Login<'r> {
         (core, client): (&Core, Client),
         published: &'r Published,
         now: UnixMs,
-    ) -> Result<Option<Self>, Rejection> {
+    ) -> Result<Option<Box<Self>>, Rejection> {
         let route = permit.route();
         let (Some(capture), Some(session)) = (&route.capture, &published.session) else {
             return Ok(None);
@@ -71,17 +71,17 @@ impl<'r> Login<'r> {
             return Err(refused);
         }
         let before = Before::of(headers, session, &tokens, client.address());
-        Ok(Some(Self { route, capture, session, before }))
+        Ok(Some(Box::new(Self { route, capture, session, before })))
     }
 
     /// The answer without its tokens.
     pub async fn capture(
-        self,
+        self: Box<Self>,
         answer: Answer,
         published: &Published,
         core: &Core,
     ) -> Result<Answer, Rejection> {
-        let Self { route, capture, session, before } = self;
+        let Self { route, capture, session, before } = *self;
         match answer {
             Answer::Response(response) => {
                 let taking = take(response, route, (capture, session), before, published, core);

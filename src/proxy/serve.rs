@@ -252,6 +252,6 @@ mod tests {
             std::mem::size_of::<F>()
         }
         let answered = answered(super::super::handle);
-        assert!(answered <= 3200, "{answered} bytes");
+        assert!(answered <= 3584, "{answered} bytes");
     }
 }

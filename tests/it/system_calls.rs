@@ -84,18 +84,21 @@ fn a_small_request_is_two_sends_and_two_receives() {
         get(&mut connection);
     }
     let Some(trace) = Trace::of(&gateway, "data-0") else { return };
+    let began = std::time::Instant::now();
     for _ in 0..REQUESTS {
         get(&mut connection);
     }
+    let took = began.elapsed();
     let calls = trace.end();
     println!("{REQUESTS} requests: {calls:?}");
     let of = |names: &[&str]| names.iter().filter_map(|name| calls.get(*name)).sum::<usize>();
-    let sends = of(&["sendto", "sendmsg", "write", "writev"]);
-    let receives = of(&["recvfrom", "recvmsg", "read", "readv"]);
-    // The sweep of each second, and the log's thread that is woken for the lines of some of them.
-    let few = REQUESTS / 10;
-    assert!((2 * REQUESTS..=2 * REQUESTS + few).contains(&sends), "{calls:?}");
-    assert!((2 * REQUESTS..=2 * REQUESTS + few).contains(&receives), "{calls:?}");
+    // What is written otherwise wakes a thread that sleeps.
+    let sends = of(&["sendto", "sendmsg", "writev"]);
+    let receives = of(&["recvfrom", "recvmsg", "readv"]);
+    assert_eq!((sends, receives), (2 * REQUESTS, 2 * REQUESTS), "{calls:?}");
+    // The sweep of each second, and the log's thread that is woken for the lines that came: how often
+    // depends on how long all of it took.
+    let few = REQUESTS / 10 + usize::try_from(took.as_millis() / 25).unwrap();
     let rest: usize = calls.iter().filter(|(name, _)| *name != "epoll_wait").map(|(_, n)| n).sum();
     assert!(rest <= 4 * REQUESTS + 2 * few, "{calls:?}");
     assert!(of(&["epoll_wait"]) <= 2 * REQUESTS + few, "{calls:?}");

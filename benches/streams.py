@@ -117,11 +117,12 @@ class Place:
         self.echo = lab.Echo(self.load, options.load_core)
 
     def values(self, home):
-        most = 2 * self.options.sockets + 1000
+        # Each has a socket of its own at the server, too.
+        most = self.options.sockets + 300
         return {
             "home": home, "port": lab.free_port(), "tls": lab.free_port(), "backend": self.echo.address,
             "chain": self.chain, "key": self.key, "both": self.both, "threads": self.options.threads,
-            "most": most, "files": 2 * most,
+            "most": most, "files": 2 * most + 100,
         }
 
 
@@ -249,8 +250,8 @@ def main():
     if not 0 < options.rounds < options.users <= options.sockets <= 25_000:
         parser.error("rounds < users <= sockets <= 25000")
     lab.leave_on_signal()
-    # The gateway has both ends of each.
-    lab.open_files(4 * options.sockets + 4000)
+    # The gateway has both ends of each, and keeps some descriptors back.
+    lab.open_files(2 * options.sockets + 1200)
     print(lab.machine() + ", " + lab.first_line([options.program, "--version"]) + "\n")
     checks = lab.Checks()
     with tempfile.TemporaryDirectory(prefix="portcullis-streams-") as directory:

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Authority, Gateway, Issuer, Setup, Upstream};
+use crate::support::{Authority, Gateway, Issuer, Setup, Upstream, eventually};
 
 /// Longer than a connection is idle before it rests, which nothing outside shows: where a machine is
 /// so slow that it does not rest by then, these tests see less and still hold.
@@ -44,6 +44,27 @@ fn half_a_request_is_not_forgotten() {
     std::thread::sleep(A_WHILE);
     connection.send("Host: a\r\n\r\n");
     assert_eq!(connection.answer().status, 200);
+}
+
+#[test]
+fn many_idle_connections_take_little_memory() {
+    const COUNT: u64 = 300;
+    let gateway = public("threads = 1\nlimits.connections_per_address = 0");
+    let open = |count: u64| {
+        let opened: Vec<_> = (0..count).map(|_| gateway.connect()).collect();
+        opened.into_iter().map(|mut connection| {
+            assert_eq!(connection.get("/", &[]).status, 200);
+            connection
+        })
+    };
+    let _warm: Vec<_> = open(20).collect();
+    std::thread::sleep(A_WHILE);
+    let before = gateway.resident_kb();
+    let _idle: Vec<_> = open(COUNT).collect();
+    // hyper's buffer alone would be 8 KiB each.
+    eventually("less than 6 KiB each", || {
+        (gateway.resident_kb().saturating_sub(before) < 6 * COUNT).then_some(())
+    });
 }
 
 #[test]

@@ -117,12 +117,18 @@ impl ClientStream {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let most = buffer.remaining().min(left as usize);
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
-        let polled =
-            carry!(&mut self.transport, stream => Pin::new(stream).poll_read(context, &mut part));
-        let read = part.filled().len();
-        buffer.advance(read);
+        let before = buffer.filled().len();
+        let polled = if buffer.remaining() <= left as usize {
+            carry!(&mut self.transport, stream => Pin::new(stream).poll_read(context, buffer))
+        } else {
+            // All of a part has to be zeroed before it is read into.
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(left as usize));
+            let polled = carry!(&mut self.transport, stream => Pin::new(stream).poll_read(context, &mut part));
+            let read = part.filled().len();
+            buffer.advance(read);
+            polled
+        };
+        let read = buffer.filled().len() - before;
         let rest = left.saturating_sub(u32::try_from(read).unwrap_or(left));
         // Who waits for the client has given the others their turn.
         let next = if polled.is_pending() { turn } else { rest };

@@ -46,8 +46,8 @@ def main():
     # The admin API takes 256 connections, and one is kept for the count.
     parser.add_argument("--clients", default="1,64,128,250")
     parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--proxy-core", type=int, default=0)
-    parser.add_argument("--load-core", type=int, default=1)
+    parser.add_argument("--proxy-core", default="0")
+    parser.add_argument("--load-core", default="1")
     options = parser.parse_args()
     options.sockets, options.users, options.threads = 1000, 100, 1
     lab.leave_on_signal()

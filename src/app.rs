@@ -126,6 +126,7 @@ impl Gateway {
         let program = std::env::current_exe();
         let watch = Watch::of(loaded.notes.named.clone());
         descriptors::raise();
+        memory::without_huge_pages();
         session_key::complete(&mut loaded.config).map_err(StartError::SessionKey)?;
         assertion_keys::complete(&mut loaded.config).map_err(StartError::AssertionKeys)?;
         let config = &loaded.config;

@@ -20,6 +20,13 @@ const EVERY: Duration = Duration::from_millis(250);
 /// to be a page of its own.
 const NUDGE_BYTES: usize = 1 << 20;
 
+/// Also where the system would give them to everybody: of what idles, a huge page holds little.
+pub fn without_huge_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay as the system has them");
+    }
+}
+
 /// Watches for as long as somebody holds `memory`.
 pub fn watch(memory: Weak<Memory>) -> std::io::Result<()> {
     let Ok(statm) = File::open("/proc/self/statm") else { return Ok(()) };

@@ -31,6 +31,7 @@ mod registrations;
 mod reload;
 mod run;
 mod sessions;
+mod several;
 mod shapes;
 mod status;
 mod store;

@@ -148,6 +148,13 @@ pub enum Ending {
     Subject(String, Option<Except>),
 }
 
+impl Ending {
+    /// Of a session by its name, which its tokens say unless it was `named_here`.
+    pub fn of_session(name: String, named_here: bool) -> Self {
+        if named_here { Self::NamedHere(name) } else { Self::Session(name) }
+    }
+}
+
 /// Why nothing came of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeskFault {
@@ -257,37 +264,21 @@ impl DeskFault {
 mod tests {
     use super::*;
 
-    fn kept() -> Kept {
-        Kept {
-            issuer: "i".to_owned(),
-            subject: None,
-            client: None,
-            session: "s-1".to_owned(),
-            named_here: false,
-            login_time_ms: 0,
-            ends_at_ms: 0,
-            generation: 0,
-            access: TokenId::Jti("t-1".to_owned()),
-            access_ends_at_ms: 0,
-            spared: Vec::new(),
-            token: "r-1".to_owned(),
-        }
-    }
-
     #[tokio::test]
     async fn a_full_desk_says_so_at_once_and_takes_asks_again_when_there_is_room() {
         let (desk, mut asks) = desk();
-        let asked: Vec<_> = (0..ASKS_MAX).map(|_| desk.renew(kept(), None).unwrap()).collect();
+        let asked: Vec<_> =
+            (0..ASKS_MAX).map(|_| desk.renew(Kept::of_tests("r-1"), None).unwrap()).collect();
         // The queue grows no further, whatever is asked.
-        assert_eq!(desk.renew(kept(), None).err(), Some(DeskFault::Busy));
+        assert_eq!(desk.renew(Kept::of_tests("r-1"), None).err(), Some(DeskFault::Busy));
         assert_eq!(desk.end(Vec::new()).await, Err(DeskFault::Busy));
-        desk.revoke(kept());
+        desk.revoke(Kept::of_tests("r-1"));
         assert_eq!(asks.len(), ASKS_MAX);
         // Whoever gave up waiting keeps no place: the ask is read and its answer goes nowhere.
         drop(asked);
         let Some(Ask::Renew(_, _, reply)) = asks.recv().await else { panic!("a renewal") };
         assert!(reply.send(Err(DeskFault::Store)).is_err());
-        let waiting = desk.renew(kept(), None).unwrap();
+        let waiting = desk.renew(Kept::of_tests("r-1"), None).unwrap();
         let mut last = None;
         while let Ok(ask) = asks.try_recv() {
             last = Some(ask);
@@ -296,6 +287,6 @@ mod tests {
         assert!(reply.send(Err(DeskFault::Store)).is_ok());
         assert_eq!(waiting.wait().await.err(), Some(DeskFault::Store));
         drop(asks);
-        assert_eq!(desk.renew(kept(), None).err(), Some(DeskFault::Closed));
+        assert_eq!(desk.renew(Kept::of_tests("r-1"), None).err(), Some(DeskFault::Closed));
     }
 }

@@ -8,10 +8,11 @@ use super::arguments::Global;
 use super::client::Client;
 use super::console::{Console, Look, json_text};
 use super::exit::Exit;
-use super::failure::{self, Failure};
+use super::failure::Failure;
 use super::input::TokenFrom;
 use super::query::{path_segment, query};
 use super::raw::{RawAdd, RawRegistration, RawRegistrations};
+use super::several;
 use super::shapes::{Registration, RegistrationPage};
 use super::table::table;
 use super::words;
@@ -139,34 +140,14 @@ pub fn run(asked: &Registrations, global: &Global, console: &Console) -> Result<
             }
         }
         Registrations::Remove { ids, reason } => {
-            return remove(&client, ids, reason.as_deref(), global, console);
+            let reason = reason.as_deref();
+            return several::each(ids, global, |id| remove(&client, id, reason, console));
         }
     }
     Ok(Exit::Done)
 }
 
 fn remove(
-    client: &Client,
-    ids: &[String],
-    reason: Option<&str>,
-    global: &Global,
-    console: &Console,
-) -> Result<Exit, Failure> {
-    let mut failed = 0;
-    let mut worst = Exit::Done;
-    for id in ids {
-        if let Err(failure) = remove_one(client, id, reason, console) {
-            if ids.len() == 1 {
-                return Err(failure);
-            }
-            failed += 1;
-            worst = failure::report(&failure, global);
-        }
-    }
-    Ok(if failed == 0 || failed == ids.len() { worst } else { Exit::InPart })
-}
-
-fn remove_one(
     client: &Client,
     id: &str,
     reason: Option<&str>,

@@ -8,9 +8,10 @@ use super::arguments::Global;
 use super::client::Client;
 use super::console::{Console, Look, json_text};
 use super::exit::Exit;
-use super::failure::{self, Failure};
+use super::failure::Failure;
 use super::help;
 use super::query::{path_segment, query};
+use super::several;
 use super::shapes::{Time, Warning};
 use super::table::table;
 use super::words;
@@ -73,7 +74,9 @@ pub fn run(sessions: &Sessions, global: &Global, console: &Console) -> Result<Ex
     let client = Client::new(global)?;
     match &sessions.act {
         None => list(&client, sessions, console),
-        Some(Act::End { ids, reason }) => end(&client, ids, reason.as_deref(), global, console),
+        Some(Act::End { ids, reason }) => {
+            several::each(ids, global, |id| end(&client, id, reason.as_deref(), console))
+        }
     }
 }
 
@@ -91,33 +94,7 @@ fn list(client: &Client, sessions: &Sessions, console: &Console) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-fn end(
-    client: &Client,
-    ids: &[String],
-    reason: Option<&str>,
-    global: &Global,
-    console: &Console,
-) -> Result<Exit, Failure> {
-    let mut failed = 0;
-    let mut worst = Exit::Done;
-    for id in ids {
-        if let Err(failure) = end_one(client, id, reason, console) {
-            if ids.len() == 1 {
-                return Err(failure);
-            }
-            failed += 1;
-            worst = failure::report(&failure, global);
-        }
-    }
-    Ok(if failed == 0 || failed == ids.len() { worst } else { Exit::InPart })
-}
-
-fn end_one(
-    client: &Client,
-    id: &str,
-    reason: Option<&str>,
-    console: &Console,
-) -> Result<(), Failure> {
+fn end(client: &Client, id: &str, reason: Option<&str>, console: &Console) -> Result<(), Failure> {
     let reason = reason.map(|reason| ("reason".to_owned(), reason.into()));
     let body = Value::Object(Map::from_iter(reason));
     let answer = client.post(&format!("/v1/sessions/{}/end", path_segment(id)), &body)?;

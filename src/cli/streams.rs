@@ -14,6 +14,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::help;
 use super::query::{path_segment, query};
+use super::several;
 use super::shapes::{Time, Warning};
 use super::table::table;
 use super::words;
@@ -92,7 +93,7 @@ pub fn run(streams: &Streams, global: &Global, console: &Console) -> Result<Exit
     let client = Client::new(global)?;
     match &streams.act {
         None => list(&client, streams, console).map(|()| Exit::Done),
-        Some(Act::Cut { ids }) => cut_all(&client, ids, global, console),
+        Some(Act::Cut { ids }) => several::each(ids, global, |id| cut(&client, id, console)),
     }
 }
 
@@ -202,31 +203,6 @@ fn size(bytes: u64) -> String {
     } else {
         format!("{}{name}", bytes / unit)
     }
-}
-
-fn cut_all(
-    client: &Client,
-    ids: &[String],
-    global: &Global,
-    console: &Console,
-) -> Result<Exit, Failure> {
-    if let [id] = ids {
-        cut(client, id, console)?;
-        return Ok(Exit::Done);
-    }
-    let mut worst = None;
-    let mut failed = 0;
-    for id in ids {
-        if let Err(failure) = cut(client, id, console) {
-            failed += 1;
-            worst = Some(super::failure::report(&failure, global));
-        }
-    }
-    Ok(match worst {
-        None => Exit::Done,
-        Some(exit) if failed == ids.len() => exit,
-        Some(_) => Exit::InPart,
-    })
 }
 
 fn cut(client: &Client, id: &str, console: &Console) -> Result<(), Failure> {

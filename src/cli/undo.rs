@@ -11,8 +11,9 @@ use super::arguments::{Global, Undo, Which};
 use super::client::Client;
 use super::console::{Console, Look, json_text, write_stderr};
 use super::exit::Exit;
-use super::failure::{self, Failure};
+use super::failure::Failure;
 use super::query::path_segment;
+use super::several;
 use super::shapes::{Denial, Page, Selector, Warning};
 use super::words;
 
@@ -41,23 +42,7 @@ pub fn run(undo: &Undo, global: &Global, console: &Console) -> Result<Exit, Fail
             return of_somebody(&client, body, console);
         }
     };
-    if let [id] = ids.as_slice() {
-        one(&client, id, undo.reason.as_deref(), console)?;
-        return Ok(Exit::Done);
-    }
-    let mut failed = 0;
-    let mut worst = None;
-    for id in &ids {
-        if let Err(failure) = one(&client, id, undo.reason.as_deref(), console) {
-            failed += 1;
-            worst = Some(failure::report(&failure, global));
-        }
-    }
-    match worst {
-        None => Ok(Exit::Done),
-        Some(exit) if failed == ids.len() => Ok(exit),
-        Some(_) => Ok(Exit::InPart),
-    }
+    several::each(&ids, global, |id| one(&client, id, undo.reason.as_deref(), console))
 }
 
 fn of_somebody(

@@ -221,3 +221,23 @@ impl RenewalFault {
         }
     }
 }
+#[cfg(test)]
+impl Kept {
+    /// Of a login that says nothing of interest.
+    pub fn of_tests(token: &str) -> Self {
+        Self {
+            issuer: "https://id.example.com/".to_owned(),
+            subject: None,
+            client: None,
+            session: "s-1".to_owned(),
+            named_here: false,
+            login_time_ms: 0,
+            ends_at_ms: 0,
+            generation: 0,
+            access: TokenId::Jti("t-1".to_owned()),
+            access_ends_at_ms: 0,
+            spared: Vec::new(),
+            token: token.to_owned(),
+        }
+    }
+}

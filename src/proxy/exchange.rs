@@ -3,10 +3,10 @@
 //! the client is gone, whichever way the request went.
 
 mod browser;
+mod closing;
 mod http2;
 mod lasting;
 mod telling;
-mod unread;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The way to ask for an issuer's fresh keys, and to wait for them: the one place where a request
-//! of a known issuer waits before a token is verified, its own or one that it is answered with. Whoever fetches is on the other end; the
-//! data plane does not know who that is.
+//! of a known issuer waits before a token is verified, its own or one that it is answered with.
+//! Whoever fetches is on the other end; the data plane does not know who that is.
 //!
 //! What always holds: a request waits for one fetch and a bounded time; so many wait and no more,
 //! on a core and for an issuer; where a fetch was asked for a moment ago, nobody waits; and who is

@@ -260,11 +260,7 @@ pub fn endings<'s>(
         }
     }
     if let Some(kept) = kept {
-        let session = kept.session.clone();
-        let what = match kept.named_here {
-            true => Ending::NamedHere(session),
-            false => Ending::Session(session),
-        };
+        let what = Ending::of_session(kept.session.clone(), kept.named_here);
         // No mark of its token says the session's name.
         let access = kept
             .named_here

@@ -25,7 +25,7 @@ pub use cell::{Count, Histogram, HistogramSum};
 pub use closed::Closed;
 pub use issuer::{IssuerSum, Unrevocable};
 pub use limit::Limit;
-pub use route::{Outcome, RouteSum, STATUS_CLASSES};
+pub use route::{Outcome, RouteSum, STATUS_CLASSES, status_class};
 pub use stream::StreamSum;
 pub use sum::Sums;
 pub use upstream::{OpenConnection, UpstreamSum};

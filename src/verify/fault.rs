@@ -135,6 +135,11 @@ impl TokenFault {
         )
     }
 
+    /// Nothing was said of it: the keys to judge it by are not here yet.
+    pub fn is_unjudged(&self) -> bool {
+        matches!(self, Self::KeysAbsent { .. } | Self::KeyAwaited { .. })
+    }
+
     /// The same token may be good in a moment: its key is not known yet, or its time has not come.
     pub fn may_pass_later(&self) -> bool {
         matches!(

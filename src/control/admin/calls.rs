@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use http::StatusCode;
 use parking_lot::Mutex;
 
-use crate::telemetry::counters::STATUS_CLASSES;
+use crate::telemetry::counters::status_class;
 
 use super::endpoints;
 
@@ -17,8 +17,7 @@ pub struct Calls(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
 impl Calls {
     /// A path that the API does not have is the empty one.
     pub(super) fn answered(&self, path: &str, status: StatusCode) {
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        let class = STATUS_CLASSES.get(class).copied().unwrap_or_default();
+        let class = status_class(status.as_u16()).unwrap_or_default();
         let template = endpoints::template(path).unwrap_or_default();
         *self.0.lock().entry((template, class)).or_default() += 1;
     }

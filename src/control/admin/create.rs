@@ -127,7 +127,7 @@ pub(super) async fn create(
     let seen = reach.map(|reach| reach.tokens);
     let last = reach.and_then(|reach| reach.last);
     let took = began.elapsed();
-    let ended = streams::ended_by(api, &plan, began).await;
+    let ended = streams::ended_by(api, &plan.issuer.policy.id, &plan.selector, began).await;
     let streams_cut = ended.map(|ended| ended.iter().sum());
     event::denied(api, caller, (verb, &plan), (&accepted, took), (seen, streams_cut));
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };

@@ -24,7 +24,7 @@ use super::list::sees;
 use super::problem::Refused;
 use super::query::Query;
 use super::record::issuer_name;
-use super::streams::ended_of;
+use super::streams::ended_by;
 use super::undo::reason_of;
 use super::warnings::Warning;
 
@@ -144,7 +144,8 @@ pub(super) async fn end(
         Ok(ended) => ended.map_err(|fault| store_refused(api, fault))?,
         Err(_) => return Err(Refused::StoreSlow),
     };
-    let streams_cut = ended_of(api, &record.issuer, &ended.selector, began).await;
+    let cut = ended_by(api, &record.issuer, &ended.selector, began).await;
+    let streams_cut = cut.map(|cut| cut.iter().sum());
     event::session_ended(api, caller, &ended, streams_cut);
     let warnings = warnings(&ended);
     let SessionJson { id, issuer, subject, session, named_here, .. } = shown(record, &verifier);

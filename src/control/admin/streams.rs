@@ -266,19 +266,13 @@ pub(super) async fn would_end(api: &Api, plan: &Plan) -> Option<u64> {
     Some(counts.iter().sum())
 }
 
-/// Streams that a denial has ended, which was asked for then.
-pub(super) async fn ended_by(api: &Api, plan: &Plan, since: Instant) -> Option<ByKind> {
-    let mark = api.denylist.fingerprinter().selector(&plan.issuer.policy.id, &plan.selector);
-    api.open_streams.ended_by(mark, since).await
-}
-
-/// The same of a selector, in all.
-pub(super) async fn ended_of(
+/// Streams that a denial of it has ended, which was asked for then.
+pub(super) async fn ended_by(
     api: &Api,
     issuer: &IssuerId,
     selector: &Selector,
     since: Instant,
-) -> Option<u64> {
+) -> Option<ByKind> {
     let mark = api.denylist.fingerprinter().selector(issuer, selector);
-    Some(api.open_streams.ended_by(mark, since).await?.iter().sum())
+    api.open_streams.ended_by(mark, since).await
 }

@@ -43,10 +43,9 @@ pub struct Records {
 impl Record {
     /// What ends it.
     pub(super) fn end(&self, by: By, reason: Cow<'static, str>) -> End {
-        let name = self.session.clone();
         End {
             issuer: self.issuer.clone(),
-            what: if self.named_here { Ending::NamedHere(name) } else { Ending::Session(name) },
+            what: Ending::of_session(self.session.clone(), self.named_here),
             subject: self.subject.clone(),
             issued_at: self.issued_at,
             by,

@@ -294,11 +294,7 @@ impl Sessions {
 
     /// Ends the session, with every token of it that is known here.
     async fn used_twice(self: &Arc<Self>, kept: &Kept, address: Option<IpAddr>) -> Renewal {
-        let what = match kept.named_here {
-            false => Ending::Session(kept.session.clone()),
-            true => Ending::NamedHere(kept.session.clone()),
-        };
-        let mut endings = vec![what];
+        let mut endings = vec![Ending::of_session(kept.session.clone(), kept.named_here)];
         if kept.named_here {
             // No mark of its token says the session's name.
             endings

@@ -287,8 +287,8 @@ async fn verified(
 
 /// What could not be judged may be good in a moment; anything else is the backend's fault.
 fn unusable(fault: TokenFault) -> Rejection {
-    match fault.code() {
-        "not_ready" => Rejection::Token(fault),
-        _ => Rejection::Capture(CaptureFault::Token(fault.reason())),
+    if fault.is_unjudged() {
+        return Rejection::Token(fault);
     }
+    Rejection::Capture(CaptureFault::Token(fault.reason()))
 }

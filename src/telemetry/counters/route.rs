@@ -68,6 +68,11 @@ impl RouteCells {
     }
 }
 
+/// `2xx` and the like; `None`: no status of HTTP.
+pub fn status_class(status: u16) -> Option<&'static str> {
+    STATUS_CLASSES.get(class(status)).copied()
+}
+
 /// Position of a status in [`STATUS_CLASSES`].
 pub(super) fn class(status: u16) -> usize {
     usize::from(status / 100).saturating_sub(1)

@@ -106,31 +106,13 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::denylist::TokenId;
-
-    fn kept(token: &str) -> Kept {
-        Kept {
-            issuer: "https://id.example.com/".to_owned(),
-            subject: None,
-            client: None,
-            session: "s-1".to_owned(),
-            named_here: false,
-            login_time_ms: 0,
-            ends_at_ms: 0,
-            generation: 0,
-            access: TokenId::Jti("t-1".to_owned()),
-            access_ends_at_ms: 0,
-            spared: Vec::new(),
-            token: token.to_owned(),
-        }
-    }
 
     #[test]
     fn a_token_is_told_once_a_minute_and_not_too_many_at_once() {
         let revoking = Revoking::default();
         let begin = |token: &str, at: u64| {
             let now = UnixMs::default().plus(Duration::from_secs(at));
-            revoking.begin(&kept(token), now)
+            revoking.begin(&Kept::of_tests(token), now)
         };
         drop(begin("a", 0).unwrap());
         assert_eq!(begin("a", 59).unwrap_err(), Untold::Already);

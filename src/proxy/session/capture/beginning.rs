@@ -72,7 +72,7 @@ impl Before {
         let of_old =
             |kept: &&Kept| session::endings([], Some(kept)).iter().any(|one| is_in(&old, one));
         let revoked = self.kept.as_ref().filter(of_old);
-        let asked = session::asked(old.clone(), self.address, "logged in anew");
+        let asked = session::asked(old, self.address, "logged in anew");
         desk.end(asked).await.map_err(Rejection::Desk)?;
         // Where an issuer gives the same one again, it is the new session's.
         if let Some(kept) = revoked.filter(|kept| Some(kept.token.as_str()) != refresh) {

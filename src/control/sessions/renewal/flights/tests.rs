@@ -44,20 +44,14 @@ fn kept(token: &str) -> Kept {
 }
 
 fn of_session(session: &str, token: &str) -> Kept {
-    Kept {
-        issuer: "i".to_owned(),
-        subject: Some("alice".to_owned()),
-        client: None,
-        session: session.to_owned(),
-        named_here: false,
-        login_time_ms: NOW.0,
-        ends_at_ms: after(86_400).0,
-        generation: 0,
-        access: TokenId::Jti("t-0".to_owned()),
-        access_ends_at_ms: NOW.0,
-        spared: Vec::new(),
-        token: token.to_owned(),
-    }
+    let mut kept = Kept::of_tests(token);
+    kept.issuer = "i".to_owned();
+    kept.subject = Some("alice".to_owned());
+    kept.session = session.to_owned();
+    (kept.login_time_ms, kept.access_ends_at_ms) = (NOW.0, NOW.0);
+    kept.ends_at_ms = after(86_400).0;
+    kept.access = TokenId::Jti("t-0".to_owned());
+    kept
 }
 
 fn renewed(kept: &Kept, signed: &Arc<Signed>) -> Arc<Renewed> {

@@ -264,8 +264,10 @@ impl Exchange {
         self.occupied = occupied;
     }
 
+    /// It takes no place at its route any more, however long its client lets the answer wait.
     pub fn reject(&mut self, rejection: &Rejection) {
         self.end_stream();
+        self.ticket = None;
         self.verdict = match rejection {
             Rejection::Upstream(_)
             | Rejection::Desk(_)

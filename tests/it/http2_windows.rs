@@ -67,6 +67,22 @@ fn an_answer_that_is_taken_byte_by_byte_is_the_same_answer() {
 }
 
 #[test]
+fn whoever_takes_no_refusal_keeps_no_place_at_the_route() {
+    let (issuer, upstream) = (Issuer::new("HS256"), Upstream::new());
+    let gateway = Setup::simple(&issuer, &upstream)
+        .server("threads = 1")
+        .route("/", "requests_max = 1")
+        .start();
+    let mut stranger = Frames::open_with(gateway.connect(), &[(INITIAL_WINDOW, 0)]);
+    for stream in [1, 3, 5] {
+        stranger.get(stream, "/");
+        assert_eq!(stranger.outcome(stream), Outcome::Refused, "its head needs no window");
+    }
+    let bearer = format!("Bearer {}", issuer.mint("alice"));
+    assert_eq!(gateway.get("/", &[("Authorization", &bearer)]).status, 200);
+}
+
+#[test]
 fn uploads_that_were_refused_take_no_window_from_those_that_come() {
     let (issuer, upstream) = (Issuer::new("HS256"), Upstream::new());
     let gateway = Setup::simple(&issuer, &upstream)

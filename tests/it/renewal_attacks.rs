@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::support::session_scene::{REFRESH, again, assert_cleared, forget_access};
-use crate::support::{Grants, Jar, SessionScene, eventually, now};
+use crate::support::{Answer, Grants, Jar, SessionScene, eventually, now};
 
 #[test]
 fn whoever_ends_the_others_again_and_again_launders_no_cutoff() {
@@ -121,21 +121,47 @@ fn a_log_out_during_a_renewal_ends_what_it_brings_here_and_at_the_issuer() {
     }
 }
 
+/// Renews until the session's pace is used up; how often it was renewed.
+#[track_caller]
+fn use_up_the_pace(scene: &SessionScene, jar: &mut Jar) -> (Answer, usize) {
+    for renewed in 0..100 {
+        let answer = scene.get("/", jar);
+        if answer.status != 200 {
+            return (answer, renewed);
+        }
+        jar.take(&answer);
+        forget_access(jar);
+    }
+    panic!("it is renewed with every request");
+}
+
+#[test]
+fn a_thief_who_renews_all_the_time_does_not_hide_that_there_are_two() {
+    let scene = SessionScene::new();
+    let owners = scene.log_in_and_wait(&scene.token());
+    let mut thiefs = owners.clone();
+    for _ in 0..2 {
+        thiefs.take(&scene.get("/", &thiefs));
+        forget_access(&mut thiefs);
+    }
+    // What is remembered of each cookie is gone, as after a minute.
+    let scene = scene.restart();
+    let (refused, _) = use_up_the_pace(&scene, &mut thiefs);
+    assert_eq!((refused.status, refused.code().as_str()), (503, "not_renewed"));
+    let answer = scene.get("/", &owners);
+    assert_eq!((answer.status, answer.code().as_str()), (401, "session_ended"));
+    assert_eq!(scene.count("used_twice"), 1);
+    let answer = scene.get("/", &thiefs);
+    assert_ne!(answer.status, 200, "{}", answer.text());
+    let denials = scene.gateway.admin().get("/v1/denials");
+    assert_eq!(denials["items"][0]["reason"], "refresh token used twice", "{denials}");
+}
+
 #[test]
 fn whoever_leaves_the_access_token_out_each_time_sends_no_storm_to_the_issuer() {
     let scene = SessionScene::new();
     let mut jar = scene.log_in_and_wait(&scene.token());
-    let mut renewed = 0;
-    let refused = loop {
-        let answer = scene.get("/", &jar);
-        if answer.status != 200 {
-            break answer;
-        }
-        renewed += 1;
-        assert!(renewed < 100, "it is renewed with every request");
-        jar.take(&answer);
-        forget_access(&mut jar);
-    };
+    let (refused, renewed) = use_up_the_pace(&scene, &mut jar);
     // The session is not lost by it; others have their own pace.
     assert_eq!((refused.status, refused.code().as_str()), (503, "not_renewed"));
     assert!(refused.all("set-cookie").is_empty());

@@ -57,6 +57,27 @@ fn a_refused_request_whose_body_is_little_costs_no_connection() {
 }
 
 #[test]
+fn who_is_refused_and_withholds_a_body_keeps_no_place_at_the_route() {
+    let upstream = Upstream::new();
+    let issuer = Issuer::new("HS256");
+    let gateway = Setup::simple(&issuer, &upstream)
+        .server("threads = 1")
+        .route("/", "requests_max = 1")
+        .route("/open", "access = \"public\"")
+        .start();
+    let bearer = format!("Bearer {}", issuer.mint("alice"));
+    let mut good = gateway.connect();
+    for _ in 0..5 {
+        let mut refused = gateway.connect();
+        refused.send(head("/", 1000, ""));
+        // One core serves all of them in turn: by then it has seen the one that was sent before.
+        assert_eq!(good.get("/open", &[]).status, 200);
+        assert_eq!(good.get("/", &[("Authorization", &bearer)]).status, 200);
+        is_told_the_end(&mut refused, 401);
+    }
+}
+
+#[test]
 fn where_much_is_left_or_never_comes_the_answer_says_that_it_is_the_last() {
     let (gateway, _) = scene(&Upstream::new());
     for (target, length, more, sent, status) in [

@@ -80,7 +80,15 @@ impl Sessions {
         renewals.flights.seen(&kept, UnixMs::now());
         for _ in 0..LOST_MAX {
             let now = UnixMs::now();
-            let Some(flight) = renewals.flights.join(&kept, now) else { break };
+            let Some(flight) = renewals.flights.join(&kept, now) else {
+                // A copy is one however often the session is renewed: whoever holds its newest cookie
+                // may be the thief, and take all of its pace.
+                let copied = RenewalFault::Over(Over::UsedTwice);
+                if self.is_of_this_generation(&kept, now) == Err(copied) {
+                    return self.used_twice(&kept, address).await;
+                }
+                break;
+            };
             if flight.is_used_up(now) {
                 return self.used_twice(&kept, address).await;
             }
@@ -205,8 +213,11 @@ impl Sessions {
         let found = self.records.find(&issuer, &kept.session, subject);
         match found.map_err(|_| RenewalFault::Later(Later::Store))? {
             Some(record) if record.generation > kept.generation => {
+                // Only the one just before may be on its way; a session that is renewed all the time
+                // would always be fresh.
+                let just_before = record.generation == kept.generation.saturating_add(1);
                 let fresh = record.issued_at.is_some_and(|at| now < at.plus(GRACE));
-                Err(match fresh {
+                Err(match just_before && fresh {
                     true => RenewalFault::Later(Later::Elsewhere),
                     false => RenewalFault::Over(Over::UsedTwice),
                 })

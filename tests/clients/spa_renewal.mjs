@@ -68,6 +68,8 @@ await inChromium(executablePath, async (context) => {
   for (const text of texts) for (const token of tokens) assert.ok(!text.includes(token), text);
 
   await page.click("#logout");
+  // The socket may be closed before the answer that takes the cookies away is there.
+  await shows(page, "who", "nobody");
   await shows(page, "socket", "closed 1008 revoked");
   assert.deepEqual(await context.cookies(), []);
 });

@@ -38,6 +38,7 @@ use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::place::Place;
 use super::pool::Lease;
+use super::request_ids::unlike_others;
 use super::retry::Occupied;
 use super::route::Route;
 use super::route_load::Ticket;
@@ -372,7 +373,7 @@ fn offered_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
     let bytes = value.as_bytes();
     let fits = (1..=128).contains(&bytes.len()) && bytes.iter().all(good);
-    fits.then(|| value.clone())
+    fits.then(|| unlike_others(value.clone()))
 }
 
 /// The request id goes into the answer as well.

@@ -28,6 +28,14 @@ impl RequestIds {
             *place = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
             value >>= 5;
         }
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+        let id = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"));
+        unlike_others(id)
     }
+}
+
+/// A value that no other message repeats: HTTP/2 keeps it out of its table of headers (RFC 7541 section
+/// 6.2.3), where each would push out one that is repeated.
+pub fn unlike_others(mut id: HeaderValue) -> HeaderValue {
+    id.set_sensitive(true);
+    id
 }

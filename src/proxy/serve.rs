@@ -179,11 +179,20 @@ fn builder(published: &Snapshot) -> http1::Builder {
     let limits = &published.limits;
     let mut builder = http1::Builder::new();
     builder
-        .max_headers(limits.header_count_max)
         .max_header_size(limits.header_bytes_max)
-        .max_buf_size(limits.header_bytes_max.max(64 * 1024));
+        .max_buf_size(limits.header_bytes_max.max(BUFFER_BYTES_MAX));
+    // Room for hyper's own number is on the stack and is not written before it is used.
+    if limits.header_count_max != HYPERS_HEADER_COUNT {
+        builder.max_headers(limits.header_count_max);
+    }
     builder
 }
+
+/// What hyper allows where it is told nothing.
+const HYPERS_HEADER_COUNT: usize = 100;
+/// What a connection may hold of a body on its way up. It grows to this where the client fills it and
+/// the backend takes it.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
 
 /// Why a connection is served no more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,13 +11,14 @@ fn a_websocket_lives_on_when_its_session_is_renewed_and_no_other_does() {
     for named in [true, false] {
         let scene = SessionScene::new();
         let token = |subject: &str, ends: i64| {
-            let token = scene.issuer.token(subject).times(-1, ends);
+            let token = scene.issuer.token(subject).times(0, ends);
             if named { token.claim("sid", "s-1") } else { token }
         };
-        let ends = now() + 3;
-        let mut jar = scene.log_in(&token("alice", 3));
+        // Half of it is a second at the least, also at the end of one: nobody renews yet.
+        let ends = now() + 4;
+        let mut jar = scene.log_in(&token("alice", 4));
         let mut kept = scene.socket(&jar);
-        let mut left = scene.socket(&scene.log_in(&token("bob", 3)));
+        let mut left = scene.socket(&scene.log_in(&token("bob", 4)));
         eventually("both in the list", || {
             (scene.gateway.admin().get("/v1/streams")["open"] == json!(2)).then_some(())
         });

@@ -202,7 +202,7 @@ impl Gateway {
             streams: (streams::of(&denylist, &keys, &cores), shared.counters.clone()),
             denylist,
             published: Arc::clone(&published),
-            observations,
+            observations: (observations, streams::observed(&cores)),
             asks,
             ready: Arc::clone(&ready),
             keys: Arc::clone(&keys),

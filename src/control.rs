@@ -7,6 +7,7 @@ pub mod health;
 pub mod keys;
 pub mod lifetimes;
 pub mod metrics;
+pub mod observed;
 pub mod outbound;
 pub mod people;
 pub mod registrations;

@@ -7,4 +7,4 @@ mod observe;
 pub mod streams;
 pub mod trace;
 
-pub use observe::{CoreObserver, Observation, Observations, Observer, Refusal, Sighting};
+pub use observe::{AskToReport, CoreObserver, Observation, Observer, Refusal, Report, Sighting};

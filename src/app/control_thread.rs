@@ -17,6 +17,7 @@ use crate::control::admin::{
 use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
 use crate::control::metrics::{self, Metrics};
+use crate::control::observed::Observed;
 use crate::control::outbound;
 use crate::control::people::{self, People, Refusals};
 use crate::control::sessions::renewal::{Issuers, Renewals};
@@ -28,7 +29,7 @@ use crate::denylist::Denylist;
 use crate::desk::Asks;
 use crate::proxy::Published;
 use crate::sockets::{self, BindError, Bound};
-use crate::telemetry::Observations;
+use crate::telemetry::Report;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::trace::Span;
 use crate::upstreams;
@@ -45,7 +46,8 @@ pub struct Parts<'c> {
     pub store: Store,
     pub denylist: Arc<Denylist>,
     pub published: Arc<ArcSwap<Published>>,
-    pub observations: mpsc::Receiver<Observations>,
+    /// What the cores report, and whom to ask for what they saw up to now.
+    pub observations: (mpsc::Receiver<Report>, Arc<Observed>),
     pub asks: Asks,
     pub ready: Arc<AtomicBool>,
     pub keys: Arc<KeyRing>,
@@ -128,6 +130,7 @@ impl ControlThread {
             people: Arc::clone(&people),
             sessions: Arc::clone(&sessions),
             refusals: Arc::clone(&refusals),
+            observed: parts.observations.1,
             settings: Settings::new(tokens, &parts.config.admin.hosts, parts.config.log.subject),
             config: parts.desk,
             store_limit: parts.config.store.limit,
@@ -146,7 +149,7 @@ impl ControlThread {
         };
         let (stop, stopped) = watch::channel(false);
         let (close, closed) = watch::channel(false);
-        let (observations, asks) = (parts.observations, parts.asks);
+        let (observations, asks) = (parts.observations.0, parts.asks);
         let handle = runtime.handle().clone();
         let served = Arc::clone(&api);
         let thread = std::thread::Builder::new()

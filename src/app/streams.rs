@@ -1,4 +1,5 @@
-//! Between the planes: changes reach the open streams of all cores, and questions about them.
+//! Between the planes: changes reach the open streams of all cores, and so do questions about them
+//! and about what the cores have seen.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,9 +7,11 @@ use std::time::Instant;
 use tokio::sync::mpsc::WeakUnboundedSender;
 
 use crate::control::keys::KeyRing;
+use crate::control::observed::Observed;
 use crate::control::streams::OpenStreams;
 use crate::denylist::{Denylist, Fingerprint};
 use crate::proxy::core::{Command, CoreHandle};
+use crate::telemetry::AskToReport;
 use crate::telemetry::streams::{Ask, Question};
 
 /// A change of the table reaches the open streams: the store's thread calls this after the table
@@ -30,6 +33,14 @@ pub fn of(denylist: &Denylist, keys: &KeyRing, cores: &[CoreHandle]) -> Arc<Open
     let ask =
         |core| -> Ask { Box::new(move |question: Question| tell(&core, Command::Ask(question))) };
     Arc::new(OpenStreams::new(weak(cores).into_iter().map(ask).collect()))
+}
+
+/// What these cores have seen up to the moment when somebody asks.
+pub fn observed(cores: &[CoreHandle]) -> Arc<Observed> {
+    let ask = |core| -> AskToReport {
+        Box::new(move |remembered| tell(&core, Command::Report(remembered)))
+    };
+    Arc::new(Observed::new(weak(cores).into_iter().map(ask).collect()))
 }
 
 /// Whoever holds these does not keep a core alive: it ends when its handle is dropped.

@@ -67,6 +67,7 @@ use crate::clock::UnixMs;
 use crate::config::AdminToken;
 use crate::control::config::Desk;
 use crate::control::keys::KeyRing;
+use crate::control::observed::Observed;
 use crate::control::people::{People, Refusals};
 use crate::control::sessions::Sessions;
 use crate::control::store::{Store, StoreError};
@@ -120,6 +121,7 @@ pub struct Parts {
     pub people: Arc<People>,
     pub sessions: Arc<Sessions>,
     pub refusals: Arc<Refusals>,
+    pub observed: Arc<Observed>,
     /// What a reload may change.
     pub settings: Settings,
     pub config: Arc<Desk>,
@@ -143,6 +145,7 @@ pub struct Api {
     people: Arc<People>,
     sessions: Arc<Sessions>,
     refusals: Arc<Refusals>,
+    observed: Arc<Observed>,
     settings: ArcSwap<Settings>,
     config: Arc<Desk>,
     store_limit: u64,
@@ -171,6 +174,7 @@ impl Api {
             people: parts.people,
             sessions: parts.sessions,
             refusals: parts.refusals,
+            observed: parts.observed,
             settings: ArcSwap::from_pointee(parts.settings),
             config: parts.config,
             store_limit: parts.store_limit,

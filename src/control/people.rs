@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use crate::clock::UnixMs;
 use crate::control::sessions::Records;
 use crate::denylist::{Condition, Except, Fingerprint, Fingerprinter, IssuerId, Selector};
-use crate::telemetry::{Observation, Observations, Sighting};
+use crate::telemetry::{Observation, Report, Sighting};
 
 pub use person::Person;
 use person::{Name, Reached};
@@ -328,13 +328,13 @@ impl Tally {
 
 /// Feeds people, sessions and refusals until the data plane is gone.
 pub async fn watch(
-    mut reports: mpsc::Receiver<Observations>,
+    mut reports: mpsc::Receiver<Report>,
     people: Arc<People>,
     sessions: Arc<Records>,
     refusals: Arc<Refusals>,
 ) {
     while let Some(report) = reports.recv().await {
-        for observation in report {
+        for observation in report.observations {
             match observation {
                 Observation::Sighting(sighting) => {
                     sessions.sight(&sighting);
@@ -342,6 +342,10 @@ pub async fn watch(
                 }
                 Observation::Refusal(refusal) => refusals.add(refusal),
             }
+        }
+        if let Some(remembered) = report.remembered {
+            // Whoever waits for it may have given up.
+            remembered.send(()).ok();
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::UnixMs;
@@ -93,6 +93,8 @@ pub enum Command {
     MakeRoom,
     /// About its open streams.
     Ask(Question),
+    /// Somebody is about to say what was seen, and waits for what this core saw.
+    Report(oneshot::Sender<()>),
     /// Another process accepts from now on. What is open goes on: a connection of HTTP/1.1 ends
     /// with its next answer, one of HTTP/2 is told to begin nothing new, streams are left alone.
     Retire,
@@ -307,6 +309,7 @@ impl Core {
             Command::Republished => self.republished(),
             Command::MakeRoom => self.make_room(),
             Command::Ask(question) => self.streams.answer(question),
+            Command::Report(remembered) => self.observer.report_to(remembered),
             Command::Retire => self.retire(),
             Command::Drain => self.drain(),
         }

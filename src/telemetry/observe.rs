@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::UnixMs;
 use crate::denylist::Hit;
@@ -45,7 +45,15 @@ pub enum Observation {
 }
 
 /// What happened on a core since it last reported.
-pub type Observations = Vec<Observation>;
+pub struct Report {
+    pub observations: Vec<Observation>,
+    /// Where somebody waits until they are remembered.
+    pub remembered: Option<oneshot::Sender<()>>,
+}
+
+/// Asks one core to report now; whoever asks is told when that is remembered. `false`: the core has
+/// ended.
+pub type AskToReport = Box<dyn Fn(oneshot::Sender<()>) -> bool + Send + Sync>;
 
 /// Observations that a core keeps between two reports; more are dropped.
 const KEPT_MAX: usize = 1024;
@@ -53,20 +61,20 @@ const KEPT_MAX: usize = 1024;
 /// The data plane's end. Cheap to clone.
 #[derive(Clone)]
 pub struct Observer {
-    reports: mpsc::Sender<Observations>,
+    reports: mpsc::Sender<Report>,
     dropped: Arc<AtomicU64>,
 }
 
 /// One core's end. It reports with the core's tick, so that a flood of refusals costs the control
-/// plane one wake-up a tick and not one a request.
+/// plane one wake-up a tick and not one a request; and when it is asked to.
 pub struct CoreObserver {
     observer: Observer,
-    kept: RefCell<Observations>,
+    kept: RefCell<Vec<Observation>>,
 }
 
 impl Observer {
     /// The two ends; `capacity` reports may wait.
-    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Observations>) {
+    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Report>) {
         let (reports, receiver) = mpsc::channel(capacity);
         (Self { reports, dropped: Arc::default() }, receiver)
     }
@@ -94,9 +102,21 @@ impl CoreObserver {
 
     /// Sends what was kept.
     pub fn report(&self) {
-        let kept = self.kept.take();
-        let count = kept.len() as u64;
-        if count > 0 && self.observer.reports.try_send(kept).is_err() {
+        if !self.kept.borrow().is_empty() {
+            self.send(None);
+        }
+    }
+
+    /// The same for somebody who waits for it, also where nothing was kept: an earlier report may be
+    /// on its way. Where it is dropped, he waits no longer.
+    pub fn report_to(&self, remembered: oneshot::Sender<()>) {
+        self.send(Some(remembered));
+    }
+
+    fn send(&self, remembered: Option<oneshot::Sender<()>>) {
+        let observations = self.kept.take();
+        let count = observations.len() as u64;
+        if self.observer.reports.try_send(Report { observations, remembered }).is_err() {
             self.observer.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }

@@ -13,19 +13,18 @@ use tokio::sync::mpsc;
 
 use crate::clock::UnixMs;
 use crate::config::Role;
-use crate::control::people::Reach;
 use crate::control::store::{Accepted, Deed, NewDenial};
 use crate::denylist::DenialId;
 
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
-use super::create::{STORE_TIMEOUT, Would, denial, planned, store_refused};
+use super::create::{STORE_TIMEOUT, Would, denial, planned, reach, store_refused};
 use super::filter::take_time;
 use super::json;
 use super::lines::{LINE_BYTES_MAX, Line, Lines, must_be_ndjson};
 use super::noted;
-use super::plan::{Verb, World};
+use super::plan::{Plan, Verb, World};
 use super::problem::{Fault, Refused};
 use super::query::Query;
 use super::serve::Underway;
@@ -49,7 +48,8 @@ struct Group {
 /// What a line came to before the store was asked.
 enum Planned {
     Denial,
-    DryRun(Option<Reach>),
+    /// And when it was planned.
+    DryRun(Box<Plan>, UnixMs),
 }
 
 /// One line's refusal.
@@ -234,10 +234,7 @@ impl Work {
             let failed = plan.is_err();
             let step = plan.map(|plan| {
                 if plan.dry_run {
-                    let (id, except) = (&plan.issuer.policy.id, plan.except.as_ref());
-                    let people = &self.api.people;
-                    let reach = people.reach(id, &plan.selector, plan.condition, except, now);
-                    return Planned::DryRun(reach);
+                    return Planned::DryRun(Box::new(plan), now);
                 }
                 group.denials.push(denial(&plan, &self.caller));
                 Planned::Denial
@@ -256,12 +253,15 @@ impl Work {
         while let Some(group) = groups.recv().await {
             outbox.room().await.ok()?;
             let mut answers = self.write(group.denials).await.into_iter();
+            if group.lines.iter().any(|(_, step)| matches!(step, Ok(Planned::DryRun(..)))) {
+                self.api.observed.up_to_now().await;
+            }
             for (line, step) in group.lines {
                 sum.lines += 1;
                 let outcome = match step {
-                    Ok(Planned::DryRun(reach)) => {
+                    Ok(Planned::DryRun(plan, at)) => {
                         sum.dry_runs += 1;
-                        let would = Would::of(reach, None);
+                        let would = Would::of(reach(&self.api, &plan, at), None);
                         Ok(Piece::json(&LineDryRun { line, status: 200, dry_run: true, would }))
                     }
                     // The store answers each.

@@ -22,8 +22,7 @@ use super::plan::{Plan, Verb, World};
 use super::problem::Refused;
 use super::record::{ConditionJson, RecordJson, SelectorJson, View};
 use super::streams;
-use super::waiting;
-use super::warnings::{Warning, warnings};
+use super::warnings::{Warning, standing, warnings};
 
 /// Longer than any disk should take. A denial that is under way is not taken back by this.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -109,14 +108,10 @@ pub(super) async fn create(
     let allowed = caller.issuers.as_deref();
     let world = World { verifier: &verifier, now, as_of: now, allowed };
     let plan = planned(caller, verb, body, &world)?;
-    let issuer = &plan.issuer.policy;
-    let reach =
-        api.people.reach(&issuer.id, &plan.selector, plan.condition, plan.except.as_ref(), now);
-    let mut warnings = warnings(api, &plan, reach, now);
-    warnings.extend(waiting::behind(plan.wait, 1));
     if plan.dry_run {
-        return Answer::json(StatusCode::OK, &dry_run(api, &plan, reach, warnings).await);
+        return Answer::json(StatusCode::OK, &dry_run(api, &plan, now).await);
     }
+    let standing = standing(api, &plan);
     let denial = denial(&plan, caller);
     let began = Instant::now();
     let accepted = match tokio::time::timeout(STORE_TIMEOUT, api.store.deny(denial)).await {
@@ -124,10 +119,13 @@ pub(super) async fn create(
         Err(_) => return Err(Refused::StoreSlow),
     };
     let id = accepted.record.denial.id.to_string();
+    let took = began.elapsed();
+    // It is in force: what is said of it may wait for the cores, and for a walk over everybody.
+    let ended = streams::ended_by(api, &plan.issuer.policy.id, &plan.selector, began);
+    let (ended, ()) = tokio::join!(ended, api.observed.up_to_now());
+    let reach = reach(api, &plan, now);
     let seen = reach.map(|reach| reach.tokens);
     let last = reach.and_then(|reach| reach.last);
-    let took = began.elapsed();
-    let ended = streams::ended_by(api, &plan.issuer.policy.id, &plan.selector, began).await;
     let streams_cut = ended.map(|ended| ended.iter().sum());
     event::denied(api, caller, (verb, &plan), (&accepted, took), (seen, streams_cut));
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
@@ -149,7 +147,7 @@ pub(super) async fn create(
                 Condition::Always | Condition::VersionBelow(_) => None,
             },
         },
-        warnings,
+        warnings: warnings(api, &plan, reach, standing, now),
     };
     let status = if accepted.already { StatusCode::OK } else { StatusCode::CREATED };
     let mut answer = Answer::json(status, &created)?;
@@ -202,8 +200,15 @@ pub(super) fn denial(plan: &Plan, caller: &Caller) -> NewDenial {
     }
 }
 
-async fn dry_run(api: &Api, plan: &Plan, reach: Option<Reach>, warnings: Vec<Warning>) -> DryRun {
-    let streams = streams::would_end(api, plan).await;
+/// Whom it hits, of those whom the cores have told of.
+pub(super) fn reach(api: &Api, plan: &Plan, now: UnixMs) -> Option<Reach> {
+    let (issuer, except) = (&plan.issuer.policy.id, plan.except.as_ref());
+    api.people.reach(issuer, &plan.selector, plan.condition, except, now)
+}
+
+async fn dry_run(api: &Api, plan: &Plan, now: UnixMs) -> DryRun {
+    let (streams, ()) = tokio::join!(streams::would_end(api, plan), api.observed.up_to_now());
+    let reach = reach(api, plan, now);
     DryRun {
         dry_run: true,
         issuer: plan.issuer.policy.name.clone(),
@@ -211,7 +216,7 @@ async fn dry_run(api: &Api, plan: &Plan, reach: Option<Reach>, warnings: Vec<War
         condition: ConditionJson::of(plan.condition),
         ends_at: plan.ends_at.or(plan.kept_until).map(UnixMs::rfc3339),
         would: Would::of(reach, streams),
-        warnings,
+        warnings: warnings(api, plan, reach, standing(api, plan), now),
     }
 }
 

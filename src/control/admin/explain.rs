@@ -86,7 +86,7 @@ struct Question {
     method: Method,
 }
 
-pub(super) fn explain(
+pub(super) async fn explain(
     api: &Api,
     caller: &Caller,
     body: Value,
@@ -95,7 +95,7 @@ pub(super) fn explain(
     caller.must_be(Role::Operator, "explain tokens")?;
     let question = Question::read(body)?;
     let then = match &question.request_id {
-        Some(id) => Some(api.refusals.find(id).ok_or(Refused::NoSuchRequest)?),
+        Some(id) => Some(refused(api, id).await.ok_or(Refused::NoSuchRequest)?),
         None => None,
     };
     let (token_checks, signed) = match (&question.token, &then) {
@@ -149,6 +149,15 @@ pub(super) fn explain(
         now,
     };
     Answer::json(StatusCode::OK, &verdict.explained(then.as_deref()))
+}
+
+/// The request of this id, also where it was refused a moment ago.
+async fn refused(api: &Api, request_id: &str) -> Option<Arc<Refusal>> {
+    if let Some(found) = api.refusals.find(request_id) {
+        return Some(found);
+    }
+    api.observed.up_to_now().await;
+    api.refusals.find(request_id)
 }
 
 impl Question {

@@ -142,9 +142,11 @@ where
         Operation::RemoveRegistration => {
             registrations::remove(api, &caller, &id, read(headers, body).await?, now).await
         }
-        Operation::Explain => explain(api, &caller, required(read(headers, body).await?)?, now),
+        Operation::Explain => {
+            explain(api, &caller, required(read(headers, body).await?)?, now).await
+        }
         Operation::Audit => audit(api, caller, parts, now),
-        Operation::People => status::people(api, &caller, query, now),
+        Operation::People => status::people(api, &caller, query, now).await,
         Operation::Sessions => sessions::list(api, &caller, query, now),
         Operation::DeleteSession => sessions::end(api, &caller, &id, None, now).await,
         Operation::EndSession => {

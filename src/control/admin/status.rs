@@ -265,7 +265,7 @@ struct PersonJson {
 }
 
 /// `GET /v1/people?q=ali`.
-pub(super) fn people(
+pub(super) async fn people(
     api: &Api,
     caller: &Caller,
     query: &str,
@@ -283,6 +283,7 @@ pub(super) fn people(
         return Err(Refused::InvalidQuery(faults));
     }
     let verifier = api.verifier();
+    api.observed.up_to_now().await;
     let found = api.people.search(&text, limit, |issuer| sees(caller, &verifier, issuer), now);
     let shown = |person: &Person| PersonJson {
         issuer: issuer_name(&verifier, &person.issuer)

@@ -13,6 +13,7 @@ use super::create::{in_units, store_refused};
 use super::plan::Plan;
 use super::problem::Refused;
 use super::record::in_words;
+use super::waiting;
 
 /// Something that the caller should know although it was done.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -35,7 +36,31 @@ impl Warning {
 /// Of fewer people a share says nothing.
 const WIDE_OF_MIN: u64 = 10;
 
-pub(super) fn warnings(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs) -> Vec<Warning> {
+/// Of what was in force before. Asked before the denial is made, which would be found otherwise.
+pub(super) fn standing(api: &Api, plan: &Plan) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    // A file that cannot be read now must not keep anybody from trying to deny.
+    if let Ok(Some(record)) = wider(api, plan) {
+        let covering = in_words(&record.denial.selector);
+        let detail = format!("{} is in force and covers this: {covering}.", record.denial.id);
+        warnings.push(Warning::new("already_covered", None, detail));
+    }
+    let (count, limit) = (api.store.records(), api.store_limit);
+    if is_near(count, limit) {
+        let detail = format!("{count} denials are in force and the limit is {limit}.");
+        warnings.push(Warning::new("near_limit", None, detail));
+    }
+    warnings
+}
+
+/// All of them. Whom the denial hits is known when the cores have told what they saw up to now.
+pub(super) fn warnings(
+    api: &Api,
+    plan: &Plan,
+    reach: Option<Reach>,
+    standing: Vec<Warning>,
+    now: UnixMs,
+) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let pointer = Some(plan.pointer.as_str());
     if plan.token.as_ref().is_some_and(|token| token.expires_at() <= now) {
@@ -54,23 +79,8 @@ pub(super) fn warnings(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs
     warnings.extend(clock_ahead(api, plan));
     let matches_nothing = warnings.iter().any(|warning| warning.code == "claim_absent");
     warnings.extend(refresh_survives(plan).filter(|_| !matches_nothing));
-    // A file that cannot be read now must not keep anybody from trying to deny.
-    if let Ok(Some(record)) = wider(api, plan) {
-        warnings.push(Warning::new(
-            "already_covered",
-            None,
-            format!(
-                "{} is in force and covers this: {}.",
-                record.denial.id,
-                in_words(&record.denial.selector)
-            ),
-        ));
-    }
-    let (count, limit) = (api.store.records(), api.store_limit);
-    if is_near(count, limit) {
-        let detail = format!("{count} denials are in force and the limit is {limit}.");
-        warnings.push(Warning::new("near_limit", None, detail));
-    }
+    warnings.extend(standing);
+    warnings.extend(waiting::behind(plan.wait, 1));
     warnings
 }
 

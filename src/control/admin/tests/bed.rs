@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
@@ -20,6 +21,7 @@ use crate::control::admin::{
     serve,
 };
 use crate::control::config::{Desk, Standing};
+use crate::control::observed::Observed;
 use crate::control::people::{People, Refusals};
 use crate::control::sessions::renewal::Renewals;
 use crate::control::sessions::{self, Records, Sessions};
@@ -30,8 +32,8 @@ use crate::denylist::{Denylist, Fingerprinter, Writer};
 use crate::keys::{Algorithm, KeySet, SigningKey};
 use crate::secret::Secret;
 use crate::sockets::bind;
-use crate::telemetry::Sighting;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::{AskToReport, Sighting};
 use crate::token::{ClaimPath, Credential};
 use crate::verify::{
     Check, ClaimNames, Issuer, Missing, Policy, SignatureCache, Signed, VerifiedToken, Verifier,
@@ -49,6 +51,8 @@ pub struct Bed {
     pub verifier: Arc<Verifier>,
     pub people: Arc<People>,
     pub refusals: Arc<Refusals>,
+    /// What the one core does that is asked to report; at first it has ended.
+    pub core: Arc<Mutex<AskToReport>>,
     pub ready: Arc<AtomicBool>,
     api: Arc<Api>,
     stop: Option<oneshot::Sender<()>>,
@@ -219,6 +223,7 @@ impl Bed {
         ));
         let people = Arc::new(People::new(remember, by, UnixMs::now()));
         let refusals = Arc::new(Refusals::default());
+        let core: Arc<Mutex<AskToReport>> = Arc::new(Mutex::new(Box::new(|_| false)));
         let ready = Arc::new(AtomicBool::new(true));
         let source = Arc::clone(&verifier);
         let keys = crate::control::keys::KeyRing::new(
@@ -245,6 +250,7 @@ impl Bed {
             people: Arc::clone(&people),
             sessions,
             refusals: Arc::clone(&refusals),
+            observed: observed(&core),
             settings: Settings::new(tokens(), &["gateway.example.com".to_owned()], true),
             config: Arc::new(desk()),
             store_limit,
@@ -276,6 +282,7 @@ impl Bed {
             verifier,
             people,
             refusals,
+            core,
             ready,
             api,
             stop: Some(stop),
@@ -351,13 +358,35 @@ impl Bed {
     /// The data plane meets the token.
     pub fn sight(&self, token: &str) -> Arc<Signed> {
         let signed = Arc::clone(self.verified(token).signed());
-        self.people.sight(&Sighting {
-            at: UnixMs::now(),
-            token: Arc::clone(&signed),
-            address: Some([203, 0, 113, 7].into()),
-        });
+        self.people.sight(&sighting(&signed));
         signed
     }
+
+    /// The data plane has met the token, and tells it when it is asked. Whether the token was denied
+    /// when that was asked first.
+    pub fn will_report(&self, token: &str) -> Arc<OnceLock<bool>> {
+        let signed = Arc::clone(self.verified(token).signed());
+        let (people, denylist) = (Arc::clone(&self.people), Arc::clone(&self.denylist));
+        let denied = Arc::<OnceLock<bool>>::default();
+        let when_asked = Arc::clone(&denied);
+        *self.core.lock() = Box::new(move |remembered| {
+            when_asked.get_or_init(|| denylist.check(signed.marks()).is_some());
+            people.sight(&sighting(&signed));
+            remembered.send(()).is_ok()
+        });
+        denied
+    }
+}
+
+/// What one core has seen, which may be exchanged for another.
+fn observed(core: &Arc<Mutex<AskToReport>>) -> Arc<Observed> {
+    let core = Arc::clone(core);
+    Arc::new(Observed::new(vec![Box::new(move |remembered| core.lock()(remembered))]))
+}
+
+fn sighting(token: &Arc<Signed>) -> Sighting {
+    let address = Some([203, 0, 113, 7].into());
+    Sighting { at: UnixMs::now(), token: Arc::clone(token), address }
 }
 
 fn tokens() -> Vec<AdminToken> {

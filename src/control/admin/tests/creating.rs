@@ -1,6 +1,9 @@
 //! Making denials: what is taken, what it does, and what is refused.
 
+use std::time::{Duration, Instant};
+
 use http::StatusCode;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::bed::{Ask, Bed, PARTNER};
@@ -321,6 +324,43 @@ async fn a_dry_run_says_what_it_would_reach_and_changes_nothing() {
     assert_eq!(dry.body["warnings"][0]["close"], json!(["alice"]));
     let real = bed.post("/v1/revoke", json!({"issuer": "main", "user": "alice"})).await;
     assert_eq!(real.body["outcome"]["tokens_seen"], 2);
+}
+
+#[tokio::test]
+async fn what_a_core_has_not_told_yet_is_asked_for_once_the_denial_is_in_force() {
+    let bed = Bed::start().await;
+    bed.sight(&bed.token(json!({"sub": "bob", "jti": "t-0"})));
+    let plan = |dry_run: bool| json!({"issuer": "main", "user": "alice", "dry_run": dry_run});
+    let unseen = bed.post("/v1/revoke", plan(true)).await;
+    assert_eq!(
+        (&unseen.body["would"]["tokens_seen"], unseen.warnings()),
+        (&json!(0), vec!["never_seen"])
+    );
+    bed.will_report(&bed.token(json!({})));
+    let dry = bed.post("/v1/revoke", plan(true)).await;
+    assert_eq!((&dry.body["would"]["tokens_seen"], dry.warnings()), (&json!(1), vec![]));
+    let denied = bed.will_report(&bed.token(json!({"jti": "t-2"})));
+    let made = bed.post("/v1/revoke", plan(false)).await;
+    assert_eq!((&made.body["outcome"]["tokens_seen"], made.warnings()), (&json!(2), vec![]));
+    assert_eq!(denied.get(), Some(&true));
+}
+
+#[tokio::test]
+async fn a_core_that_tells_nothing_holds_up_no_denial() {
+    let bed = Bed::start().await;
+    let (token, since) = (bed.token(json!({})), Instant::now());
+    let silent = Mutex::new(Vec::new());
+    *bed.core.lock() = Box::new(move |remembered| {
+        silent.lock().push(remembered);
+        true
+    });
+    let made = bed.post("/v1/revoke", json!({"issuer": "main", "user": "alice"})).await;
+    assert_eq!(
+        (made.status, &made.body["outcome"]["tokens_seen"]),
+        (StatusCode::CREATED, &json!(0))
+    );
+    assert!(bed.is_denied(&token));
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
 }
 
 #[tokio::test]

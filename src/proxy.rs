@@ -9,6 +9,7 @@
 pub mod accept;
 mod accepted;
 pub mod answer;
+mod answer_body;
 pub mod ask;
 mod assertion;
 mod auth;
@@ -72,6 +73,7 @@ mod unread;
 mod upgrade;
 mod upstream;
 mod upstream_fault;
+mod upstream_h1;
 mod upstream_h2;
 
 use std::convert::Infallible;

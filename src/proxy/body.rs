@@ -10,13 +10,12 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::answer_body::{AnswerBody, AnswerFault};
 use super::client_body::{ClientBody, ClientBodyError};
 use super::exchange::Exchange;
 use super::headers::{self, GuardedNames};
 use super::patience::Patience;
-use super::pool::Lease;
 use super::streams::Parting;
 
 /// The answer's body.
@@ -29,7 +28,7 @@ pub struct Body {
 /// Why a body ended before its end.
 #[derive(Debug)]
 pub enum BodyError {
-    Upstream(hyper::Error),
+    Upstream(AnswerFault),
     /// The upstream paused for longer than it may.
     Stalled,
     /// By us: its token no longer counts. On HTTP/2 the client is told this reason.
@@ -61,8 +60,7 @@ enum Content {
     /// Broken off by us: there was more, whatever was said last.
     Cut,
     Full(Bytes),
-    /// From upstream; the lease goes back to the pool when the body has ended.
-    Upstream(Incoming, Option<Lease>, Option<Patience>),
+    Upstream(AnswerBody, Option<Patience>),
 }
 
 impl Body {
@@ -75,11 +73,8 @@ impl Body {
     }
 
     /// `patience`: how long its pauses may be.
-    pub(super) fn upstream(body: Incoming, lease: Lease, patience: Option<Patience>) -> Self {
-        let lease = Some(lease);
-        let mut content = Content::Upstream(body, lease, patience);
-        content.release_if_ended();
-        Self { content, exchange: None }
+    pub(super) fn upstream(body: AnswerBody, patience: Option<Patience>) -> Self {
+        Self { content: Content::Upstream(body, patience), exchange: None }
     }
 
     pub(super) fn with_exchange(mut self, exchange: Box<Exchange>) -> Self {
@@ -102,15 +97,6 @@ impl Content {
             Self::Cut => false,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Upstream(body, ..) => body.is_end_stream(),
-        }
-    }
-
-    fn release_if_ended(&mut self) {
-        if let Self::Upstream(body, lease, _) = self
-            && body.is_end_stream()
-            && let Some(lease) = lease.take()
-        {
-            lease.release();
         }
     }
 }
@@ -156,7 +142,7 @@ impl HttpBody for Body {
                 this.content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Content::Upstream(body, lease, patience) => {
+            Content::Upstream(body, patience) => {
                 let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
                     if patience.as_mut().is_some_and(|patience| patience.is_over(context)) {
                         this.content = Content::Empty;
@@ -174,11 +160,7 @@ impl HttpBody for Body {
                     patience.moved();
                 }
                 match &frame {
-                    None => {
-                        if let Some(lease) = lease.take() {
-                            lease.release();
-                        }
-                    }
+                    None => {}
                     Some(Ok(frame)) => {
                         if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
                         {
@@ -187,13 +169,11 @@ impl HttpBody for Body {
                         }
                     }
                     Some(Err(_)) => {
-                        *lease = None;
                         if let Some(exchange) = &mut this.exchange {
                             exchange.broken();
                         }
                     }
                 }
-                this.content.release_if_ended();
                 let over = frame.is_none() || this.content.has_ended();
                 if let (true, Some(exchange)) = (over, &mut this.exchange) {
                     exchange.whole();

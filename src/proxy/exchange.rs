@@ -37,7 +37,6 @@ use super::credential::Judged;
 use super::h2::Guard;
 use super::headers::{self, X_REQUEST_ID};
 use super::place::Place;
-use super::pool::Lease;
 use super::request_ids::unlike_others;
 use super::retry::Occupied;
 use super::route::Route;
@@ -252,13 +251,13 @@ impl Exchange {
         upstream: &str,
         sent_at: Instant,
         status: StatusCode,
-        lease: &Lease,
+        reused: bool,
     ) {
         let took = sent_at.elapsed();
         self.upstream = Some(took);
         self.added = Some(sent_at.duration_since(self.started));
         let counters = &self.core.counters;
-        counters.upstream_answered(upstream, status.as_u16(), took, lease.is_reused());
+        counters.upstream_answered(upstream, status.as_u16(), took, reused);
     }
 
     pub fn occupy(&mut self, occupied: Occupied) {

@@ -9,12 +9,12 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::config::{Carrier, Forward};
 
 use super::answer::{Rejection, UpstreamFault};
+use super::answer_body::AnswerBody;
 use super::balance;
 use super::body::Body;
 use super::connection::Connection;
@@ -23,7 +23,6 @@ use super::exchange::{self, Exchange};
 use super::headers::{self, Signatory};
 use super::patience::Patience;
 use super::permit::Permit;
-use super::pool::Lease;
 use super::published::Published;
 use super::retry::{self, Delivered};
 use super::rewrite;
@@ -53,12 +52,12 @@ pub async fn send(
         Switch { to, client, chosen }
     });
     let started = Instant::now();
-    let Delivered { response, lease, occupied } =
+    let Delivered { response, reused, occupied } =
         retry::deliver(core, permit, upstream, key, published).await?;
-    exchange.upstream_took(&upstream.name, started, response.status(), &lease);
+    exchange.upstream_took(&upstream.name, started, response.status(), reused);
     exchange.occupy(occupied);
     let patience = upstream.config().body_timeout.map(Patience::new);
-    let mut answer = answer(response, lease, switch, patience, exchange)?;
+    let mut answer = answer(response, switch, patience, exchange)?;
     if let Answer::Response(response) = &mut answer {
         rewrite::apply(&route.response_headers, response.headers_mut());
     }
@@ -126,8 +125,7 @@ pub(super) fn frame(headers: &mut HeaderMap, method: &Method, body: &impl HttpBo
 }
 
 fn answer(
-    mut response: Response<Incoming>,
-    lease: Lease,
+    mut response: Response<AnswerBody>,
     switch: Option<Switch>,
     patience: Option<Patience>,
     exchange: &Exchange,
@@ -140,6 +138,6 @@ fn answer(
     headers::clean_response(response.headers_mut(), bodiless);
     exchange::stamp(response.headers_mut(), exchange.request_id());
     let (parts, body) = response.into_parts();
-    let body = Body::upstream(body, lease, patience);
+    let body = Body::upstream(body, patience);
     Ok(Answer::Response(Response::from_parts(parts, body)))
 }

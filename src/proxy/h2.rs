@@ -87,9 +87,9 @@ pub async fn serve(
             let (core, connection) = (Rc::clone(&core), Rc::clone(&connection));
             // Inside the stream's own task, which has its guard. Boxed, for the task is moved about
             // before it runs and once more when it ends.
-            Box::pin(async move {
-                super::handle(core, connection, request::as_http1(request)).await
-            })
+            Box::pin(
+                async move { super::handle(core, connection, request::as_http1(request)).await },
+            )
         })
     };
     let serving = builder.serve_connection(TokioIo::new(stream), service);

@@ -2,14 +2,11 @@
 //! the rest grow old and leave.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::upstreams::{Endpoint, Key};
+use crate::upstreams::Key;
 
-use super::core::Core;
-use super::upstream::Sender;
-use super::upstream_h2::Http2;
+use super::upstream_h1::Wire;
 
 /// Kept at the most per endpoint and core.
 const IDLE_MAX: usize = 256;
@@ -21,107 +18,51 @@ pub struct Pool {
 }
 
 struct Idle {
-    sender: Sender,
-    /// Whose connection it is: a slot is used again for another endpoint.
-    serial: u64,
+    wire: Wire,
     since: Instant,
 }
 
-/// What an answer holds of its connection; [`Lease::release`] gives it back, dropping it closes the
-/// connection, or resets the one stream.
-pub enum Lease {
-    Http1(Http1),
-    Http2(Http2),
-}
-
-/// A connection in use.
-pub struct Http1 {
-    pub(super) sender: Sender,
-    key: Key,
-    core: Rc<Core>,
-    reused: bool,
-}
-
-impl Http1 {
-    pub fn opened(core: &Rc<Core>, endpoint: &Endpoint, sender: Sender) -> Self {
-        Self { sender, key: endpoint.key(), core: Rc::clone(core), reused: false }
-    }
-
-    /// Out of the pool.
-    pub fn reused(core: &Rc<Core>, endpoint: &Endpoint, sender: Sender) -> Self {
-        Self { reused: true, ..Self::opened(core, endpoint, sender) }
-    }
-}
-
-impl Lease {
-    /// The connection had been there before the request.
-    pub fn is_reused(&self) -> bool {
-        match self {
-            Self::Http1(lease) => lease.reused,
-            Self::Http2(stream) => stream.reused,
-        }
-    }
-
-    pub fn release(self) {
-        match self {
-            Self::Http1(Http1 { sender, key, core, .. }) => {
-                if !sender.is_closed() {
-                    core.pool.put(key, sender);
-                }
-            }
-            // Its place is free when it is dropped.
-            Self::Http2(_) => {}
-        }
-    }
-}
-
 impl Pool {
-    /// A connection that can take a request now. No system call: hyper's driver has seen a close
-    /// by the time this core gets here, or the request is repeated.
-    pub fn take(&self, key: Key) -> Option<Sender> {
+    /// A connection that can take a request now.
+    pub fn take(&self, key: Key) -> Option<Wire> {
         let mut slots = self.slots.borrow_mut();
         let idle = slots.get_mut(key.slot)?;
-        let mut at = idle.len();
-        while at > 0 {
-            at -= 1;
-            let Idle { sender, serial, .. } = idle.get(at)?;
-            if *serial != key.serial || sender.is_closed() {
-                idle.swap_remove(at);
-            } else if sender.is_ready() {
-                return Some(idle.remove(at).sender);
+        while let Some(Idle { mut wire, .. }) = idle.pop() {
+            // A slot is used again for another endpoint.
+            if wire.key() == key && wire.is_quiet() {
+                return Some(wire);
             }
         }
         None
     }
 
-    fn put(&self, key: Key, sender: Sender) {
+    pub fn put(&self, wire: Wire) {
+        let slot = wire.key().slot;
         let mut slots = self.slots.borrow_mut();
-        if slots.len() <= key.slot {
-            slots.resize_with(key.slot + 1, Vec::new);
+        if slots.len() <= slot {
+            slots.resize_with(slot + 1, Vec::new);
         }
-        if let Some(idle) = slots.get_mut(key.slot)
+        if let Some(idle) = slots.get_mut(slot)
             && idle.len() < IDLE_MAX
         {
-            idle.push(Idle { sender, serial: key.serial, since: Instant::now() });
+            idle.push(Idle { wire, since: Instant::now() });
         }
     }
 
     /// Whose connections have no request.
     pub fn each_idle(&self, mut count: impl FnMut(Key)) {
-        for (slot, idle) in self.slots.borrow().iter().enumerate() {
-            idle.iter().for_each(|idle| count(Key { slot, serial: idle.serial }));
-        }
+        self.slots.borrow().iter().flatten().for_each(|idle| count(idle.wire.key()));
     }
 
-    /// Closes connections that were idle for longer than their upstream keeps them, and those to
-    /// endpoints that are no more.
+    /// Closes connections that were idle for longer than their upstream keeps them, those that their
+    /// servers have closed, and those to endpoints that are no more.
     pub fn sweep(&self, timeout_of: impl Fn(Key) -> Option<Duration>) {
         let now = Instant::now();
-        for (slot, idle) in self.slots.borrow_mut().iter_mut().enumerate() {
-            idle.retain(|idle| {
-                let timeout = timeout_of(Key { slot, serial: idle.serial });
-                !idle.sender.is_closed()
-                    && timeout.is_some_and(|timeout| now.duration_since(idle.since) < timeout)
+        for idle in self.slots.borrow_mut().iter_mut() {
+            idle.retain_mut(|Idle { wire, since }| {
+                let timeout = timeout_of(wire.key());
+                timeout.is_some_and(|timeout| now.duration_since(*since) < timeout)
+                    && wire.is_quiet()
             });
             if idle.is_empty() {
                 idle.shrink_to_fit();

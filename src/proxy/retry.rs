@@ -11,33 +11,36 @@
 //! A timeout is never repeated: the server is at work. What waited asks the denylist again before
 //! anything is sent. On HTTP/2 ([`http2`]) a server can also say that it did not look at a request.
 
+mod ask;
 mod http2;
 mod spare;
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{HOST, UPGRADE};
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::upstreams::{Busy, Endpoint, Pick, Repeat, Tried};
 
 use super::answer::{Rejection, UpstreamFault};
+use super::answer_body::AnswerBody;
 use super::balance;
 use super::body::{Moved, RequestBody};
 use super::core::Core;
 use super::grpc;
 use super::permit::{Permit, Recheck};
-use super::pool::{Http1, Lease};
 use super::published::Published;
 use super::upstream::{self, Upstream};
+use ask::{Unanswered, ask};
 use http2::Http2Outcome;
 use spare::Spare;
+
+/// A request on its way to a server.
+type Outgoing = Box<Request<RequestBody>>;
 
 /// However steadily it moves, an upload ends by then.
 const UPLOAD_MAX: Duration = Duration::from_secs(3600);
@@ -52,9 +55,16 @@ pub struct Occupied {
 
 /// An answer, and what it came by.
 pub struct Delivered {
-    pub response: Response<Incoming>,
-    pub lease: Lease,
+    pub response: Response<AnswerBody>,
+    /// Its connection had been there before the request.
+    pub reused: bool,
     pub occupied: Occupied,
+}
+
+/// The answer of a server.
+struct Answered {
+    response: Response<AnswerBody>,
+    reused: bool,
 }
 
 /// Why a server gave no answer that counts.
@@ -64,7 +74,7 @@ enum Missed {
     Fault {
         fault: UpstreamFault,
         /// What may be sent to another server.
-        again: Option<Box<Request<RequestBody>>>,
+        again: Option<Outgoing>,
         /// Something of it was written.
         sent: bool,
     },
@@ -86,11 +96,11 @@ pub async fn deliver(
     let request = outgoing(permit, published);
     let (tried, elsewhere) = (Tried::default(), false);
     let mut delivery = Delivery { core, upstream, published, check, occupied, tried, elsewhere };
-    let (response, lease) = match upstream.group.sole() {
+    let Answered { response, reused } = match upstream.group.sole() {
         Some(sole) => delivery.deliver_to_the_only_one(sole, request).await?,
         None => delivery.deliver_to_one_of_several(request, key).await?,
     };
-    Ok(Delivered { response, lease, occupied: delivery.occupied })
+    Ok(Delivered { response, reused, occupied: delivery.occupied })
 }
 
 /// A place among the requests that may be under way, perhaps after a wait in a bounded queue.
@@ -133,8 +143,8 @@ impl Delivery<'_> {
     async fn deliver_to_the_only_one(
         &mut self,
         sole: &Arc<Endpoint>,
-        request: Box<Request<RequestBody>>,
-    ) -> Result<(Response<Incoming>, Lease), Rejection> {
+        request: Outgoing,
+    ) -> Result<Answered, Rejection> {
         self.occupied.busy = self.occupied.place.as_ref().map(|_| self.upstream.group.begin(sole));
         self.on(sole, request).await.map_err(|missed| match missed {
             Missed::Rejected(rejection) => rejection,
@@ -144,9 +154,9 @@ impl Delivery<'_> {
 
     async fn deliver_to_one_of_several(
         &mut self,
-        mut request: Box<Request<RequestBody>>,
+        mut request: Outgoing,
         key: Option<u64>,
-    ) -> Result<(Response<Incoming>, Lease), Rejection> {
+    ) -> Result<Answered, Rejection> {
         let group = &self.upstream.group;
         let mut left = group.config.retry.attempts;
         let first = self.choose(group.pick(key)).ok_or_else(|| self.nobody())?;
@@ -204,11 +214,7 @@ impl Delivery<'_> {
     }
 
     /// Sends it on an idle connection, or on a new one.
-    async fn on(
-        &mut self,
-        endpoint: &Endpoint,
-        mut request: Box<Request<RequestBody>>,
-    ) -> Result<(Response<Incoming>, Lease), Missed> {
+    async fn on(&mut self, endpoint: &Endpoint, mut request: Outgoing) -> Result<Answered, Missed> {
         if let Some(host) = self.upstream.own_host(endpoint) {
             request.headers_mut().insert(HOST, host.clone());
         }
@@ -219,45 +225,42 @@ impl Delivery<'_> {
                 Http2Outcome::Http1(unsent) => request = unsent,
             }
         }
-        if let Some(sender) = self.core.pool.take(endpoint.key()) {
-            let mut lease = Http1::reused(self.core, endpoint, sender);
-            let copy = is_safe(&request).then(|| Spare::of(&request));
-            let moved = request.body().moved();
-            let sending = pin!(lease.sender.try_send_request(*request));
-            let Failed { fault, unsent, .. } = match attempt(sending, moved, timeout).await {
-                Ok(response) => return self.judge(endpoint, response, Lease::Http1(lease), copy),
-                Err(failed) => failed,
-            };
-            request = match (unsent, copy.and_then(Spare::into_request)) {
-                (Some(unsent), _) => Box::new(unsent),
-                (None, Some(copy)) if fault == UpstreamFault::Broken => {
-                    self.upstream.group.retried();
-                    Box::new(copy)
+        if let Some(wire) = self.core.pool.take(endpoint.key()) {
+            let safe = is_safe(&request);
+            match ask(self.core, wire, request, timeout).await {
+                Ok((response, asked)) => {
+                    let again = safe.then_some(Again::Request(asked));
+                    return self.judge(endpoint, Answered { response, reused: true }, again);
                 }
-                (None, _) => return Err(self.failed(endpoint, fault, None, true)),
-            };
+                Err(Unanswered { request: Some(unsent), sent: false, .. }) => request = unsent,
+                Err(Unanswered { request: Some(asked), fault: UpstreamFault::Broken, .. })
+                    if safe =>
+                {
+                    self.upstream.group.retried();
+                    request = asked;
+                }
+                Err(Unanswered { fault, .. }) => {
+                    return Err(self.failed(endpoint, fault, None, true));
+                }
+            }
         }
         // On the heap, as all that few requests come to: each would carry its size.
         let connecting = upstream::connect(self.core, &self.upstream.group, endpoint);
         let connected = Box::pin(connecting).await;
-        let sender = match connected {
-            Ok(sender) => sender,
-            Err(fault) => return Err(self.failed(endpoint, fault, Some(*request), false)),
+        let wire = match connected {
+            Ok(wire) => wire,
+            Err(fault) => return Err(self.failed(endpoint, fault, Some(request), false)),
         };
         self.check.still_holds(self.published).map_err(Missed::Rejected)?;
-        let mut lease = Http1::opened(self.core, endpoint, sender);
-        let copy = (self.elsewhere && self.is_repeatable(&request)).then(|| Spare::of(&request));
-        let moved = request.body().moved();
-        let sending = pin!(lease.sender.try_send_request(*request));
-        match attempt(sending, moved, timeout).await {
-            Ok(response) => self.judge(endpoint, response, Lease::Http1(lease), copy),
-            Err(Failed { fault, unsent: Some(unsent), .. }) => {
-                Err(self.failed(endpoint, fault, Some(unsent), false))
+        let repeatable = self.elsewhere && self.is_repeatable(&request);
+        match ask(self.core, wire, request, timeout).await {
+            Ok((response, asked)) => {
+                let again = repeatable.then_some(Again::Request(asked));
+                self.judge(endpoint, Answered { response, reused: false }, again)
             }
-            Err(Failed { fault, unsent: None, .. }) => {
-                let again = copy.filter(|_| fault == UpstreamFault::Broken);
-                let again = again.and_then(Spare::into_request);
-                Err(self.failed(endpoint, fault, again, true))
+            Err(Unanswered { fault, request, sent }) => {
+                let again = |_: &Outgoing| !sent || repeatable && fault == UpstreamFault::Broken;
+                Err(self.failed(endpoint, fault, request.filter(again), sent))
             }
         }
     }
@@ -266,22 +269,21 @@ impl Delivery<'_> {
     fn judge(
         &mut self,
         endpoint: &Endpoint,
-        response: Response<Incoming>,
-        lease: Lease,
-        copy: Option<Spare>,
-    ) -> Result<(Response<Incoming>, Lease), Missed> {
+        answered: Answered,
+        again: Option<Again>,
+    ) -> Result<Answered, Missed> {
         let group = &self.upstream.group;
         if group.sole().is_some() {
-            return Ok((response, lease));
+            return Ok(answered);
         }
-        let status = response.status().as_u16();
+        let status = answered.response.status().as_u16();
         if !matches!(status, 502..=504) {
             group.succeeded(endpoint);
         } else {
             group.failed(endpoint, group.moment(Instant::now()));
         }
-        if !(self.elsewhere && copy.is_some() && group.config.retry.status.contains(&status)) {
-            return Ok((response, lease));
+        if !(self.elsewhere && again.is_some() && group.config.retry.status.contains(&status)) {
+            return Ok(answered);
         }
         // The answer that there is is better than none: without room in the budget, or another
         // server, it is passed on.
@@ -289,9 +291,9 @@ impl Delivery<'_> {
             self.occupied.repeat = group.repeat();
         }
         if self.occupied.repeat.is_none() || self.choose(Pick::LeastRequest).is_none() {
-            return Ok((response, lease));
+            return Ok(answered);
         }
-        let again = copy.and_then(Spare::into_request).map(Box::new);
+        let again = again.and_then(Again::into_request);
         Err(Missed::Fault { fault: UpstreamFault::Broken, again, sent: true })
     }
 
@@ -307,14 +309,14 @@ impl Delivery<'_> {
         &self,
         endpoint: &Endpoint,
         fault: UpstreamFault,
-        again: Option<Request<RequestBody>>,
+        again: Option<Outgoing>,
         sent: bool,
     ) -> Missed {
         let group = &self.upstream.group;
         if group.sole().is_none() && fault != UpstreamFault::NoDescriptors {
             group.failed(endpoint, group.moment(Instant::now()));
         }
-        Missed::Fault { fault, again: again.map(Box::new), sent }
+        Missed::Fault { fault, again, sent }
     }
 
     /// It may be sent to another server although this one may have read it.
@@ -326,44 +328,41 @@ impl Delivery<'_> {
     }
 }
 
-struct Failed {
-    fault: UpstreamFault,
-    /// The request, if nothing of it was written.
-    unsent: Option<Request<RequestBody>>,
-    /// The server has said that it did not look at it.
-    unseen: bool,
+/// What may be asked once more, of another server.
+enum Again {
+    Request(Outgoing),
+    Spare(Spare),
 }
 
-type Unsent = TrySendError<Request<RequestBody>>;
-
-async fn attempt(
-    mut sending: Pin<&mut impl Future<Output = Result<Response<Incoming>, Unsent>>>,
-    moved: Option<Moved>,
-    response_timeout: Duration,
-) -> Result<Response<Incoming>, Failed> {
-    let started = Instant::now();
-    let mut until = started + response_timeout;
-    loop {
-        match tokio::time::timeout_at(until.into(), &mut sending).await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(mut error)) => {
-                let unsent = error.take_message();
-                let unseen = http2::is_unseen(error.error());
-                return Err(Failed { fault: UpstreamFault::Broken, unsent, unseen });
-            }
-            // A long upload is no slow answer: time counts from its last byte.
-            Err(_) if started.elapsed() < UPLOAD_MAX && moved.as_ref().is_some_and(Moved::take) => {
-                until = Instant::now() + response_timeout;
-            }
-            Err(_) => {
-                let fault = UpstreamFault::ResponseTimeout;
-                return Err(Failed { fault, unsent: None, unseen: false });
-            }
+impl Again {
+    fn into_request(self) -> Option<Outgoing> {
+        match self {
+            Self::Request(request) => Some(request),
+            Self::Spare(spare) => spare.into_request().map(Box::new),
         }
     }
 }
 
-fn outgoing(permit: Permit<'_>, published: &Published) -> Box<Request<RequestBody>> {
+/// What comes of it in time. A long upload is no slow answer: time counts from its last byte.
+async fn within<T>(
+    mut sending: Pin<&mut impl Future<Output = T>>,
+    moved: Option<Moved>,
+    response_timeout: Duration,
+) -> Result<T, UpstreamFault> {
+    let started = Instant::now();
+    let mut until = started + response_timeout;
+    loop {
+        match tokio::time::timeout_at(until.into(), &mut sending).await {
+            Ok(done) => return Ok(done),
+            Err(_) if started.elapsed() < UPLOAD_MAX && moved.as_ref().is_some_and(Moved::take) => {
+                until = Instant::now() + response_timeout;
+            }
+            Err(_) => return Err(UpstreamFault::ResponseTimeout),
+        }
+    }
+}
+
+fn outgoing(permit: Permit<'_>, published: &Published) -> Outgoing {
     let request = *permit.into_request();
     let body = RequestBody::new(request.body, &published.guarded);
     Box::new(Request::from_parts(request.parts, body))

@@ -12,13 +12,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
 use crate::sockets::dial::ServerStream;
 
 use super::answer::{Rejection, UpstreamFault};
+use super::answer_body::AnswerBody;
 use super::body::Body;
 use super::exchange::{self, Exchange};
 use super::h2::Guard;
@@ -50,22 +50,23 @@ pub struct Switch {
 pub struct Tunnel {
     to: Upgrade,
     client: OnUpgrade,
-    server: OnUpgrade,
+    server: ServerStream,
+    /// What came from the server behind its answer.
+    ahead: Bytes,
 }
 
 impl Tunnel {
     /// Accepts the upstream's 101 if it switches to what was asked for.
     pub fn open(
-        mut response: Response<Incoming>,
+        response: Response<AnswerBody>,
         switch: Switch,
         exchange: &Exchange,
     ) -> Result<Answer, Rejection> {
         let Switch { to, client, chosen } = switch;
-        if !to.is_answered_by(response.headers()) {
-            return Err(UpstreamFault::UnexpectedSwitch.into());
-        }
-        let server = hyper::upgrade::on(&mut response);
-        let headers = response.headers_mut();
+        let (mut parts, body) = response.into_parts();
+        let switched = body.into_switched().filter(|_| to.is_answered_by(&parts.headers));
+        let (server, ahead) = switched.ok_or(UpstreamFault::UnexpectedSwitch)?;
+        let headers = &mut parts.headers;
         headers::clean_response(headers, false);
         let mut answer = Response::new(Body::empty());
         if exchange.is_over_http2() {
@@ -80,7 +81,7 @@ impl Tunnel {
         }
         exchange::stamp(headers, exchange.request_id());
         *answer.headers_mut() = std::mem::take(headers);
-        Ok(Answer::Switch(answer, Self { to, client, server }))
+        Ok(Answer::Switch(answer, Self { to, client, server, ahead }))
     }
 
     /// Relays until either side ends or the stream is cut; the exchange's log line is written then.
@@ -89,13 +90,9 @@ impl Tunnel {
         let kind = if framed { StreamKind::WebSocket } else { StreamKind::Tunnel };
         let stream = exchange.switched(kind);
         tokio::task::spawn_local(async move {
-            let Ok((client, server)) = tokio::try_join!(self.client, self.server) else {
-                return exchange.broken();
-            };
+            let Ok(client) = self.client.await else { return exchange.broken() };
             let carrier = exchange.guard().and_then(|guard| guard.switched());
-            let Some(mut relay) = join(client, server, carrier, framed) else {
-                return exchange.broken();
-            };
+            let mut relay = join(client, (self.server, self.ahead), carrier, framed);
             let ended = relay.run(stream.as_deref()).await;
             exchange.relayed(relay.bytes());
             match ended {
@@ -124,19 +121,18 @@ async fn cut(relay: Joined, mut exchange: Box<Exchange>, cause: Cause) {
 
 type Joined = Relay<ClientSide, ServerStream>;
 
-/// The raw connections out of hyper's wrapping, with what hyper has read beyond the handshake. A
+/// The client's raw connection out of hyper's wrapping, and what was read beyond the handshake. A
 /// client's half of HTTP/2 stays wrapped: it is one stream of its connection.
 fn join(
     client: Upgraded,
-    server: Upgraded,
+    (server, behind): (ServerStream, Bytes),
     carrier: Option<Rc<Guard>>,
     framed: bool,
-) -> Option<Joined> {
-    let server = server.downcast::<TokioIo<ServerStream>>().ok()?;
+) -> Joined {
     let (client, ahead) = match client.downcast::<TokioIo<ClientStream>>() {
         Ok(raw) => (ClientSide::Connection(raw.io.into_inner()), raw.read_buf),
         Err(stream) => (ClientSide::Http2(TokioIo::new(stream), carrier), Bytes::new()),
     };
-    let ahead = Ahead { from_client: &ahead, from_server: &server.read_buf };
-    Some(Relay::new(client, server.io.into_inner(), ahead, framed))
+    let ahead = Ahead { from_client: &ahead, from_server: &behind };
+    Relay::new(client, server, ahead, framed)
 }

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use hyper_util::rt::TokioIo;
 
 use crate::config::{ServerAddress, Upstream as UpstreamConfig, UpstreamHost};
 use crate::sockets::dial::{Alpn, DialFault, ServerStream, dial};
 use crate::upstreams::{Endpoint, Group, Registry};
 
 use super::answer::UpstreamFault;
-use super::body::RequestBody;
 use super::core::Core;
+use super::upstream_h1::Wire;
 use super::upstream_h2::{Http2, Opening};
 
 /// A compiled upstream.
@@ -59,31 +58,17 @@ fn host_header(address: &ServerAddress) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
 }
 
-/// The sending half of an HTTP/1.1 connection to a server.
-pub type Sender = hyper::client::conn::http1::SendRequest<RequestBody>;
-
-/// Opens a connection; its driver runs on this core until either side closes.
+/// Opens a connection for HTTP/1.1.
 pub async fn connect(
     core: &Core,
     group: &Group,
     endpoint: &Endpoint,
-) -> Result<Sender, UpstreamFault> {
+) -> Result<Wire, UpstreamFault> {
     let opening = reach(group, endpoint, Alpn::Http1);
     let stream = tokio::time::timeout(group.config.connect_timeout, opening)
         .await
         .map_err(|_| UpstreamFault::ConnectTimeout)??;
-    let (sender, driver) = hyper::client::conn::http1::Builder::new()
-        .max_headers(256)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| UpstreamFault::Broken)?;
-    let open = core.counters.connected(&group.config.name);
-    // Its errors reach the request that suffers them.
-    tokio::task::spawn_local(async move {
-        driver.with_upgrades().await.ok();
-        drop(open);
-    });
-    Ok(sender)
+    Ok(Wire::new(stream, endpoint.key(), core.counters.connected(&group.config.name)))
 }
 
 /// Opens a connection for HTTP/2; `None`: by ALPN the server wants HTTP/1.1.

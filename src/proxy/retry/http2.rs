@@ -4,33 +4,35 @@
 //!
 //! A WebSocket does not come here: it gets an HTTP/1.1 connection of its own.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 
 use crate::config::ServerAddress;
 use crate::proxy::answer::UpstreamFault;
-use crate::proxy::body::RequestBody;
-use crate::proxy::pool::Lease;
+use crate::proxy::answer_body::AnswerBody;
+use crate::proxy::body::{Moved, RequestBody};
 use crate::proxy::upstream::connect_http2;
 use crate::proxy::upstream_h2::{Acquired, Http2};
 use crate::proxy::{forward, grpc};
 use crate::upstreams::Endpoint;
 
-use super::{Delivery, Failed, Missed, Spare, attempt, is_safe};
+use super::{Again, Answered, Delivery, Missed, Outgoing, Spare, is_safe, within};
 
 /// Connections that a request is tried on, when one after the other was about to close.
 const CONNECTIONS_MAX: u32 = 3;
 
-type Outcome = Result<(Response<Incoming>, Lease), Missed>;
+type Outcome = Result<Answered, Missed>;
 
 pub(super) enum Http2Outcome {
     Done(Box<Outcome>),
     /// The server speaks HTTP/1.1 only.
-    Http1(Box<Request<RequestBody>>),
+    Http1(Outgoing),
 }
 
 /// A stream, and how it came to be.
@@ -57,7 +59,7 @@ impl Delivery<'_> {
                 Ok(Place::New(stream)) => (stream, true),
                 Ok(Place::Http1) => return Http2Outcome::Http1(Box::new(request)),
                 Err(fault) => {
-                    return done(Err(self.failed(endpoint, fault, Some(request), false)));
+                    return done(Err(self.failed(endpoint, fault, Some(Box::new(request)), false)));
                 }
             };
             // It may have waited for the connection.
@@ -73,8 +75,10 @@ impl Delivery<'_> {
             let sending = pin!(sending);
             let failed = match attempt(sending, moved, timeout).await {
                 Ok(response) => {
-                    let copy = copy.filter(|_| repeatable);
-                    return done(self.judge(endpoint, response, Lease::Http2(stream), copy));
+                    let again = copy.filter(|_| repeatable).map(Again::Spare);
+                    let reused = stream.reused;
+                    let response = AnswerBody::http2(response, stream);
+                    return done(self.judge(endpoint, Answered { response, reused }, again));
                 }
                 Err(failed) => failed,
             };
@@ -86,7 +90,7 @@ impl Delivery<'_> {
                 (None, Some(copy)) if fault == UpstreamFault::Broken && repeatable => {
                     // An old connection may have been closed behind our back.
                     if is_new || !safe {
-                        let copy = self.elsewhere.then_some(copy);
+                        let copy = self.elsewhere.then(|| Box::new(copy));
                         return done(Err(self.failed(endpoint, fault, copy, true)));
                     }
                     (Some(copy), true)
@@ -101,7 +105,9 @@ impl Delivery<'_> {
                     }
                     request = again;
                 }
-                again => return done(Err(self.failed(endpoint, fault, again, sent))),
+                again => {
+                    return done(Err(self.failed(endpoint, fault, again.map(Box::new), sent)));
+                }
             }
         }
     }
@@ -151,6 +157,32 @@ impl Delivery<'_> {
     }
 }
 
+struct Failed {
+    fault: UpstreamFault,
+    /// The request, if nothing of it was written.
+    unsent: Option<Request<RequestBody>>,
+    /// The server has said that it did not look at it.
+    unseen: bool,
+}
+
+type Unsent = TrySendError<Request<RequestBody>>;
+
+async fn attempt(
+    sending: Pin<&mut impl Future<Output = Result<Response<Incoming>, Unsent>>>,
+    moved: Option<Moved>,
+    response_timeout: Duration,
+) -> Result<Response<Incoming>, Failed> {
+    match within(sending, moved, response_timeout).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(mut error)) => {
+            let unsent = error.take_message();
+            let unseen = is_unseen(error.error());
+            Err(Failed { fault: UpstreamFault::Broken, unsent, unseen })
+        }
+        Err(fault) => Err(Failed { fault, unsent: None, unseen: false }),
+    }
+}
+
 /// One that was not sent, as it was.
 fn as_http1(mut request: Request<RequestBody>) -> Request<RequestBody> {
     let uri = std::mem::take(request.uri_mut());
@@ -171,7 +203,7 @@ fn as_http1(mut request: Request<RequestBody>) -> Request<RequestBody> {
 }
 
 /// The server has said that it did not look at the request.
-pub(super) fn is_unseen(error: &hyper::Error) -> bool {
+fn is_unseen(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
     cause.is_some_and(|cause: &h2::Error| {
         // h2 gives the first to streams beyond the last one of a GOAWAY only.

@@ -1,0 +1,46 @@
+//! A request on one connection of HTTP/1.1, and what came of it.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Response;
+
+use super::{Outgoing, within};
+use crate::proxy::answer::UpstreamFault;
+use crate::proxy::answer_body::AnswerBody;
+use crate::proxy::core::Core;
+use crate::proxy::upstream_h1::{Answer, NoAnswer, Wire};
+
+/// What came of a request on one connection of HTTP/1.1.
+pub(super) struct Unanswered {
+    pub fault: UpstreamFault,
+    /// Where it is whole: nothing of it was sent, or it has no body.
+    pub request: Option<Outgoing>,
+    pub sent: bool,
+}
+
+/// Asks on one connection. The request comes back, without a body.
+pub(super) async fn ask(
+    core: &Rc<Core>,
+    wire: Wire,
+    mut request: Outgoing,
+    timeout: Duration,
+) -> Result<(Response<AnswerBody>, Outgoing), Unanswered> {
+    let moved = request.body().moved();
+    let bodiless = moved.is_none();
+    let mut call = Box::new(wire.ask(core, &mut request));
+    let answer = pin!(std::future::poll_fn(|context| call.poll_answer(context)));
+    match within(answer, moved, timeout).await {
+        Ok(Ok(head)) => Ok((Answer::new(call, head).map(AnswerBody::Http1), request)),
+        Ok(Err(NoAnswer::Unsent)) => {
+            *request.body_mut() = call.into_body();
+            Err(Unanswered { fault: UpstreamFault::Broken, request: Some(request), sent: false })
+        }
+        Ok(Err(NoAnswer::Broken)) => {
+            let request = bodiless.then_some(request);
+            Err(Unanswered { fault: UpstreamFault::Broken, request, sent: true })
+        }
+        Err(fault) => Err(Unanswered { fault, request: None, sent: true }),
+    }
+}

@@ -1,0 +1,65 @@
+//! What a server has sent and nobody has taken yet. Reads grow while they fill what they are given, so
+//! that a large body takes few of them, and shrink when they do not.
+
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+const READ_BYTES_MIN: usize = 8 * 1024;
+const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// See the module.
+pub struct Inbound {
+    ahead: Bytes,
+    /// What is read into. It begins with what was ahead when more had to come.
+    buffer: BytesMut,
+    read_bytes: usize,
+}
+
+impl Default for Inbound {
+    fn default() -> Self {
+        Self { ahead: Bytes::new(), buffer: BytesMut::new(), read_bytes: READ_BYTES_MIN }
+    }
+}
+
+impl Inbound {
+    /// Reads more behind what is there; 0: the server has closed.
+    pub fn poll_fill(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if !self.ahead.is_empty() {
+            self.buffer = BytesMut::with_capacity(self.ahead.len() + self.read_bytes);
+            self.buffer.extend_from_slice(&std::mem::take(&mut self.ahead));
+        }
+        self.buffer.reserve(self.read_bytes);
+        let count = {
+            let reading = pin!(stream.read_buf(&mut self.buffer));
+            ready!(reading.poll(context))?
+        };
+        self.ahead = self.buffer.split().freeze();
+        if count >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+        } else if count < self.read_bytes / 4 {
+            self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// What has come.
+    pub fn ahead(&mut self) -> &mut Bytes {
+        &mut self.ahead
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ahead.is_empty() && self.buffer.is_empty()
+    }
+
+    pub fn into_rest(self) -> Bytes {
+        self.ahead
+    }
+}

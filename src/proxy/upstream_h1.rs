@@ -8,6 +8,8 @@
 
 mod answer;
 mod chunked;
+#[cfg(test)]
+mod differential;
 mod framing;
 mod head;
 mod inbound;

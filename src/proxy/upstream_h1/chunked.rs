@@ -115,6 +115,11 @@ fn trailers(ahead: &Bytes) -> Result<Option<(usize, HeaderMap)>, WireFault> {
     let mut fields = [EMPTY_HEADER; TRAILERS_MAX];
     let parsed = parse_headers(ahead, &mut fields).map_err(|_| MALFORMED)?;
     let Status::Complete((length, fields)) = parsed else { return Ok(None) };
+    // A line ends with CR and LF, or two readers see different lines.
+    let lines = ahead.get(..length).unwrap_or_default();
+    if lines.split_inclusive(|&byte| byte == b'\n').any(|line| !line.ends_with(b"\r\n")) {
+        return Err(MALFORMED);
+    }
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| MALFORMED)?;
@@ -201,6 +206,9 @@ mod tests {
             "+1\r\na",
             "0\r\n x: 1\r\n\r\n",
             "0\r\nx\r\n\r\n",
+            "0\r\nx: y\n\r\n",
+            "0\r\nx: y\r\n\n",
+            "0\r\n\n",
         ] {
             assert!(read(text.as_bytes(), 1).is_err(), "{text:?}");
         }

@@ -8,8 +8,8 @@ use crate::upstreams::Key;
 
 use super::upstream_h1::Wire;
 
-/// Kept at the most per endpoint and core.
-const IDLE_MAX: usize = 256;
+/// Kept at the most per endpoint and core: sockets and nothing else, as many as were in use at once.
+const IDLE_MAX: usize = 1024;
 
 /// See the module.
 #[derive(Default)]

@@ -66,6 +66,15 @@ impl ServerStream {
         }
     }
 
+    /// Something may have come. With TLS only reading tells.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(context),
+            Self::Unix(stream) => stream.poll_read_ready(context),
+            Self::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// The socket below; `None`: a unix one.
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {

@@ -69,6 +69,7 @@ fn who_is_refused_and_withholds_a_body_keeps_no_place_at_the_route() {
     let mut good = gateway.connect();
     for _ in 0..5 {
         let mut refused = gateway.connect();
+        assert_eq!(refused.get("/open", &[]).status, 200, "it is at its core");
         refused.send(head("/", 1000, ""));
         // One core serves all of them in turn: by then it has seen the one that was sent before.
         assert_eq!(good.get("/open", &[]).status, 200);

@@ -1,12 +1,14 @@
 //! What a server has sent and nobody has taken yet. Reads grow while they fill what they are given, so
-//! that a large body takes few of them, and shrink when they do not.
+//! that a large body takes few of them, and shrink when they do not. Who waits holds no buffer.
 
 use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::AsyncReadExt as _;
+
+use crate::sockets::dial::ServerStream;
 
 const READ_BYTES_MIN: usize = 8 * 1024;
 const READ_BYTES_MAX: usize = 256 * 1024;
@@ -29,9 +31,10 @@ impl Inbound {
     /// Reads more behind what is there; 0: the server has closed.
     pub fn poll_fill(
         &mut self,
-        stream: &mut (impl AsyncRead + Unpin),
+        stream: &mut ServerStream,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        ready!(stream.poll_readable(context))?;
         if !self.ahead.is_empty() {
             self.buffer = BytesMut::with_capacity(self.ahead.len() + self.read_bytes);
             self.buffer.extend_from_slice(&std::mem::take(&mut self.ahead));

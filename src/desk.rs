@@ -2,6 +2,7 @@
 //! for. Bounded; a desk that does not answer in time is an answer too. Nothing on the straight line
 //! of an ordinary request comes here.
 
+mod dropped;
 mod kept;
 
 use std::borrow::Cow;
@@ -9,12 +10,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::UnixMs;
 use crate::denylist::{Actor, Except, IssuerId, TokenId};
 use crate::verify::Signed;
 
+pub use dropped::Dropped;
 pub use kept::{Kept, Later, Over, Renewal, RenewalFault, Renewed};
 
 /// Asks that may wait for the control plane.
@@ -26,7 +29,10 @@ const PATIENCE_OF_RENEWALS: Duration = Duration::from_secs(5);
 
 /// The data plane's side. Cheap to clone.
 #[derive(Clone)]
-pub struct Desk(mpsc::Sender<Ask>);
+pub struct Desk {
+    asks: mpsc::Sender<Ask>,
+    dropped: Arc<Dropped>,
+}
 
 /// The control plane's side.
 pub type Asks = mpsc::Receiver<Ask>;
@@ -171,7 +177,7 @@ pub enum DeskFault {
 /// Both sides.
 pub fn desk() -> (Desk, Asks) {
     let (sender, asks) = mpsc::channel(ASKS_MAX);
-    (Desk(sender), asks)
+    (Desk { asks: sender, dropped: Arc::default() }, asks)
 }
 
 impl Desk {
@@ -203,9 +209,15 @@ impl Desk {
         self.put(|reply| Ask::Renew(Box::new(kept), address, reply)).map(Renewing)
     }
 
-    /// Nothing comes of it where too many ask at once.
+    /// Where too many ask at once nothing comes of it but a count and a line of the log: here the
+    /// session has ended before.
     pub fn revoke(&self, kept: Kept) {
-        self.0.try_send(Ask::Revoke(Box::new(kept))).ok();
+        self.leave(Ask::Revoke(Box::new(kept))).ok();
+    }
+
+    /// What found no place.
+    pub fn dropped(&self) -> &Arc<Dropped> {
+        &self.dropped
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, DeskFault> {
@@ -214,11 +226,17 @@ impl Desk {
 
     fn put<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<Answer<T>, DeskFault> {
         let (reply, answer) = oneshot::channel();
-        match self.0.try_send(ask(reply)) {
-            Ok(()) => Ok(answer),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(DeskFault::Busy),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(DeskFault::Closed),
-        }
+        self.leave(ask(reply)).map(|()| answer)
+    }
+
+    fn leave(&self, ask: Ask) -> Result<(), DeskFault> {
+        self.asks.try_send(ask).map_err(|fault| match fault {
+            TrySendError::Full(ask) => {
+                self.dropped.note(&ask);
+                DeskFault::Busy
+            }
+            TrySendError::Closed(_) => DeskFault::Closed,
+        })
     }
 }
 
@@ -274,11 +292,17 @@ mod tests {
         assert_eq!(desk.end(Vec::new()).await, Err(DeskFault::Busy));
         desk.revoke(Kept::of_tests("r-1"));
         assert_eq!(asks.len(), ASKS_MAX);
+        let dropped = |desk: &Desk| -> Vec<_> {
+            desk.dropped().counts().filter(|(_, count)| *count > 0).collect()
+        };
+        let of_each = [("log_out", 1), ("renewal", 1), ("revocation", 1)];
+        assert_eq!(dropped(&desk), of_each, "also what nobody waits for");
         // Whoever gave up waiting keeps no place: the ask is read and its answer goes nowhere.
         drop(asked);
         let Some(Ask::Renew(_, _, reply)) = asks.recv().await else { panic!("a renewal") };
         assert!(reply.send(Err(DeskFault::Store)).is_err());
         let waiting = desk.renew(Kept::of_tests("r-1"), None).unwrap();
+        assert_eq!(dropped(&desk), of_each, "what finds a place is not counted");
         let mut last = None;
         while let Ok(ask) = asks.try_recv() {
             last = Some(ask);

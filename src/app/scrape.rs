@@ -65,6 +65,7 @@ impl Told<'_> {
             key_fetches: Box::new(move || fetching.fetches()),
             certificates: Box::new(move || certificates::ends(&tls_of.load())),
             renewed: Arc::clone(renewed),
+            dropped: Arc::clone(shared.desk.dropped()),
             observer: shared.observer.clone(),
             tracer: shared.tracer.clone(),
             exported: Arc::clone(exported),

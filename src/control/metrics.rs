@@ -23,6 +23,7 @@ use crate::control::sessions::renewal::Issuers;
 use crate::control::store::Store;
 use crate::control::traces::Exported;
 use crate::denylist::Denylist;
+use crate::desk::Dropped;
 use crate::telemetry::Observer;
 use crate::telemetry::access::AccessLogWriter;
 use crate::telemetry::counters::Counters;
@@ -64,6 +65,8 @@ pub struct Sources {
     pub certificates: Box<dyn Fn() -> Vec<(String, UnixMs)> + Send + Sync>,
     /// What became of renewals.
     pub renewed: Arc<Issuers>,
+    /// What requests asked for in vain.
+    pub dropped: Arc<Dropped>,
     pub observer: Observer,
     pub tracer: Tracer,
     pub exported: Arc<Exported>,

@@ -97,6 +97,11 @@ fn renewals(sources: &Sources, page: &mut Page<'_>) -> std::fmt::Result {
         "portcullis_refresh_token_revocations",
         "Refresh tokens that were to be revoked at their issuer",
         counts.revocations().into_iter().map(|(result, n)| ([("result", result)], n)),
+    )?;
+    page.counters(
+        "portcullis_desk_dropped",
+        "What requests asked for and the control plane was too busy to take",
+        sources.dropped.counts().map(|(ask, n)| ([("ask", ask)], n)),
     )
 }
 

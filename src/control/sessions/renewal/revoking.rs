@@ -16,6 +16,8 @@ use crate::control::sessions::Sessions;
 use crate::desk::Kept;
 use crate::token::sha256;
 
+use super::call::Caller;
+
 /// Under way at once, or waiting for a place at their issuer.
 const UNDER_WAY_MAX: usize = 256;
 /// For how long a token that was told is not told again.
@@ -83,23 +85,27 @@ impl Sessions {
         let place = match self.renewals.revoking.begin(&kept, UnixMs::now()) {
             Ok(place) => place,
             Err(Untold::Already) => return,
-            Err(Untold::Full) => return self.renewals.issuers.counts.revoked(false),
+            Err(Untold::Full) => return self.not_revoked(&caller, &kept, "too many at once"),
         };
         let sessions = Arc::clone(self);
         tokio::spawn(async move {
-            let told = caller.revoke(&kept.token).await;
-            sessions.renewals.issuers.counts.revoked(told.is_ok());
-            if let Err(fault) = told
-                && caller.may_tell(UnixMs::now())
-            {
-                tracing::warn!(
-                    target: "portcullis::session",
-                    issuer = kept.issuer,
-                    "a refresh token was not revoked at its issuer: {fault}"
-                );
+            match caller.revoke(&kept.token).await {
+                Ok(()) => sessions.renewals.issuers.counts.revoked(true),
+                Err(fault) => sessions.not_revoked(&caller, &kept, fault),
             }
             drop(place);
         });
+    }
+
+    fn not_revoked(&self, caller: &Caller, kept: &Kept, why: impl std::fmt::Display) {
+        self.renewals.issuers.counts.revoked(false);
+        if caller.may_tell(UnixMs::now()) {
+            tracing::warn!(
+                target: "portcullis::session",
+                issuer = kept.issuer,
+                "a refresh token was not revoked at its issuer: {why}"
+            );
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 
 use crate::config::Flags;
 use crate::keys::Algorithm;
@@ -27,6 +28,7 @@ use super::streams::Streams;
 use super::target::Target;
 use super::transfer::Place;
 use super::watching::Events;
+use super::words;
 
 pub use global::Global;
 
@@ -254,7 +256,10 @@ impl Arguments {
             words.remove(at + 1);
         }
         let program = words.first().cloned().unwrap_or_else(|| OsString::from("portcullis"));
-        let raw = Raw::try_parse_from(words).map_err(Ended::Clap)?;
+        let raw = Raw::try_parse_from(words).map_err(|error| match misplaced_config(&error) {
+            Some(failure) => Ended::Refused(failure),
+            None => Ended::Clap(error),
+        })?;
         Self::compile(raw, &program).map_err(Ended::Refused)
     }
 
@@ -293,4 +298,15 @@ impl Arguments {
         };
         Ok(Self { global: Global::compile(raw.global, program), command })
     }
+}
+
+/// A config file that stands alone: other programs take it like that.
+fn misplaced_config(error: &clap::Error) -> Option<Failure> {
+    let unknown = error.get(ContextKind::InvalidArg);
+    let unknown = unknown.or_else(|| error.get(ContextKind::InvalidSubcommand));
+    let Some(ContextValue::String(word)) = unknown else { return None };
+    word.ends_with(".toml").then(|| {
+        let config = words::shell(word);
+        Failure::usage(format!("The config is named by -c, as in: portcullis -c {config} check"))
+    })
 }

@@ -14,6 +14,7 @@ use super::failure::{Attempt, Failure};
 use super::http::{Address, ExchangeError, exchange};
 use super::input;
 use super::shapes::{self, Problem};
+use super::words;
 
 /// Names the door by which a change came in, for the audit.
 const VIA_HEADER: &str = "x-portcullis-client";
@@ -23,8 +24,8 @@ pub struct Client {
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) admin: Admin,
     token: Option<Secret>,
-    /// What the environment or the token file said when no credential could be had.
-    token_note: Option<String>,
+    /// Where the credential came from, or why there is none.
+    token_note: String,
 }
 
 /// An answer that is not a problem.
@@ -101,7 +102,7 @@ impl Client {
                 }
             }
         }
-        Err(Failure::Unreachable { tried, advice: self.advice() })
+        Err(self.unreachable(tried))
     }
 
     pub(super) fn request(
@@ -153,15 +154,30 @@ impl Client {
             return Failure::Answer { from: from.to_string(), detail: status.to_string() };
         };
         let mut problem = Problem::new(status, document);
-        if status == StatusCode::UNAUTHORIZED
-            && let Some(note) = &self.token_note
-        {
-            problem.notes.push(note.clone());
+        if problem.is_of_another_listener() {
+            problem.notes.push(format!(
+                "{from} answers as a listener for clients does. The admin API is where [admin] \
+                 listen says."
+            ));
+        } else if status == StatusCode::UNAUTHORIZED {
+            problem.notes.push(self.token_note.clone());
         }
         Failure::Problem(Box::new(problem))
     }
 
-    pub(super) fn advice(&self) -> String {
+    /// What to do where none of these took the connection.
+    pub(super) fn unreachable(&self, tried: Vec<Attempt>) -> Failure {
+        let refused = tried.iter().any(|attempt| attempt.outcome == "permission denied");
+        let advice = match refused {
+            true => "A socket is for the gateway's own user: run this as that one. Others use its \
+                     HTTP address, with PORTCULLIS_ADMIN_TOKEN."
+                .to_owned(),
+            false => self.advice(),
+        };
+        Failure::Unreachable { tried, advice }
+    }
+
+    fn advice(&self) -> String {
         match &self.admin.config {
             Some(config) if config.exists() => format!(
                 "Is the gateway running? The addresses are those of {}; --admin names another.",
@@ -176,22 +192,30 @@ impl Client {
     }
 }
 
-/// PORTCULLIS_ADMIN_TOKEN, else the first token's file; and why there is none.
-fn credential(admin: &Admin) -> (Option<Secret>, Option<String>) {
+/// PORTCULLIS_ADMIN_TOKEN, else the first token's file; and which it was, or why there is none.
+fn credential(admin: &Admin) -> (Option<Secret>, String) {
     match std::env::var("PORTCULLIS_ADMIN_TOKEN") {
         Ok(token) if !token.trim().is_empty() => {
-            return (Some(Secret::new(token.trim().as_bytes().to_vec())), None);
+            let note = "It was sent the credential of PORTCULLIS_ADMIN_TOKEN.".to_owned();
+            return (Some(Secret::new(token.trim().as_bytes().to_vec())), note);
         }
         Ok(_) | Err(_) => {}
     }
+    let file = admin.first_token.display();
     match input::read_secret(&admin.first_token) {
-        Ok(token) => (Some(token), None),
+        Ok(token) => {
+            let note =
+                format!("It was sent the credential in {file}; PORTCULLIS_ADMIN_TOKEN is not set.");
+            (Some(token), note)
+        }
         Err(error) => {
-            let note = format!(
-                "PORTCULLIS_ADMIN_TOKEN is not set, and {} cannot be read: {error}",
-                admin.first_token.display()
-            );
-            (None, Some(note))
+            let why = words::cause(&error.to_string());
+            let mut note =
+                format!("PORTCULLIS_ADMIN_TOKEN is not set, and {file} cannot be read: {why}.");
+            if error.kind() == std::io::ErrorKind::PermissionDenied {
+                note.push_str(" Run this as the gateway's user, or set the variable.");
+            }
+            (None, note)
         }
     }
 }

@@ -64,8 +64,8 @@ fn batch(client: &Client, from: &Place, stop: bool, console: &Console) -> Result
         let stopped = sum.get("stopped_at").and_then(Value::as_u64);
         let stopped = stopped.map_or(String::new(), |line| format!(" Stopped at line {line}."));
         console.say(&format!(
-            "{} lines: {} denied, {} stood already, {} failed.{stopped}\n",
-            words::count(number(&sum, "lines")),
+            "{}: {} denied, {} stood already, {} failed.{stopped}\n",
+            words::plural(number(&sum, "lines"), "line"),
             words::count(number(&sum, "created")),
             words::count(number(&sum, "already")),
             words::count(failed),

@@ -133,6 +133,9 @@ impl Failure {
                 .chain(advice.lines().map(str::to_owned))
                 .collect(),
             Self::Problem(problem) => problem.details(),
+            Self::NoToken { from } if from == "stdin" => {
+                vec!["Send its file there, `… < token.jwt`, or name the file.".to_owned()]
+            }
             Self::Usage(_)
             | Self::NoToken { .. }
             | Self::NotOneToken { .. }
@@ -156,7 +159,7 @@ impl Failure {
         let mut text = format!("{} {self}", paint.red("error:"));
         let mut source = self.source();
         while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
+            text.push_str(&format!(": {}", words::cause(&cause.to_string())));
             source = cause.source();
         }
         for line in self.details() {

@@ -10,6 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::words;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A page of 1,000 denials with long reasons is well below this.
@@ -71,22 +73,11 @@ pub(super) async fn connected<S>(
 ) -> Result<S, ExchangeError> {
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(ExchangeError::Connect(reason(&error))),
+        Ok(Err(error)) => Err(ExchangeError::Connect(words::cause(&error.to_string()))),
         Err(_) => Err(ExchangeError::Connect(format!(
             "no connection within {}",
-            super::words::span(CONNECT_TIMEOUT)
+            words::span(CONNECT_TIMEOUT)
         ))),
-    }
-}
-
-/// Without the `(os error 111)` that says nothing to people.
-fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let plain = text.split(" (os error").next().unwrap_or(&text);
-    let mut letters = plain.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => text,
     }
 }
 
@@ -101,7 +92,7 @@ where
         Ok(answer) => answer,
         Err(_) => Err(ExchangeError::Broken(format!(
             "no answer within {}",
-            super::words::span(EXCHANGE_TIMEOUT)
+            words::span(EXCHANGE_TIMEOUT)
         ))),
     }
 }

@@ -179,7 +179,7 @@ impl Client {
                 }
             }
         }
-        Err(Failure::Unreachable { tried, advice: self.advice() })
+        Err(self.unreachable(tried))
     }
 }
 

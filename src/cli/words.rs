@@ -105,6 +105,13 @@ pub fn plural(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{} {noun}s", count(number)) }
 }
 
+/// Why the system refused, without the `(os error 111)` that says nothing to people.
+pub fn cause(text: &str) -> String {
+    let plain = text.split(" (os error").next().unwrap_or(text);
+    let mut letters = plain.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
 /// Quoted for a shell where it has to be.
 pub fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);

@@ -27,7 +27,14 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
         let diagnostic =
             Diagnostic::error(Code::Unreadable, "the config file cannot be read").detail(why);
         let file = path.display().to_string();
-        let found = vec![diagnostic.help("name it with --config FILE")];
+        let help = match path.try_exists() {
+            Ok(false) => {
+                "name it with --config FILE, or write one: \
+                 portcullis init < some-token.jwt > gateway.toml"
+            }
+            Ok(true) | Err(_) => "name it with --config FILE",
+        };
+        let found = vec![diagnostic.help(help)];
         Err(Diagnostics { named: vec![path.to_owned()], ..Diagnostics::new(file, found) })
     };
     let content = match super::files::read_up_to(path, CONFIG_BYTES_MAX) {

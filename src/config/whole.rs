@@ -250,10 +250,15 @@ impl Whole<'_, '_> {
     }
 
     pub fn check_empty(&self, routes: usize) {
-        for (key, count) in [("upstream", self.upstreams.len()), ("route", routes)] {
+        let upstream = "where requests go: name = \"app\", servers = [\"http://127.0.0.1:3000\"]";
+        let route = "which requests go there: path = \"/\", upstream = \"app\"";
+        for (key, count, help) in
+            [("upstream", self.upstreams.len(), upstream), ("route", routes, route)]
+        {
             if count == 0 && !self.root.is_no_list(key) {
                 let message = format!("the config needs a [[{key}]]");
-                self.root.reader.report_whole(Diagnostic::error(Code::MissingKey, message));
+                let diagnostic = Diagnostic::error(Code::MissingKey, message).help(help);
+                self.root.reader.report_whole(diagnostic);
             }
         }
     }

@@ -43,6 +43,17 @@ fn a_list_may_be_asked_for_by_that_word() {
 }
 
 #[test]
+fn a_config_that_stands_alone_is_refused_with_where_it_goes() {
+    for line in ["check my.toml", "run my.toml", "my.toml"] {
+        let text = usage(&format!("portcullis {line}"));
+        assert!(text.contains("portcullis -c my.toml check"), "{text}");
+    }
+    assert!(usage("portcullis check my.jwt").contains("unexpected argument"));
+    let arguments = parse("portcullis -c my.toml check").unwrap();
+    assert!(matches!(arguments.command, Command::Check(_)));
+}
+
+#[test]
 fn deny_is_block_and_a_block_may_end_by_itself() {
     for verb in ["block", "deny"] {
         let arguments = parse(&format!("portcullis {verb} --user alice --for 24h")).unwrap();

@@ -25,6 +25,16 @@ impl Problem {
         self.document.get(name).and_then(Value::as_str).map(words::printable_line)
     }
 
+    /// As a request of a client is refused, and no call of the admin API: what asks for a
+    /// credential there says so by another code.
+    pub fn is_of_another_listener(&self) -> bool {
+        let code = self.code.as_deref().unwrap_or_default();
+        let is_admin = code.starts_with("admin_");
+        self.status == StatusCode::UNAUTHORIZED && !is_admin
+            || code == "no_route"
+            || code.starts_with("upstream_")
+    }
+
     /// The config file of the gateway is wrong.
     pub fn is_of_config(&self) -> bool {
         self.code.as_deref() == Some("invalid_config")

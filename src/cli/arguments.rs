@@ -170,7 +170,10 @@ pub struct Undo {
 #[derive(PartialEq, Eq, Debug)]
 pub enum Which {
     Ids(Vec<String>),
-    Last,
+    /// The newest; of `unblock` the newest that keeps somebody out.
+    Last {
+        blocks_only: bool,
+    },
     /// All that stands of somebody; of `unblock` only what keeps out.
     Of {
         target: Target,

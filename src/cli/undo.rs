@@ -20,11 +20,14 @@ use super::words;
 /// `--last` of something older than this is asked about: somebody else may have made it.
 const LAST_UNASKED_MAX: Duration = Duration::from_hours(1);
 
+/// Among so many of the newest the last block is looked for.
+const LOOKED_AT: u64 = 1000;
+
 pub fn run(undo: &Undo, global: &Global, console: &Console) -> Result<Exit, Failure> {
     let client = Client::new(global)?;
     let ids = match &undo.which {
         Which::Ids(ids) => ids.clone(),
-        Which::Last => vec![last(&client, undo.yes, console)?],
+        Which::Last { blocks_only } => vec![last(&client, *blocks_only, undo.yes, console)?],
         Which::Of { target, issuer, blocks_only, dry_run } => {
             let mut body = Map::new();
             target.write(&mut body)?;
@@ -104,12 +107,26 @@ fn one(client: &Client, id: &str, reason: Option<&str>, console: &Console) -> Re
     console.say(&render(&undone, &console.look))
 }
 
-fn last(client: &Client, yes: bool, console: &Console) -> Result<String, Failure> {
-    let page = client.read("/v1/denials?limit=1")?.shown::<Page>("the gateway")?;
-    let Some(newest) = page.items.into_iter().next() else {
-        return Err(Failure::Nothing(
-            "nothing is in force, so there is nothing to undo".to_owned(),
-        ));
+fn last(
+    client: &Client,
+    blocks_only: bool,
+    yes: bool,
+    console: &Console,
+) -> Result<String, Failure> {
+    let limit = if blocks_only { LOOKED_AT } else { 1 };
+    let page = client.read(&format!("/v1/denials?limit={limit}"))?.shown::<Page>("the gateway")?;
+    let more = page.next_cursor.is_some();
+    let is_meant = |denial: &Denial| !blocks_only || is_block(denial);
+    let Some(newest) = page.items.into_iter().find(is_meant) else {
+        let text = match (blocks_only, more) {
+            (false, _) => "nothing is in force, so there is nothing to undo".to_owned(),
+            (true, false) => "no block is in force, so there is nothing to undo".to_owned(),
+            (true, true) => format!(
+                "none of the newest {} in force is a block: give its id, or say whose it is",
+                words::count(LOOKED_AT)
+            ),
+        };
+        return Err(Failure::Nothing(text));
     };
     let Some(id) = newest.id.clone() else {
         return Err(Failure::Nothing("the gateway's answer names no id".to_owned()));
@@ -119,6 +136,11 @@ fn last(client: &Client, yes: bool, console: &Console) -> Result<String, Failure
         confirm(&newest, &id, age)?;
     }
     Ok(id)
+}
+
+/// Keeps somebody out; what ends one token is none.
+fn is_block(denial: &Denial) -> bool {
+    denial.always == Some(true) && !denial.selector.is_one_token()
 }
 
 fn confirm(newest: &Denial, id: &str, age: Duration) -> Result<(), Failure> {

@@ -34,6 +34,12 @@ fn revoke_block_and_undo_act_on_the_next_request() {
     assert_eq!((gateway.status(&alice), gateway.status(&bob)), (200, 200));
     succeeds(&gateway, &["block", "--user", "bob", "--reason", "card fraud"], "");
     assert_eq!((gateway.status(&alice), gateway.status(&bob)), (200, 401));
+    // A revocation that came after the block is none, and stays.
+    succeeds(&gateway, &["revoke", "--user", "alice"], "");
+    succeeds(&gateway, &["unblock", "--last"], "");
+    assert_eq!((gateway.status(&alice), gateway.status(&bob)), (401, 200));
+    assert_eq!(gateway.command(&["unblock", "--last"], "").status.code(), Some(1));
+    assert_eq!(gateway.status(&alice), 401);
 }
 
 #[test]

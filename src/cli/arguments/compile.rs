@@ -90,10 +90,22 @@ pub fn undo(mut raw: RawUndo, blocks_only: bool) -> Result<Undo, Failure> {
             blocks_only,
             dry_run: raw.dry_run,
         },
-        None if raw.last => Which::Last,
-        None => Which::Ids(raw.ids),
+        None if raw.last => Which::Last { blocks_only },
+        None => Which::Ids(raw.ids.into_iter().map(denial_id).collect::<Result<_, _>>()?),
     };
     Ok(Undo { which, reason: raw.reason, yes: raw.yes })
+}
+
+/// An id or its beginning. A name in its place is a slip that the gateway could only call unknown.
+fn denial_id(word: String) -> Result<String, Failure> {
+    let is_id = word.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("dn_"));
+    if is_id {
+        return Ok(word);
+    }
+    Err(Failure::usage(format!(
+        "{word} is no denial's id, which begins with dn_. Of a user: portcullis undo --user {}",
+        words::shell(&word)
+    )))
 }
 
 pub fn audit(raw: RawAudit) -> Result<List, Failure> {

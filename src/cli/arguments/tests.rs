@@ -100,7 +100,10 @@ fn undo_has_its_aliases_and_takes_ids_or_the_last() {
     usage("portcullis undo --user alice --session s-1");
     usage("portcullis undo --last --dry-run");
     let arguments = parse("portcullis undo --last").unwrap();
-    assert!(matches!(arguments.command, Command::Undo(Undo { which: Which::Last, .. })));
+    let Command::Undo(undo) = arguments.command else { panic!() };
+    assert_eq!(undo.which, Which::Last { blocks_only: false });
+    let text = usage("portcullis undo alice");
+    assert!(text.contains("portcullis undo --user alice"), "{text}");
     usage("portcullis undo");
     usage("portcullis undo --last dn_1");
 }

@@ -12,7 +12,7 @@ pub struct RawUndo {
     /// Ids as `denials` lists them; a unique beginning will do
     #[arg(value_name = "DENIAL", group = "what")]
     pub ids: Vec<String>,
-    /// The newest one that is in force
+    /// The newest one that is in force; of `unblock` the newest block
     #[arg(long, group = "what")]
     pub last: bool,
     /// All that stands of a user

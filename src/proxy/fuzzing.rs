@@ -14,6 +14,7 @@ use crate::config::{
 pub use super::path::{check as check_path, readings};
 pub use super::proxy_protocol::{Progress, Source, parse as proxy_header};
 pub use super::tunnel::Frames;
+pub use super::upstream_h1::reading::{Said, read as server_answer};
 
 use super::answer::{BadRequest, Rejection};
 use super::canonical::Canonical;

@@ -13,6 +13,7 @@ mod differential;
 mod framing;
 mod head;
 mod inbound;
+pub mod reading;
 mod upload;
 
 use std::pin::Pin;

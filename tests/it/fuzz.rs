@@ -11,7 +11,8 @@ type Check = fn(&[u8]);
 
 #[test]
 fn every_seed_keeps_what_its_fuzz_target_asks() {
-    let targets: [(&str, Check); 10] = [
+    let targets: [(&str, Check); 11] = [
+        ("answer", checks::answer),
         ("claims", checks::claims),
         ("credential", checks::credential),
         ("frames", checks::frames),

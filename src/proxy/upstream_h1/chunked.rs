@@ -39,8 +39,10 @@ impl Chunked {
             match self {
                 Self::Size => {
                     let Some((length, size)) = size(ahead)? else {
-                        return wait(ahead, SIZE_BYTES_MAX);
+                        within(ahead.len(), SIZE_BYTES_MAX)?;
+                        return Ok(None);
                     };
+                    within(length, SIZE_BYTES_MAX)?;
                     ahead.advance(length);
                     *self = if size == 0 { Self::Trailers } else { Self::Data(size) };
                 }
@@ -64,8 +66,10 @@ impl Chunked {
                 },
                 Self::Trailers => {
                     let Some((length, trailers)) = trailers(ahead)? else {
-                        return wait(ahead, TRAILER_BYTES_MAX);
+                        within(ahead.len(), TRAILER_BYTES_MAX)?;
+                        return Ok(None);
                     };
+                    within(length, TRAILER_BYTES_MAX)?;
                     ahead.advance(length);
                     *self = Self::Over;
                     if !trailers.is_empty() {
@@ -89,8 +93,8 @@ impl Chunked {
     }
 }
 
-fn wait(ahead: &Bytes, most: usize) -> Result<Option<Piece>, WireFault> {
-    if ahead.len() > most { Err(WireFault::Malformed("too much between chunks")) } else { Ok(None) }
+fn within(length: usize, most: usize) -> Result<(), WireFault> {
+    if length > most { Err(WireFault::Malformed("too much between chunks")) } else { Ok(()) }
 }
 
 /// The length of a line that says a chunk's size, and the size. Extensions say nothing to us.

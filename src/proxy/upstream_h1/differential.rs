@@ -9,10 +9,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
-use super::WireFault;
-use super::chunked::Piece;
-use super::framing::{End, Framing};
-use super::head::Heads;
+use super::reading::read;
 
 const ANSWERS: &[&str] = &[
     "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-a: b\r\n\r\nabcde",
@@ -56,43 +53,9 @@ const PIECES: &[&str] = &[
 ];
 const CASES: usize = 30_000;
 
-#[derive(PartialEq, Eq, Debug)]
-struct Read {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    trailers: HeaderMap,
-}
+type Answered = (StatusCode, HeaderMap, Vec<u8>, HeaderMap);
 
-fn ours(text: &[u8], method: &Method) -> Result<Read, WireFault> {
-    let (mut ahead, mut heads) = (Bytes::copy_from_slice(text), Heads::default());
-    let (head, mut framing) = loop {
-        let head = heads.take(&mut ahead)?.ok_or(WireFault::Closed)?;
-        if let Some(framing) = Framing::of(&head, method)? {
-            break (head, framing);
-        }
-    };
-    let (mut body, mut trailers) = (Vec::new(), HeaderMap::new());
-    match &mut framing.end {
-        End::Switch => {}
-        End::Close => body = ahead.to_vec(),
-        End::Length(length) => {
-            let length = usize::try_from(*length).unwrap();
-            body = ahead.get(..length).ok_or(WireFault::Closed)?.to_vec();
-        }
-        End::Chunked(chunked) => loop {
-            match chunked.next(&mut ahead)?.ok_or(WireFault::Closed)? {
-                Piece::Data(data) => body.extend_from_slice(&data),
-                Piece::Trailers(found) => trailers = found,
-                Piece::End => break,
-            }
-        },
-    }
-    let (parts, ()) = head.into_parts();
-    Ok(Read { status: parts.status, headers: parts.headers, body, trailers })
-}
-
-async fn hypers(text: &[u8], method: &Method) -> Result<Read, hyper::Error> {
+async fn hypers(text: &[u8], method: &Method) -> Result<Answered, hyper::Error> {
     let (client, mut server) = tokio::io::duplex(4096);
     let (mut sender, driver) =
         hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(client)).await?;
@@ -103,7 +66,7 @@ async fn hypers(text: &[u8], method: &Method) -> Result<Read, hyper::Error> {
         let whole = body.collect().await?;
         let trailers = whole.trailers().cloned().unwrap_or_default();
         let body = whole.to_bytes().to_vec();
-        Ok(Read { status: parts.status, headers: parts.headers, body, trailers })
+        Ok((parts.status, parts.headers, body, trailers))
     };
     let serve = async {
         // Behind the request: what comes before it is nobody's answer.
@@ -154,7 +117,9 @@ async fn no_answer_is_taken_that_hyper_refuses_and_none_is_read_otherwise() {
     for text in cases {
         let method = if dice.below(8) == 0 { Method::HEAD } else { Method::GET };
         let shown = String::from_utf8_lossy(&text).into_owned();
-        match (ours(&text, &method), hypers(&text, &method).await) {
+        let ours = read(&method, text.chunks(1 + dice.below(64)));
+        let ours = ours.map(|said| (said.status, said.headers, said.body, said.trailers));
+        match (ours, hypers(&text, &method).await) {
             (Ok(ours), Ok(hypers)) => {
                 assert_eq!(ours, hypers, "{method} {shown:?}");
                 both += 1;

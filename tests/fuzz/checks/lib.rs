@@ -11,4 +11,4 @@ pub use form::{claims, jwks, token};
 pub use paths::path;
 pub use provider::provider;
 pub use request::request;
-pub use wire::{credential, frames, proxy_protocol, traceparent};
+pub use wire::{answer, credential, frames, proxy_protocol, traceparent};

@@ -1,5 +1,6 @@
 //! Headers and frames.
 
+use http::Method;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 use portcullis::fuzzing::{self, Frames, Progress, Source};
 use portcullis::telemetry::trace::Parent;
@@ -104,6 +105,29 @@ pub fn frames(bytes: &[u8]) {
         at += part.len();
         assert_eq!(frames.at_boundary(), ends.contains(&(at as u64)), "at {at} of {ends:?}");
     }
+}
+
+/// The first byte says how the rest, which a server sent, is cut into reads, and whether HEAD asked for
+/// it: the answer is the same however the bytes come in, no longer than they are, and what comes behind
+/// it is seen, so that it is never taken for the next one.
+pub fn answer(bytes: &[u8]) {
+    let Some((&cut, sent)) = bytes.split_first() else { return };
+    let method = if cut & 0x80 == 0 { Method::GET } else { Method::HEAD };
+    let whole = fuzzing::server_answer(&method, [sent].into_iter());
+    let step = usize::from(cut & 0x7f).max(1);
+    let pieces = fuzzing::server_answer(&method, sent.chunks(step));
+    let Ok(whole) = whole else { return assert!(pieces.is_err(), "{pieces:?}") };
+    assert_eq!(pieces.ok().as_ref(), Some(&whole));
+    assert!(whole.body.len() + whole.behind < sent.len());
+    if method == Method::HEAD || matches!(whole.status.as_u16(), 101 | 204 | 304) {
+        assert!(whole.body.is_empty() && whole.trailers.is_empty());
+    }
+    // Without what came behind it, and without its last byte.
+    let alone = &sent[..sent.len() - whole.behind];
+    let again = fuzzing::server_answer(&method, [alone].into_iter()).expect("it is whole");
+    assert_eq!((&again.body, again.behind), (&whole.body, 0));
+    let short = fuzzing::server_answer(&method, [&alone[..alone.len() - 1]].into_iter());
+    assert!(!whole.keep_alive || short.is_err(), "{short:?}");
 }
 
 /// Where frames end, the start counted as such an end (RFC 6455 section 5.2). The last may be

@@ -226,10 +226,12 @@ impl Connection {
     }
 
     /// An exchange was given up by the client before its answer was whole. Who does that all the
-    /// time makes us work for nothing (CVE-2023-44487). `true`: the connection ends for it.
+    /// time makes us work for nothing (CVE-2023-44487); a listed proxy passes on what many people give
+    /// up. `true`: the connection ends for it.
     pub(super) fn count_reset(&self) -> bool {
         self.resets.set(self.resets.get() + 1);
-        if self.resets.get() <= self.resets_max.get() || self.ended.get() {
+        let few = self.resets.get() <= self.resets_max.get();
+        if few || self.is_trusted() || self.ended.get() {
             return false;
         }
         let first = !self.close.replace(true);

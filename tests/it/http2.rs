@@ -313,7 +313,7 @@ fn a_stream_whose_client_takes_nothing_is_given_up_and_the_connection_is_not() {
 #[test]
 fn requests_begun_and_given_up_by_the_thousand_end_the_connection_and_a_few_do_not() {
     let upstream = endless();
-    let gateway = public(&upstream, "limits = { http2_resets_max = 20 }");
+    let gateway = public(&upstream, RESETS);
     let give_up = |client: &mut Http2| {
         let (answer, mut stream) = client.send(request("GET", "/stream", &[]), false);
         let answer = client.wait(async { tokio::time::timeout(PROMPT, answer).await });
@@ -326,19 +326,35 @@ fn requests_begun_and_given_up_by_the_thousand_end_the_connection_and_a_few_do_n
     }
     assert_eq!(client.get("/", &[]).status, 200);
     assert!(client.is_open());
-    // In one burst, as an attacker would.
-    let mut attacker = Http2::open(&gateway.address);
+    let attacker = gives_up_many(&gateway, &upstream);
+    attacker.ended().ok();
+    assert_eq!(Http2::open(&gateway.address).get("/", &[]).status, 200);
+}
+
+#[test]
+fn a_listed_proxy_may_give_up_for_many_people() {
+    let upstream = endless();
+    let gateway = public(&upstream, &format!("{RESETS}\ntrusted_proxies = [\"127.0.0.1\"]"));
+    let mut proxy = gives_up_many(&gateway, &upstream);
+    eventually("the gateway has seen them", || (upstream.received().len() >= 60).then_some(()));
+    assert_eq!(proxy.get("/", &[]).status, 200);
+    assert!(proxy.is_open());
+}
+
+const RESETS: &str = "limits = { http2_resets_max = 20 }";
+
+/// In one burst, as an attacker would.
+fn gives_up_many(gateway: &Gateway, upstream: &Upstream) -> Http2 {
+    let mut client = Http2::open(&gateway.address);
     let mut streams = Vec::new();
     for _ in 0..60 {
-        streams.push(attacker.send(request("GET", "/stream", &[]), false));
+        streams.push(client.send(request("GET", "/stream", &[]), false));
     }
     eventually("they are under way", || (upstream.begun() >= 60).then_some(()));
     for (_, stream) in &mut streams {
         stream.send_reset(h2::Reason::CANCEL);
     }
-    drop(streams);
-    attacker.ended().ok();
-    assert_eq!(Http2::open(&gateway.address).get("/", &[]).status, 200);
+    client
 }
 
 const PROMPT: Duration = Duration::from_millis(100);

@@ -11,7 +11,8 @@ use tokio::io::AsyncReadExt as _;
 use crate::sockets::dial::ServerStream;
 
 const READ_BYTES_MIN: usize = 8 * 1024;
-const READ_BYTES_MAX: usize = 256 * 1024;
+/// What a client that reads slowly can make one answer hold.
+const READ_BYTES_MAX: usize = 128 * 1024;
 
 /// See the module.
 pub struct Inbound {

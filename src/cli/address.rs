@@ -1,6 +1,7 @@
 //! Where the admin API is: `--admin` or PORTCULLIS_ADMIN, else what the config says, else the
 //! defaults. A broken config must not keep an operator from revoking: of such a one the three
-//! values needed are read here, leniently, and a wrong guess shows as "not reachable".
+//! values needed are read here, leniently, and a wrong guess shows as "not reachable". Of one that
+//! was named and is not there nothing is guessed that could be another gateway's.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,12 @@ impl Admin {
             Err(_) => {
                 let text = std::fs::read_to_string(&global.config).unwrap_or_default();
                 let directory = global.config.parent().unwrap_or(Path::new(""));
-                Self::from_broken(&text, directory)
+                let found = Self::from_broken(&text, directory);
+                let is_absent = matches!(global.config.try_exists(), Ok(false));
+                match global.is_config_named && is_absent {
+                    true => found.beside_it_only(),
+                    false => found,
+                }
             }
         };
         match &global.admin {
@@ -46,6 +52,12 @@ impl Admin {
         });
         let first_token = admin.first_token.clone();
         Self { addresses: addresses.collect(), first_token, config: None }.sockets_first()
+    }
+
+    /// What has the name of a config's directory in it: the port is every gateway's.
+    fn beside_it_only(mut self) -> Self {
+        self.addresses.retain(|address| matches!(address, Address::Unix(_)));
+        self
     }
 
     /// A unix socket needs no credential.
@@ -124,6 +136,7 @@ fn parse(text: &str) -> Result<Address, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::arguments::Arguments;
 
     #[test]
     fn an_address_is_a_url_or_a_socket() {
@@ -157,5 +170,24 @@ mod tests {
             admin.addresses,
             [Address::Unix("data/admin.sock".into()), Address::Tcp("127.0.0.1:9900".into())]
         );
+    }
+
+    #[test]
+    fn of_a_config_that_was_named_and_is_not_there_no_port_is_guessed() {
+        let found = |line: &[&str]| {
+            let words = ["portcullis"].iter().chain(line).chain(&["status"]);
+            let arguments = Arguments::parse(words.map(Into::into).collect()).unwrap();
+            Admin::find(&arguments.global).unwrap().addresses
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("staging.toml");
+        let name = config.to_str().unwrap();
+        let beside = Address::Unix(directory.path().join("data/admin.sock"));
+        let port = Address::Tcp("127.0.0.1:9900".into());
+        assert_eq!(found(&["-c", name]), std::slice::from_ref(&beside));
+        let said = found(&["-c", name, "--admin", "127.0.0.1:9900"]);
+        assert_eq!(said, std::slice::from_ref(&port), "who says where is not held up");
+        std::fs::write(&config, "[[route").unwrap();
+        assert_eq!(found(&["-c", name]), [beside, port], "a broken one keeps nobody from revoking");
     }
 }

@@ -9,6 +9,8 @@ use crate::cli::words;
 #[derive(Clone, Debug)]
 pub struct Global {
     pub config: PathBuf,
+    /// Somebody named the config: it is not the default one.
+    pub is_config_named: bool,
     pub admin: Option<String>,
     pub json: bool,
     pub quiet: bool,
@@ -25,9 +27,8 @@ impl Global {
         // What the environment said it says to the next call too.
         let said =
             |name: &str, value: &OsStr| std::env::var_os(name).is_some_and(|had| had == value);
-        if raw.config != Path::new("gateway.toml")
-            && !said("PORTCULLIS_CONFIG", raw.config.as_os_str())
-        {
+        let is_config_named = raw.config != Path::new("gateway.toml");
+        if is_config_named && !said("PORTCULLIS_CONFIG", raw.config.as_os_str()) {
             finders.extend(["-c".to_owned(), raw.config.display().to_string()]);
         }
         if let Some(admin) = raw.admin.as_ref().filter(|a| !said("PORTCULLIS_ADMIN", a.as_ref())) {
@@ -36,6 +37,7 @@ impl Global {
         let config = if raw.config.is_dir() { raw.config.join("gateway.toml") } else { raw.config };
         Self {
             config,
+            is_config_named,
             admin: raw.admin,
             json: raw.json,
             quiet: raw.quiet,

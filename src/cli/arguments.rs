@@ -242,6 +242,9 @@ impl Ended {
 /// Commands that list when they are given nothing else.
 const LISTS: [&str; 4] = ["denials", "streams", "sessions", "registrations"];
 
+/// Commands that show the one whose id they are given.
+const SHOWN: [&str; 2] = ["denials", "registrations"];
+
 impl Arguments {
     pub fn of_process() -> Result<Self, Ended> {
         Self::parse(std::env::args_os().collect())
@@ -253,9 +256,17 @@ impl Arguments {
         if words.iter().skip(1).any(|word| input::looks_like_a_token(&word.to_string_lossy())) {
             return Err(Ended::Refused(Failure::TokenAsArgument));
         }
-        // `streams list` is `streams`: the lists have no word of their own, and people try one.
-        let is_list = |pair: &[OsString]| matches!(pair, [what, list] if list == "list" && LISTS.iter().any(|name| what == name));
-        if let Some(at) = words.windows(2).position(is_list) {
+        // `streams list` is `streams`, `denials show ID` is `denials ID`: neither has a word of its
+        // own, and people try one.
+        let is_of = |what: &OsStr, names: &[&str]| names.iter().any(|name| what == *name);
+        let is_needless = |pair: &[OsString]| match pair {
+            [what, word] => {
+                word == "list" && is_of(what, &LISTS)
+                    || is_of(word, &["show", "get"]) && is_of(what, &SHOWN)
+            }
+            _ => false,
+        };
+        if let Some(at) = words.windows(2).position(is_needless) {
             words.remove(at + 1);
         }
         let program = words.first().cloned().unwrap_or_else(|| OsString::from("portcullis"));

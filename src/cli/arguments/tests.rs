@@ -39,7 +39,11 @@ fn a_list_may_be_asked_for_by_that_word() {
     assert!(matches!(arguments.command, Command::Streams(_)));
     let denials = parse("portcullis denials list").unwrap().command;
     assert!(matches!(denials, Command::Denials(Denials::List(_))));
+    let one = parse("portcullis denials show dn_1").unwrap().command;
+    assert!(matches!(one, Command::Denials(Denials::One(id)) if id == "dn_1"));
+    assert!(parse("portcullis registrations get dn_1").is_ok());
     assert!(usage("portcullis status list").contains("list"));
+    assert!(usage("portcullis status show").contains("show"));
 }
 
 #[test]

@@ -232,15 +232,25 @@ impl Stop {
     }
 }
 
-/// Whether a request's body has moved since somebody last asked: while it does, the upstream owes
-/// no answer yet.
+/// What whoever waits for the answer is told of the request's body.
 #[derive(Clone, Default)]
-pub struct Moved(Rc<Cell<bool>>);
+pub struct Moved(Rc<Movement>);
+
+#[derive(Default)]
+struct Movement {
+    moved: Cell<bool>,
+    broken: Cell<bool>,
+}
 
 impl Moved {
-    /// Also forgets it.
+    /// Whether it has moved since somebody last asked: while it does, the upstream owes no answer yet.
     pub(super) fn take(&self) -> bool {
-        self.0.replace(false)
+        self.0.moved.replace(false)
+    }
+
+    /// It broke off, by no fault of the upstream's.
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.broken.get()
     }
 }
 
@@ -294,7 +304,8 @@ impl HttpBody for RequestBody {
                     return Poll::Ready(Some(Err(ClientBodyError::Unwanted(reason))));
                 }
                 let frame = ready!(Pin::new(body).poll_frame(context));
-                moved.0.set(true);
+                moved.0.moved.set(true);
+                moved.0.broken.set(matches!(frame, Some(Err(_))));
                 let filter = |frame| filter_trailers(frame, Some(guarded));
                 Poll::Ready(frame.map(|frame| frame.map(filter)))
             }

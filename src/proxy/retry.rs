@@ -94,8 +94,10 @@ pub async fn deliver(
         occupied.place = Some(place(places, upstream, &check, published).await?);
     }
     let request = outgoing(permit, published);
+    let upload = request.body().moved();
     let (tried, elsewhere) = (Tried::default(), false);
-    let mut delivery = Delivery { core, upstream, published, check, occupied, tried, elsewhere };
+    let mut delivery =
+        Delivery { core, upstream, published, check, upload, occupied, tried, elsewhere };
     let Answered { response, reused } = match upstream.group.sole() {
         Some(sole) => delivery.deliver_to_the_only_one(sole, request).await?,
         None => delivery.deliver_to_one_of_several(request, key).await?,
@@ -133,6 +135,7 @@ struct Delivery<'d> {
     upstream: &'d Upstream,
     published: &'d Published,
     check: Recheck,
+    upload: Option<Moved>,
     occupied: Occupied,
     tried: Tried,
     /// There is another server to which it could go after this one.
@@ -313,7 +316,9 @@ impl Delivery<'_> {
         sent: bool,
     ) -> Missed {
         let group = &self.upstream.group;
-        if group.sole().is_none() && fault != UpstreamFault::NoDescriptors {
+        let ours = fault == UpstreamFault::NoDescriptors;
+        let clients = self.upload.as_ref().is_some_and(Moved::is_broken);
+        if group.sole().is_none() && !ours && !clients {
             group.failed(endpoint, group.moment(Instant::now()));
         }
         Missed::Fault { fault, again, sent }

@@ -329,6 +329,10 @@ impl Exchange {
     /// The upstream broke off in the middle of its answer.
     pub fn broken(&mut self) {
         self.broken = true;
+        // To whom the end of the connection is the end of the answer.
+        if self.version == Version::HTTP_10 {
+            self.connection.abort();
+        }
     }
 }
 

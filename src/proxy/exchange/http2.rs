@@ -76,9 +76,10 @@ impl Exchange {
         self.ended = response.body().is_end_stream();
     }
 
-    /// The stream is over: by its end, by a cut that nobody could be told of, or by the client.
+    /// The stream is over: by its end, by its server, by a cut that nobody could be told of, or by the
+    /// client.
     pub(super) fn leave_http2(&mut self) {
-        if self.ended {
+        if self.ended || self.broken {
             return;
         }
         let cut = self.stream.as_ref().filter(|stream| stream.is_cut());

@@ -7,6 +7,7 @@
 //! nothing came behind it.
 
 mod answer;
+mod aside;
 mod chunked;
 #[cfg(test)]
 mod differential;
@@ -21,7 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use tokio::io::{AsyncRead as _, ReadBuf};
 
 use crate::sockets::dial::ServerStream;
@@ -31,10 +32,14 @@ use crate::upstreams::Key;
 use super::body::RequestBody;
 use super::core::Core;
 pub use answer::Answer;
+use aside::Aside;
 use framing::Framing;
 use head::Heads;
 use inbound::Inbound;
-use upload::{Upload, UploadFault};
+use upload::{Progress, Upload, UploadFault};
+
+/// Heads before the one that is the answer. A server that is at work may say so every few seconds.
+const INFORMING_MAX: u32 = 1000;
 
 /// A connection to a server that may take a request.
 pub struct Wire {
@@ -95,9 +100,11 @@ impl Wire {
     /// has come.
     pub fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
-        let mut context = Context::from_waker(Waker::noop());
-        let stream = Pin::new(&mut self.stream);
-        stream.poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+        // However much the task has done already: it would be told that nothing has come.
+        let looking = tokio::task::coop::unconstrained(std::future::poll_fn(|context| {
+            Pin::new(&mut self.stream).poll_read(context, &mut ReadBuf::new(&mut byte))
+        }));
+        std::pin::pin!(looking).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// A request is about to go out on it.
@@ -106,7 +113,8 @@ impl Wire {
         let upload = Upload::new(request, body);
         let (core, method) = (Rc::clone(core), request.method().clone());
         let (heads, inbound) = (Heads::default(), Inbound::default());
-        Call { wire: self, core, method, upload, heads, inbound }
+        let (informed, was_reset, aside) = (0, false, None);
+        Call { wire: self, core, method, upload, heads, inbound, informed, was_reset, aside }
     }
 }
 
@@ -118,6 +126,12 @@ pub struct Call {
     upload: Upload<RequestBody>,
     heads: Heads,
     inbound: Inbound,
+    /// Heads that only informed.
+    informed: u32,
+    /// The server has reset the connection, and only who wrote was told.
+    was_reset: bool,
+    /// The upload goes on beside the answer.
+    aside: Option<Aside>,
 }
 
 impl Call {
@@ -145,7 +159,15 @@ impl Call {
         loop {
             while let Some(head) = self.heads.take(self.inbound.ahead())? {
                 if let Some(framing) = Framing::of(&head, &self.method)? {
-                    return Poll::Ready(Ok(head.map(|()| framing)));
+                    let mut head = head.map(|()| framing);
+                    // Which its server speaks with us is no matter of the client's.
+                    *head.version_mut() = Version::HTTP_11;
+                    return Poll::Ready(Ok(head));
+                }
+                self.informed += 1;
+                if self.informed > INFORMING_MAX {
+                    let fault = WireFault::Malformed("the server informs and never answers");
+                    return Poll::Ready(Err(fault));
                 }
             }
             if ready!(self.inbound.poll_fill(&mut self.wire.stream, context))? == 0 {
@@ -163,7 +185,10 @@ impl Call {
             Poll::Ready(Err(UploadFault::Write(error))) if self.upload.is_untouched() => {
                 Err(error.into())
             }
-            Poll::Ready(Err(UploadFault::Write(_))) => Ok(()),
+            Poll::Ready(Err(UploadFault::Write(error))) => {
+                self.was_reset |= error.kind() == std::io::ErrorKind::ConnectionReset;
+                Ok(())
+            }
         }
     }
 
@@ -178,16 +203,51 @@ impl Call {
     }
 
     /// Its answer was read whole.
-    fn finish(mut self: Box<Self>, keep_alive: bool) {
-        // Whoever has answered before all was sent wants no more of it.
-        let mut context = Context::from_waker(Waker::noop());
-        let written = match self.upload.poll(&mut self.wire.stream, &mut context) {
-            Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(_)) | Poll::Pending => false,
-        };
-        if keep_alive && written && self.inbound.is_empty() {
-            let Self { wire, core, .. } = *self;
-            core.pool.put(wire);
+    fn finish(mut self, keep_alive: bool) {
+        self.aside = None;
+        if !keep_alive || !self.inbound.is_empty() {
+            return;
         }
+        match self.upload.progress() {
+            Progress::Sent => self.release(),
+            Progress::UnderWay => drop(tokio::task::spawn_local(aside::send_rest(self))),
+            Progress::Failed => {}
+        }
+    }
+
+    /// The connection may take another request.
+    fn release(self) {
+        let Self { wire, core, .. } = self;
+        core.pool.put(wire);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::coop::consume_budget;
+
+    use super::*;
+    use crate::telemetry::counters::Counters;
+
+    #[tokio::test]
+    async fn what_has_come_is_seen_however_much_the_task_has_done_already() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let open = Arc::new(Counters::default()).core_counters().connected("app");
+        let mut wire = Wire::new(ServerStream::Tcp(stream), Key { slot: 0, serial: 0 }, open);
+        assert!(wire.is_quiet());
+        server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        wire.stream.tcp().unwrap().readable().await.unwrap();
+        let quiet = std::future::poll_fn(|context| {
+            while pin!(consume_budget()).poll(context).is_ready() {}
+            Poll::Ready(wire.is_quiet())
+        });
+        assert!(!quiet.await);
     }
 }

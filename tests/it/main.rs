@@ -135,6 +135,8 @@ mod stream_races;
 mod stream_uploads;
 // One side breaks off.
 mod faults;
+// The same towards servers and clients that keep to nothing.
+mod server_faults;
 // Several servers: who gets a request, who may wait.
 mod balancing;
 // Servers by name.

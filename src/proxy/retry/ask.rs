@@ -1,5 +1,6 @@
 //! A request on one connection of HTTP/1.1, and what came of it.
 
+use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,12 +30,14 @@ pub(super) async fn ask(
 ) -> Result<(Response<AnswerBody>, Outgoing), Unanswered> {
     let moved = request.body().moved();
     let bodiless = moved.is_none();
-    let mut call = Box::new(wire.ask(core, &mut request));
-    let answer = pin!(std::future::poll_fn(|context| call.poll_answer(context)));
+    let call = Rc::new(RefCell::new(wire.ask(core, &mut request)));
+    let answer = pin!(std::future::poll_fn(|context| call.borrow_mut().poll_answer(context)));
     match within(answer, moved, timeout).await {
         Ok(Ok(head)) => Ok((Answer::new(call, head).map(AnswerBody::Http1), request)),
         Ok(Err(NoAnswer::Unsent)) => {
-            *request.body_mut() = call.into_body();
+            if let Some(call) = Rc::into_inner(call) {
+                *request.body_mut() = call.into_inner().into_body();
+            }
             Err(Unanswered { fault: UpstreamFault::Broken, request: Some(request), sent: false })
         }
         Ok(Err(NoAnswer::Broken)) => {

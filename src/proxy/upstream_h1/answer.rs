@@ -1,12 +1,15 @@
-//! The body of an answer as its server sends it. While it comes, what is left of the request goes out.
+//! The body of an answer as its server sends it.
 
+use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
+use super::aside::Aside;
 use super::chunked::Piece;
 use super::framing::{End, Framing};
 use super::{Call, WireFault};
@@ -16,16 +19,18 @@ use crate::sockets::dial::ServerStream;
 /// closed if this is dropped before.
 pub struct Answer {
     /// `None`: it has ended.
-    call: Option<Box<Call>>,
+    call: Option<Rc<RefCell<Call>>>,
     framing: Framing,
 }
 
 impl Answer {
-    pub fn new(call: Box<Call>, head: Response<Framing>) -> Response<Self> {
+    pub fn new(call: Rc<RefCell<Call>>, head: Response<Framing>) -> Response<Self> {
         head.map(|framing| {
             let mut answer = Self { call: Some(call), framing };
-            if matches!(answer.framing.end, End::Length(0)) {
-                answer.finish();
+            match (&answer.framing.end, &answer.call) {
+                (End::Length(0), _) => answer.finish(),
+                (End::Length(_) | End::Chunked(_) | End::Close, Some(call)) => Aside::begin(call),
+                (End::Switch, _) | (_, None) => {}
             }
             answer
         })
@@ -34,18 +39,20 @@ impl Answer {
     /// The socket, where the server has switched protocols.
     pub fn into_switched(self) -> Option<(ServerStream, Bytes)> {
         let switched = matches!(self.framing.end, End::Switch);
-        self.call.filter(|_| switched).map(|call| call.into_switched())
+        let call = self.call.filter(|_| switched).and_then(Rc::into_inner)?;
+        Some(call.into_inner().into_switched())
     }
 
     fn finish(&mut self) {
-        if let Some(call) = self.call.take() {
-            call.finish(self.framing.keep_alive);
+        if let Some(call) = self.call.take().and_then(Rc::into_inner) {
+            call.into_inner().finish(self.framing.keep_alive);
         }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, WireFault>> {
-        let Some(call) = &mut self.call else { return Poll::Ready(Ok(Piece::End)) };
-        call.poll_upload(context)?;
+        let Some(call) = &self.call else { return Poll::Ready(Ok(Piece::End)) };
+        let call = &mut *call.borrow_mut();
+        Aside::check(call, context.waker())?;
         loop {
             let ahead = call.inbound.ahead();
             match &mut self.framing.end {
@@ -68,8 +75,10 @@ impl Answer {
             }
             if ready!(call.inbound.poll_fill(&mut call.wire.stream, context))? == 0 {
                 return Poll::Ready(match self.framing.end {
-                    End::Close => Ok(Piece::End),
-                    End::Length(_) | End::Chunked(_) | End::Switch => Err(WireFault::Closed),
+                    End::Close if !call.was_reset => Ok(Piece::End),
+                    End::Close | End::Length(_) | End::Chunked(_) | End::Switch => {
+                        Err(WireFault::Closed)
+                    }
                 });
             }
         }
@@ -77,10 +86,11 @@ impl Answer {
 
     /// The last byte of it has come.
     fn is_over(&mut self) -> bool {
-        let ahead = self.call.as_mut().map(|call| call.inbound.ahead());
-        match (&mut self.framing.end, ahead) {
+        match (&mut self.framing.end, &self.call) {
             (End::Length(left), _) => *left == 0,
-            (End::Chunked(chunked), Some(ahead)) => chunked.is_over(ahead),
+            (End::Chunked(chunked), Some(call)) => {
+                chunked.is_over(call.borrow_mut().inbound.ahead())
+            }
             (End::Chunked(_) | End::Close | End::Switch, _) => false,
         }
     }

@@ -45,8 +45,14 @@ impl Framing {
         let bodiless = *method == Method::HEAD
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let end = if bodiless { End::Length(0) } else { end(fields, head.version())? };
-        // Who says both lengths means to confuse somebody (RFC 9112 section 6.1).
-        let unclear = fields.contains_key(TRANSFER_ENCODING) && fields.contains_key(CONTENT_LENGTH);
+        // Who says both lengths means to confuse somebody (RFC 9112 section 6.1), and who says one of
+        // what cannot have a body may send one all the same.
+        let chunks = fields.contains_key(TRANSFER_ENCODING);
+        let length = fields.get(CONTENT_LENGTH);
+        let unclear = match status {
+            StatusCode::NO_CONTENT => chunks || length.is_some_and(|length| length != "0"),
+            _ => chunks && length.is_some(),
+        };
         let keep_alive = stays && !unclear && !matches!(end, End::Close);
         Ok(Some(Self { end, keep_alive }))
     }
@@ -133,7 +139,11 @@ mod tests {
             ("chunked", 200, "1.1|transfer-encoding:chunked|content-length:7"),
             ("close", 200, "1.1|transfer-encoding:chunked, gzip"),
             ("close", 200, "1.1|"),
-            ("0, stays", 204, "1.1|content-length:7"),
+            ("0", 204, "1.1|content-length:7"),
+            ("0", 204, "1.1|transfer-encoding:chunked"),
+            ("0, stays", 204, "1.1|content-length:0"),
+            ("0, stays", 204, "1.1|"),
+            ("0, stays", 304, "1.1|content-length:7"),
             ("0, stays", 304, "1.1|transfer-encoding:chunked"),
             ("informs", 100, "1.1|"),
             ("informs", 199, "1.1|content-length:7"),

@@ -26,6 +26,9 @@ pub fn write<B>(request: &Request<B>) -> Vec<u8> {
     let mut head = Vec::with_capacity(bytes.next_power_of_two());
     head.extend_from_slice(request.method().as_str().as_bytes());
     head.push(b' ');
+    if !target.starts_with(['/', '*']) {
+        head.push(b'/');
+    }
     head.extend_from_slice(target.as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
     write_fields(&mut head, fields);
@@ -113,6 +116,8 @@ mod tests {
         let request = Request::post("/a?b=c").header("host", "x").header("x-a", "1").body(());
         let text = write(&request.unwrap());
         assert_eq!(text, b"POST /a?b=c HTTP/1.1\r\nhost: x\r\nx-a: 1\r\n\r\n");
+        let request = Request::get("http://a?b=c").body(()).unwrap();
+        assert_eq!(write(&request), b"GET /?b=c HTTP/1.1\r\n\r\n");
         let request = Request::options("*").body(()).unwrap();
         assert_eq!(write(&request), b"OPTIONS * HTTP/1.1\r\n\r\n");
     }

@@ -24,6 +24,16 @@ pub struct Upload<B> {
     body: B,
     rest: Rest,
     touched: bool,
+    flushed: bool,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    UnderWay,
+    Sent,
+    /// It broke off, or the server takes no more.
+    Failed,
 }
 
 /// What of the body is still to be asked for.
@@ -67,13 +77,26 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
             Rest::Chunks(trailer_names(fields))
         };
         let lead = head::write(request);
-        let (piece, tail, touched) = (Bytes::new(), [].as_slice(), false);
-        Self { lead, at: 0, piece, tail, body, rest, touched }
+        let (piece, tail) = (Bytes::new(), [].as_slice());
+        Self { lead, at: 0, piece, tail, body, rest, touched: false, flushed: false }
     }
 
     /// Nothing was written, and the body was not asked for anything.
     pub fn is_untouched(&self) -> bool {
         !self.touched
+    }
+
+    pub fn progress(&self) -> Progress {
+        match self.rest {
+            Rest::Lost | Rest::Refused => Progress::Failed,
+            Rest::Nothing if self.flushed => Progress::Sent,
+            Rest::Nothing | Rest::Length(_) | Rest::Chunks(_) => Progress::UnderWay,
+        }
+    }
+
+    /// Its body broke off.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.rest, Rest::Lost)
     }
 
     pub fn into_body(self) -> B {
@@ -90,7 +113,8 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         match polled {
             Poll::Ready(Err(UploadFault::Body)) => self.rest = Rest::Lost,
             Poll::Ready(Err(UploadFault::Write(_))) => self.rest = Rest::Refused,
-            Poll::Ready(Ok(())) | Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.flushed = true,
+            Poll::Pending => {}
         }
         polled
     }

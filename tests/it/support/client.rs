@@ -163,6 +163,12 @@ impl Connection {
         };
     }
 
+    /// It will end with a reset.
+    pub fn ends_with_a_reset(&mut self) {
+        let Stream::Tcp(stream) = &self.stream else { panic!("not plain TCP") };
+        socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Waits this long for each write from now on.
     pub fn write_patience(&mut self, patience: Duration) {
         match &self.stream {

@@ -13,6 +13,8 @@ use crate::sockets::dial::ServerStream;
 const READ_BYTES_MIN: usize = 8 * 1024;
 /// What a client that reads slowly can make one answer hold.
 const READ_BYTES_MAX: usize = 128 * 1024;
+/// What is no larger gets memory of its own: whoever keeps it keeps no buffer of thousands.
+const SMALL_BYTES_MAX: usize = 1024;
 
 /// See the module.
 pub struct Inbound {
@@ -35,24 +37,35 @@ impl Inbound {
         stream: &mut ServerStream,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        let filled = self.poll_read(stream, context);
+        if filled.is_pending() && self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        filled
+    }
+
+    fn poll_read(
+        &mut self,
+        stream: &mut ServerStream,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         ready!(stream.poll_readable(context))?;
         if !self.ahead.is_empty() {
             self.buffer = BytesMut::with_capacity(self.ahead.len() + self.read_bytes);
             self.buffer.extend_from_slice(&std::mem::take(&mut self.ahead));
         }
-        // What is left of the last one serves for a while, so that bytes which drip in, each held by
-        // whoever takes them slowly, do not hold a buffer each.
-        let spare = self.buffer.capacity() - self.buffer.len();
-        if spare < self.read_bytes / 2 {
-            self.buffer.reserve(self.read_bytes);
-        }
-        let offered = self.buffer.capacity() - self.buffer.len();
+        self.buffer.reserve(self.read_bytes);
         let count = {
             let reading = pin!(stream.read_buf(&mut self.buffer));
             ready!(reading.poll(context))?
         };
-        self.ahead = self.buffer.split().freeze();
-        if count >= offered {
+        if self.buffer.len() <= SMALL_BYTES_MAX {
+            self.ahead = Bytes::copy_from_slice(&self.buffer);
+            self.buffer.clear();
+        } else {
+            self.ahead = self.buffer.split().freeze();
+        }
+        if count >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         } else if count < self.read_bytes / 4 {
             self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN);
@@ -77,30 +90,43 @@ impl Inbound {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt as _;
+    use tokio::net::UnixStream;
 
     use super::*;
 
+    async fn fill(inbound: &mut Inbound, stream: &mut ServerStream) -> Bytes {
+        std::future::poll_fn(|context| inbound.poll_fill(stream, context)).await.unwrap();
+        std::mem::take(inbound.ahead())
+    }
+
     #[tokio::test]
-    async fn what_drips_in_and_is_kept_shares_its_memory_and_a_flood_is_read_in_large_pieces() {
-        let (mut ours, mut theirs) = tokio::io::duplex(4 * READ_BYTES_MAX);
-        let mut inbound = Inbound::default();
-        let mut kept = Vec::new();
-        for _ in 0..1000 {
-            theirs.write_all(b"x").await.unwrap();
-            std::future::poll_fn(|context| inbound.poll_fill(&mut ours, context)).await.unwrap();
-            kept.push(std::mem::take(inbound.ahead()));
+    async fn what_drips_in_and_is_kept_keeps_no_buffer_and_who_waits_has_none() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (mut ours, mut inbound) = (ServerStream::Unix(ours), Inbound::default());
+        for byte in [b"a", b"b"] {
+            theirs.write_all(byte).await.unwrap();
+            let kept = fill(&mut inbound, &mut ours).await;
+            assert_eq!(&*kept, byte);
+            assert_eq!(BytesMut::from(kept).capacity(), 1);
         }
-        let neighbours = kept.windows(2);
-        let apart =
-            neighbours.filter(|two| two[1].as_ptr() as usize != two[0].as_ptr() as usize + 1);
-        assert!(apart.count() <= 1);
-        theirs.write_all(&vec![0; 4 * READ_BYTES_MAX]).await.unwrap();
-        let mut largest = 0;
-        for _ in 0..8 {
-            let fill = std::future::poll_fn(|context| inbound.poll_fill(&mut ours, context));
-            largest = fill.await.unwrap().max(largest);
-            *inbound.ahead() = Bytes::new();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(inbound.poll_fill(&mut ours, &mut context).is_pending());
+        assert_eq!(inbound.buffer.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_floods_in_is_read_in_large_pieces() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (mut ours, mut inbound) = (ServerStream::Unix(ours), Inbound::default());
+        let total = 32 * READ_BYTES_MAX;
+        let writing = tokio::spawn(async move { theirs.write_all(&vec![0; total]).await });
+        let (mut read, mut largest) = (0, 0);
+        while read < total {
+            let count = fill(&mut inbound, &mut ours).await.len();
+            read += count;
+            largest = largest.max(count);
         }
-        assert!(largest >= READ_BYTES_MAX / 2, "{largest}");
+        assert!((2 * READ_BYTES_MIN..=READ_BYTES_MAX).contains(&largest), "{largest}");
+        writing.await.unwrap().unwrap();
     }
 }

@@ -239,7 +239,7 @@ pub struct Moved(Rc<Movement>);
 #[derive(Default)]
 struct Movement {
     moved: Cell<bool>,
-    broken: Cell<bool>,
+    owed: Cell<bool>,
 }
 
 impl Moved {
@@ -248,9 +248,9 @@ impl Moved {
         self.0.moved.replace(false)
     }
 
-    /// It broke off, by no fault of the upstream's.
-    pub(super) fn is_broken(&self) -> bool {
-        self.0.broken.get()
+    /// The rest of it has not come, or never will: what comes of that is no fault of the upstream's.
+    pub(super) fn is_owed(&self) -> bool {
+        self.0.owed.get()
     }
 }
 
@@ -303,9 +303,11 @@ impl HttpBody for RequestBody {
                     let reason = h2::Reason::CANCEL.into();
                     return Poll::Ready(Some(Err(ClientBodyError::Unwanted(reason))));
                 }
-                let frame = ready!(Pin::new(body).poll_frame(context));
+                let polled = Pin::new(body).poll_frame(context);
+                let owed = matches!(polled, Poll::Pending | Poll::Ready(Some(Err(_))));
+                moved.0.owed.set(owed);
+                let frame = ready!(polled);
                 moved.0.moved.set(true);
-                moved.0.broken.set(matches!(frame, Some(Err(_))));
                 let filter = |frame| filter_trailers(frame, Some(guarded));
                 Poll::Ready(frame.map(|frame| frame.map(filter)))
             }

@@ -317,7 +317,7 @@ impl Delivery<'_> {
     ) -> Missed {
         let group = &self.upstream.group;
         let ours = fault == UpstreamFault::NoDescriptors;
-        let clients = self.upload.as_ref().is_some_and(Moved::is_broken);
+        let clients = self.upload.as_ref().is_some_and(Moved::is_owed);
         if group.sole().is_none() && !ours && !clients {
             group.failed(endpoint, group.moment(Instant::now()));
         }

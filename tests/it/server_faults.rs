@@ -7,10 +7,11 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::balancing::{before, quoted};
 use crate::support::http2::{self, next};
-use crate::support::{Connection, Gateway, Http2, PATIENCE, Upstream, eventually};
+use crate::support::{Connection, Gateway, Http2, Issuer, PATIENCE, Setup, Upstream, eventually};
 
 fn gateway(upstream: &Upstream) -> Gateway {
     before(&[quoted(upstream)], "")
@@ -194,17 +195,21 @@ fn a_server_that_only_ever_informs_is_given_up_early() {
 }
 
 #[test]
-fn uploads_that_clients_break_off_are_no_fault_of_a_server() {
+fn uploads_that_clients_break_off_or_withhold_are_no_fault_of_a_server() {
     let (one, two) = (Upstream::new(), Upstream::new());
-    let lines = "balance = \"round_robin\"\n\
+    let lines = "balance = \"round_robin\"\nresponse_timeout = \"200ms\"\n\
                  ejection = { failures = 2, time = \"1h\", time_max = \"1h\" }";
     let gateway = before(&[quoted(&one), quoted(&two)], lines);
     for number in 1..=8 {
         let mut client = gateway.connect();
         client.send(post(1000) + "only this");
         eventually("it arrives", || (one.begun() + two.begun() == number).then_some(()));
-        client.finish_sending();
-        client.rest().ok();
+        if number % 4 < 2 {
+            client.finish_sending();
+            client.rest().ok();
+        } else {
+            assert_eq!(client.answer().status, 504);
+        }
     }
     let asked = one.begun();
     let mut client = gateway.connect();
@@ -342,4 +347,93 @@ fn a_switch_that_nobody_asked_for_is_no_answer() {
         assert_eq!(client.request(method, "/", &[], b"body").status, 502);
     }
     eventually("both are closed", || (upstream.received().len() == 2).then_some(()));
+}
+
+#[test]
+fn a_connection_that_its_server_closed_is_closed_here_too() {
+    let (tell, told) = tells();
+    let upstream = Upstream::answering(move |exchange| {
+        exchange.answer("200 OK", "", "ok");
+        exchange.connection.finish_sending();
+        tell.lock().unwrap().send(exchange.connection.rest().is_ok()).unwrap();
+        exchange.close();
+    });
+    let gateway = gateway(&upstream);
+    assert_eq!(gateway.get("/", &[]).status, 200);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(true), "by the sweeper");
+}
+
+#[test]
+fn what_broke_off_or_stalled_is_reset_on_http2_and_counts_as_no_reset_of_the_client() {
+    let upstream = Upstream::answering(|exchange| {
+        let target = exchange.received.target.clone();
+        match target.as_str() {
+            "/length" | "/stalled" => {
+                exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+            }
+            "/chunked" => {
+                exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+            }
+            "/reset" => {
+                exchange.send("HTTP/1.1 200 OK\r\n\r\nhalf");
+                exchange.connection.ends_with_a_reset();
+            }
+            _ => return exchange.answer("200 OK", "", "whole"),
+        }
+        if target == "/stalled" {
+            exchange.connection.rest().ok();
+        }
+        exchange.close();
+    });
+    let gateway = Setup::new()
+        .issuer(&Issuer::new("HS256"), "")
+        .server("limits = { http2_resets_max = 10 }")
+        .upstream("app", &upstream, "body_timeout = \"100ms\"")
+        .route("/", "access = \"public\"")
+        .start();
+    let mut client = Http2::open(gateway.url().strip_prefix("http://").unwrap());
+    let targets = ["/length", "/chunked", "/reset"].into_iter().chain(["/stalled"; 40]);
+    // All at once: more than may be given up in a second.
+    let asked: Vec<_> = targets
+        .map(|target| (target, client.send(http2::request("GET", target, &[]), true).0))
+        .collect();
+    for (target, answer) in asked {
+        let whole = client.wait(http2::whole(answer));
+        assert!(whole.as_ref().map_or(true, |whole| whole.status == 502), "{target}: {whole:?}");
+    }
+    assert_eq!(client.get("/", &[]).body, b"whole");
+}
+
+#[test]
+fn a_cut_ends_an_upload_whose_client_takes_nothing_of_the_answer() {
+    let (tell, told) = tells();
+    let upstream = Upstream::answering(move |exchange| {
+        let mut twin = exchange.connection.twin();
+        std::thread::spawn(move || {
+            twin.try_send(format!("HTTP/1.1 200 OK\r\nContent-Length: {MUCH}\r\n\r\n")).ok();
+            twin.try_send(vec![b'a'; MUCH]).ok();
+        });
+        exchange.read_body();
+        tell.lock().unwrap().send(exchange.received.complete).unwrap();
+        exchange.close();
+    });
+    let issuer = Issuer::new("HS256");
+    let gateway = Setup::simple(&issuer, &upstream).start();
+    let mut client = gateway.connect();
+    let token = issuer.mint("alice");
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n",
+        usize::MAX / 4
+    ));
+    let mut twin = client.twin();
+    let sending = std::thread::spawn(move || while twin.try_send(vec![b'u'; 65536]).is_ok() {});
+    eventually("it is listed with its bytes", || {
+        let listed = gateway.admin().get("/v1/streams");
+        let items = listed["items"].as_array()?;
+        items.iter().any(|item| item["bytes_in"].as_u64() > Some(1 << 25)).then_some(())
+    });
+    gateway.admin().revoke(json!({"user": "alice"}));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(false));
+    sending.join().unwrap();
+    assert!(client.answer_to("POST").is_err());
 }

@@ -23,6 +23,7 @@ pub use follow::{Follower, Step};
 pub use marks::{Admission, Identity, Marks};
 pub use retention::{Retention, kept_until, registered_until};
 pub use selector::{Condition, ConditionKind, Except, IssuerId, Selector, SelectorKind, TokenId};
+pub(crate) use table::Addition;
 pub use table::{Denylist, Hit, Writer};
 
 #[cfg(test)]

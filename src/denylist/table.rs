@@ -54,6 +54,14 @@ pub struct Writer {
     steps: Vec<Step>,
 }
 
+/// A condition that comes into force for a selector.
+pub(crate) struct Addition {
+    pub kind: SelectorKind,
+    pub at: Fingerprint,
+    pub condition: Condition,
+    pub except: Option<Fingerprint>,
+}
+
 /// One lock and its shard on a cache line of their own, so that a probe touches one line of them.
 #[repr(align(64))]
 struct CacheLine(RwLock<Shard>);
@@ -196,6 +204,15 @@ impl Writer {
     /// [`Writer::set`] for a selector of a known kind.
     pub fn set_of_kind(&mut self, kind: SelectorKind, at: Fingerprint, fold: &Fold) {
         self.replace(at, Some(kind), fold);
+    }
+
+    /// Adds many, shard by shard: each is in the processor's cache while its own come, and of a table
+    /// of ten millions hardly any would be. Empties the list.
+    pub(crate) fn add_all(&mut self, additions: &mut Vec<Addition>) {
+        additions.sort_unstable_by_key(|addition| shard_of(&addition.at));
+        for Addition { kind, at, condition, except } in additions.drain(..) {
+            self.add(kind, at, condition, except);
+        }
     }
 
     /// Adds one more condition to what is in force for a selector.

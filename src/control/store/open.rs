@@ -8,7 +8,7 @@ use std::time::Duration;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _};
 
 use crate::clock::{Clock, UnixMs};
-use crate::denylist::{DenialId, Writer, canonical};
+use crate::denylist::{Addition, DenialId, Writer, canonical};
 
 use super::acts::Part;
 use super::codec;
@@ -263,6 +263,9 @@ pub(super) fn fill(
         .unwrap_or_else(|_| Err(unusable(Path::new(FILE), &"its structure is damaged")))
 }
 
+/// Some 14 MiB of them.
+const ADDED_AT_ONCE: usize = 256 * 1024;
+
 /// Puts every unlifted record into the hot table; how many there are. Records and tombstones are
 /// both in the order of their ids, so one pass over each is enough.
 pub(super) fn load(
@@ -280,6 +283,7 @@ pub(super) fn load(
     };
     let mut lift = next_lifted()?;
     let mut in_force = 0;
+    let mut additions = Vec::new();
     for entry in records.iter()? {
         let (id, row) = entry?;
         while lift.is_some_and(|lift| lift < *id.value()) {
@@ -293,9 +297,14 @@ pub(super) fn load(
         let except = hot.except.map(|except| by.form(except));
         let issuer = canonical::issuer(hot.form).ok_or(codec::CodecError::Damaged)?;
         tally.change(issuer, kind, 1);
-        writer.add(kind, by.form(hot.form), hot.condition, except);
+        let (at, condition) = (by.form(hot.form), hot.condition);
+        additions.push(Addition { kind, at, condition, except });
+        if additions.len() == ADDED_AT_ONCE {
+            writer.add_all(&mut additions);
+        }
         in_force += 1;
     }
+    writer.add_all(&mut additions);
     Ok(in_force)
 }
 

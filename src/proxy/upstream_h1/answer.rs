@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::aside::Aside;
 use super::chunked::Piece;
 use super::framing::{End, Framing};
+use super::upload::Progress;
 use super::{Call, WireFault};
 use crate::sockets::dial::ServerStream;
 
@@ -39,8 +40,9 @@ impl Answer {
     /// The socket, where the server has switched protocols.
     pub fn into_switched(self) -> Option<(ServerStream, Bytes)> {
         let switched = matches!(self.framing.end, End::Switch);
-        let call = self.call.filter(|_| switched).and_then(Rc::into_inner)?;
-        Some(call.into_inner().into_switched())
+        let call = self.call.filter(|_| switched).and_then(Rc::into_inner)?.into_inner();
+        // A server that switches before it has been asked has not been asked.
+        (call.upload.progress() == Progress::Sent).then(|| call.into_switched())
     }
 
     fn finish(&mut self) {

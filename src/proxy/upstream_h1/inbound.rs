@@ -38,8 +38,11 @@ impl Inbound {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let filled = self.poll_read(stream, context);
-        if filled.is_pending() && self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+        if filled.is_pending() {
+            let before = std::mem::take(&mut self.buffer);
+            if !before.is_empty() {
+                self.ahead = before.freeze();
+            }
         }
         filled
     }
@@ -79,7 +82,7 @@ impl Inbound {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ahead.is_empty() && self.buffer.is_empty()
+        self.ahead.is_empty()
     }
 
     pub fn into_rest(self) -> Bytes {

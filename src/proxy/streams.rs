@@ -16,6 +16,7 @@ mod policy;
 mod rebase;
 mod recheck;
 mod turns;
+mod young;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -44,6 +45,7 @@ use held::Held;
 use index::Index;
 use pace::Pace;
 pub use policy::StreamPolicy;
+use rebase::Next;
 pub use turns::Turn;
 use turns::{Tally, Task};
 
@@ -95,6 +97,8 @@ pub struct Stream {
     pace: Rc<Pace>,
     /// What we say ourselves on an event stream.
     events: OnceCell<Events>,
+    /// The token that its session got while it waited for its answer.
+    next: RefCell<Option<Box<Next>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -315,6 +319,7 @@ impl Streams {
             upload: RefCell::new(None),
             pace: Rc::clone(&self.pace),
             events: OnceCell::new(),
+            next: RefCell::default(),
         });
         let mut young = self.young.borrow_mut();
         if young.is_empty() {
@@ -334,6 +339,9 @@ impl Streams {
         stream.kind.set(kind);
         if stream.state.get() == State::Indexed {
             self.schedule(stream, UnixMs::now());
+        }
+        if stream.next.borrow().is_some() && stream.origin.get().is_some() {
+            self.work.borrow_mut().push_back(Task::Follow(stream.id()));
         }
         self.tell_of_drain(stream);
     }

@@ -74,6 +74,13 @@ impl Held {
         self.current().is_none_or(|token| token.key_is_published())
     }
 
+    pub fn is_marked(&self, mark: &Fingerprint) -> bool {
+        let bears = |token: &Option<Arc<Signed>>| {
+            token.as_ref().is_some_and(|token| all_of(token.marks()).any(|one| one == mark))
+        };
+        bears(&self.first.borrow()) || bears(&self.last.borrow())
+    }
+
     /// Every mark of both; some come twice.
     pub fn each_mark(&self, mut tell: impl FnMut(&Fingerprint)) {
         for token in [&self.first, &self.last] {

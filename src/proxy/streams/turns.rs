@@ -16,7 +16,7 @@ use crate::telemetry::streams::{ByKind, StreamKind};
 use super::super::published::Published;
 use super::index::Index;
 use super::rebase::Rebasing;
-use super::{Cause, State, Stream, Streams, YOUTH};
+use super::{Cause, Stream, Streams, YOUTH};
 
 /// Streams of one turn; others on the core get theirs in between.
 const STREAMS_PER_TURN: usize = 512;
@@ -40,6 +40,8 @@ pub enum Task {
     Recheck(Option<u64>),
     Count(Counting),
     Rebase(Rebasing),
+    /// It turned out to last, and there is a newer token for it.
+    Follow(u64),
     EndedBy(Arc<[(Fingerprint, Instant)]>, oneshot::Sender<Vec<ByKind>>),
 }
 
@@ -49,7 +51,7 @@ impl Task {
         match self {
             Self::Changed(_) | Self::Drain(_) => CUTS,
             Self::Recheck(_) | Self::Count(_) | Self::Rebase(_) => SLICE,
-            Self::Due(_) | Self::EndedBy(..) => 1,
+            Self::Due(_) | Self::Follow(_) | Self::EndedBy(..) => 1,
         }
     }
 }
@@ -101,33 +103,6 @@ impl Streams {
         }
     }
 
-    /// Enters those that have lasted: first into the index, then the table is asked.
-    pub fn enter_lasting(&self, published: &Published, counters: &CoreCounters, now: UnixMs) {
-        loop {
-            let mut young = self.young.borrow_mut();
-            let Some(first) = young.front() else { return };
-            let ended = first.state.get() == State::Ended;
-            if !ended && is_young(first.opened_at, now) {
-                return;
-            }
-            let Some(stream) = young.pop_front() else { return };
-            drop(young);
-            if ended {
-                continue;
-            }
-            stream.state.set(State::Indexed);
-            self.index.borrow_mut().insert(&stream);
-            counters.stream_opened(&stream.policy.borrow().route, stream.kind.get());
-            self.schedule(&stream, now);
-            if stream.generation.get() == self.generation.get() {
-                self.examine(&stream, published, None, now);
-            } else {
-                self.recheck(&stream, published, counters, now);
-            }
-            self.tell_of_drain(&stream);
-        }
-    }
-
     /// What is due by now joins what is to be done.
     pub fn gather_due(&self, now: UnixMs) {
         while let Some(id) = self.index.borrow_mut().take_due(now) {
@@ -158,7 +133,8 @@ impl Streams {
                 }
                 Task::Recheck(after) => self.recheck_some(after, published, counters, now),
                 Task::Count(counting) => self.count_some(counting),
-                Task::Rebase(rebasing) => self.rebase_some(rebasing, published, now),
+                Task::Rebase(rebasing) => self.rebase_some(rebasing, published, counters, now),
+                Task::Follow(id) => self.follow_late(id, published, now),
                 Task::EndedBy(denials, answer) => {
                     if self.are_under_way(&denials) && !answer.is_closed() {
                         self.work.borrow_mut().push_back(Task::EndedBy(denials, answer));
@@ -369,23 +345,4 @@ fn still_holds(stream: &Stream, cause: Cause, published: &Published) -> Option<C
 fn idle_timeout(stream: &Stream) -> Option<Duration> {
     let timeout = stream.policy.borrow().idle_timeout;
     timeout.filter(|_| matches!(stream.kind.get(), StreamKind::WebSocket | StreamKind::Tunnel))
-}
-
-/// Opened in the future means that the clock was set back: that must not keep a stream young, and
-/// all behind it in the queue with it.
-fn is_young(opened_at: UnixMs, now: UnixMs) -> bool {
-    opened_at <= now && now.since(opened_at) < YOUTH
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_is_set_back_keeps_no_stream_young() {
-        let opened = UnixMs::from_secs(1_000);
-        assert!(is_young(opened, opened));
-        assert!(!is_young(opened, opened.plus(YOUTH)));
-        assert!(!is_young(opened, UnixMs::from_secs(500)));
-    }
 }

@@ -1,7 +1,7 @@
 //! A client's connection, as its requests and the core's sweeper see it.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
@@ -13,6 +13,7 @@ use http::HeaderValue;
 use crate::config::{Limits, TrustedProxies};
 use crate::telemetry::counters::Closed;
 
+use super::client_body::Received;
 use super::h2::{Examined, Guard};
 use super::io::Activity;
 pub use super::peer::Peer;
@@ -61,6 +62,8 @@ pub struct Connection {
     multiplexed: Cell<bool>,
     /// Streams whose client takes nothing.
     stalled: RefCell<Vec<Rc<Guard>>>,
+    /// Of its last request that had one: as long as somebody has it, what comes is part of it.
+    body: RefCell<Weak<Received>>,
     /// Exchanges that the client gave up since the last sweep.
     resets: Cell<usize>,
     resets_max: Cell<usize>,
@@ -92,6 +95,7 @@ impl Connection {
             waker: RefCell::new(None),
             multiplexed: Cell::new(false),
             stalled: RefCell::default(),
+            body: RefCell::default(),
             resets: Cell::new(0),
             resets_max: Cell::new(usize::MAX),
         }
@@ -175,8 +179,14 @@ impl Connection {
         self.rest.set(false);
     }
 
+    /// A request's body comes on it.
+    pub(super) fn receives(&self, body: &Rc<Received>) {
+        *self.body.borrow_mut() = Rc::downgrade(body);
+    }
+
     fn is_idle(&self) -> bool {
         self.busy.get() == 0
+            && self.body.borrow().strong_count() == 0
             && self.activity.reads.load(Ordering::Relaxed) == self.idle_reads.get()
             && self.activity.stalls.load(Ordering::Relaxed).is_multiple_of(2)
     }
@@ -368,6 +378,12 @@ mod tests {
         let connection = idle();
         connection.activity.reads.store(1, Ordering::Relaxed);
         assert!(!later(&connection), "part of a request");
+
+        let (connection, body) = (idle(), Rc::default());
+        connection.receives(&body);
+        assert!(!later(&connection), "what would be read as a request");
+        drop(body);
+        assert!(later(&connection));
 
         let connection = idle();
         connection.activity.stalls.store(1, Ordering::Relaxed);

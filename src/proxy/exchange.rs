@@ -190,6 +190,7 @@ impl Exchange {
         self.uploaded = body.received();
         if let (Some(received), false) = (&self.uploaded, self.connection.is_multiplexed()) {
             received.keep_rest();
+            self.connection.receives(received);
         }
     }
 

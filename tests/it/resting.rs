@@ -47,6 +47,25 @@ fn half_a_request_is_not_forgotten() {
 }
 
 #[test]
+fn a_body_whose_request_was_answered_before_it_came_is_never_read_as_a_request() {
+    let upstream = Upstream::answering(|exchange| {
+        exchange.send("HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let gateway =
+        Setup::simple(&Issuer::new("HS256"), &upstream).route("/", "access = \"public\"").start();
+    let mut connection = gateway.connect();
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let length = smuggled.len();
+    connection.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+    assert_eq!(connection.answer().status, 202);
+    std::thread::sleep(A_WHILE);
+    connection.try_send(smuggled).ok();
+    // Whether or not its connection is there still.
+    assert!(!matches!(connection.try_get("/next"), Ok(answer) if answer.status != 202));
+    assert!(upstream.received().iter().all(|received| received.target != "/smuggled"));
+}
+
+#[test]
 fn many_idle_connections_take_little_memory() {
     const COUNT: u64 = 300;
     let gateway = public("threads = 1\nlimits.connections_per_address = 0");

@@ -95,7 +95,7 @@ pub use nudge::{Nudge, Nudges};
 pub use published::{Published, compile};
 pub use upstream::Upstream;
 
-use self::answer::{Rejection, UpstreamFault};
+use self::answer::{Fault, Rejection, UpstreamFault};
 use self::body::Body;
 use self::connection::Connection;
 use self::core::Core;
@@ -327,7 +327,10 @@ async fn within(
         None => sending.await,
         Some(timeout) => match tokio::time::timeout(timeout, sending).await {
             Ok(result) => result,
-            Err(_) => Err(UpstreamFault::ResponseTimeout.into()),
+            Err(_) => {
+                let why = format_args!("the route gives it {timeout:?}");
+                Err(Fault::because(UpstreamFault::ResponseTimeout, why).into())
+            }
         },
     }
 }

@@ -20,7 +20,7 @@ use super::assertion::ExchangeFault;
 use super::cross_site::CrossSite;
 use super::session::capture::CaptureFault;
 use super::streams::Cause;
-pub use super::upstream_fault::UpstreamFault;
+pub use super::upstream_fault::{Fault, UpstreamFault};
 use crate::desk::{DeskFault, RenewalFault};
 
 /// Why a request was not forwarded, or why its answer is not the upstream's.
@@ -66,7 +66,7 @@ pub enum Rejection {
     Overloaded,
     /// A claim that the backend is to get as a header cannot be one.
     ClaimUnfit(String),
-    Upstream(UpstreamFault),
+    Upstream(Fault),
     /// A login's answer whose tokens could not be taken out.
     Capture(CaptureFault),
     /// What the control plane was asked for did not happen.
@@ -91,7 +91,7 @@ impl From<BadRequest> for Rejection {
 
 impl From<UpstreamFault> for Rejection {
     fn from(fault: UpstreamFault) -> Self {
-        Self::Upstream(fault)
+        Self::Upstream(fault.into())
     }
 }
 
@@ -106,8 +106,11 @@ impl Rejection {
             Self::BadRequest(BadRequest::TokenLength) => Some(Limit::TokenBytes),
             Self::BodyTooLarge => Some(Limit::BodyBytes),
             Self::BodyTooSlow => Some(Limit::BodyTime),
-            Self::Upstream(UpstreamFault::Overloaded) => Some(Limit::UpstreamRequests),
-            Self::Upstream(UpstreamFault::NoDescriptors) => Some(Limit::Connections),
+            Self::Upstream(fault) => match fault.kind {
+                UpstreamFault::Overloaded => Some(Limit::UpstreamRequests),
+                UpstreamFault::NoDescriptors => Some(Limit::Connections),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -216,7 +219,7 @@ impl Rejection {
                 format!("login older than {max_age_s} s, or unknown")
             }
             Self::ClaimUnfit(claim) => format!("claim {claim} cannot be a header"),
-            Self::Upstream(fault) => fault.text().to_owned(),
+            Self::Upstream(fault) => fault.reason(),
             Self::Cut(cause) => cause.text(),
         }
     }
@@ -298,7 +301,7 @@ impl Rejection {
                 Shape::new(StatusCode::UNAUTHORIZED, "too_old_login", "A recent login is needed")
                     .challenged(Some(Challenge::MaxAge(*max_age_s)))
             }
-            Self::Upstream(fault) => {
+            Self::Upstream(Fault { kind: fault, .. }) => {
                 let mut shape = Shape::new(fault.status(), fault.code(), fault.text());
                 shape.retry_after_s = fault.retry_after_s();
                 shape

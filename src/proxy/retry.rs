@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::upstreams::{Busy, Endpoint, Pick, Repeat, Tried};
 
-use super::answer::{Rejection, UpstreamFault};
+use super::answer::{Fault, Rejection, UpstreamFault};
 use super::answer_body::AnswerBody;
 use super::balance;
 use super::body::{Moved, RequestBody};
@@ -72,7 +72,7 @@ enum Missed {
     /// It may not be sent to any server.
     Rejected(Rejection),
     Fault {
-        fault: UpstreamFault,
+        fault: Fault,
         /// What may be sent to another server.
         again: Option<Outgoing>,
         /// Something of it was written.
@@ -177,14 +177,15 @@ impl Delivery<'_> {
                 Missed::Fault { fault, again, sent } => (fault, again, sent),
             };
             let Some(again) = again else { return Err(fault.into()) };
-            let other = self.other(key).ok_or(fault)?;
+            let Some(other) = self.other(key) else { return Err(fault.into()) };
             // The other address family of the same server is no further attempt.
             let same = other.server == next.server && other.backup != next.backup;
             if !same && left == 0 {
                 return Err(fault.into());
             }
             if sent && self.occupied.repeat.is_none() {
-                self.occupied.repeat = Some(group.repeat().ok_or(fault)?);
+                let Some(repeat) = group.repeat() else { return Err(fault.into()) };
+                self.occupied.repeat = Some(repeat);
             }
             left = left.saturating_sub(u32::from(!same));
             group.retried();
@@ -210,10 +211,11 @@ impl Delivery<'_> {
     }
 
     fn nobody(&self) -> Rejection {
-        match self.upstream.group.set().all().is_empty() {
-            true => UpstreamFault::Unresolved.into(),
-            false => UpstreamFault::NoneUp.into(),
-        }
+        let kind = match self.upstream.group.set().all().is_empty() {
+            true => UpstreamFault::Unresolved,
+            false => UpstreamFault::NoneUp,
+        };
+        Fault::because(kind, format_args!("upstream {}", self.upstream.name)).into()
     }
 
     /// Sends it on an idle connection, or on a new one.
@@ -236,8 +238,8 @@ impl Delivery<'_> {
                     return self.judge(endpoint, Answered { response, reused: true }, again);
                 }
                 Err(Unanswered { request: Some(unsent), sent: false, .. }) => request = unsent,
-                Err(Unanswered { request: Some(asked), fault: UpstreamFault::Broken, .. })
-                    if safe =>
+                Err(Unanswered { request: Some(asked), fault, .. })
+                    if safe && fault.kind == UpstreamFault::Broken =>
                 {
                     self.upstream.group.retried();
                     request = asked;
@@ -262,8 +264,10 @@ impl Delivery<'_> {
                 self.judge(endpoint, Answered { response, reused: false }, again)
             }
             Err(Unanswered { fault, request, sent }) => {
-                let again = |_: &Outgoing| !sent || repeatable && fault == UpstreamFault::Broken;
-                Err(self.failed(endpoint, fault, request.filter(again), sent))
+                let again =
+                    |_: &Outgoing| !sent || repeatable && fault.kind == UpstreamFault::Broken;
+                let again = request.filter(again);
+                Err(self.failed(endpoint, fault, again, sent))
             }
         }
     }
@@ -297,7 +301,8 @@ impl Delivery<'_> {
             return Ok(answered);
         }
         let again = again.and_then(Again::into_request);
-        Err(Missed::Fault { fault: UpstreamFault::Broken, again, sent: true })
+        let fault = Fault::because(UpstreamFault::Broken, format_args!("it answered {status}"));
+        Err(Missed::Fault { fault: fault.at(&endpoint.address), again, sent: true })
     }
 
     /// How long the head of the answer may take.
@@ -311,17 +316,17 @@ impl Delivery<'_> {
     fn failed(
         &self,
         endpoint: &Endpoint,
-        fault: UpstreamFault,
+        fault: Fault,
         again: Option<Outgoing>,
         sent: bool,
     ) -> Missed {
         let group = &self.upstream.group;
-        let ours = fault == UpstreamFault::NoDescriptors;
+        let ours = fault.kind == UpstreamFault::NoDescriptors;
         let clients = self.upload.as_ref().is_some_and(Moved::is_owed);
         if group.sole().is_none() && !ours && !clients {
             group.failed(endpoint, group.moment(Instant::now()));
         }
-        Missed::Fault { fault, again, sent }
+        Missed::Fault { fault: fault.at(&endpoint.address), again, sent }
     }
 
     /// It may be sent to another server although this one may have read it.
@@ -353,7 +358,7 @@ async fn within<T>(
     mut sending: Pin<&mut impl Future<Output = T>>,
     moved: Option<Moved>,
     response_timeout: Duration,
-) -> Result<T, UpstreamFault> {
+) -> Result<T, Fault> {
     let started = Instant::now();
     let mut until = started + response_timeout;
     loop {
@@ -362,7 +367,10 @@ async fn within<T>(
             Err(_) if started.elapsed() < UPLOAD_MAX && moved.as_ref().is_some_and(Moved::take) => {
                 until = Instant::now() + response_timeout;
             }
-            Err(_) => return Err(UpstreamFault::ResponseTimeout),
+            Err(_) => {
+                let why = format_args!("no answer within {response_timeout:?}");
+                return Err(Fault::because(UpstreamFault::ResponseTimeout, why));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{ServerAddress, Upstream as UpstreamConfig, UpstreamHost};
 use crate::sockets::dial::{Alpn, DialFault, ServerStream, dial};
 use crate::upstreams::{Endpoint, Group, Registry};
 
-use super::answer::UpstreamFault;
+use super::answer::{Fault, UpstreamFault};
 use super::core::Core;
 use super::upstream_h1::Wire;
 use super::upstream_h2::{Http2, Opening};
@@ -59,15 +59,11 @@ fn host_header(address: &ServerAddress) -> HeaderValue {
 }
 
 /// Opens a connection for HTTP/1.1.
-pub async fn connect(
-    core: &Core,
-    group: &Group,
-    endpoint: &Endpoint,
-) -> Result<Wire, UpstreamFault> {
+pub async fn connect(core: &Core, group: &Group, endpoint: &Endpoint) -> Result<Wire, Fault> {
     let opening = reach(group, endpoint, Alpn::Http1);
     let stream = tokio::time::timeout(group.config.connect_timeout, opening)
         .await
-        .map_err(|_| UpstreamFault::ConnectTimeout)??;
+        .map_err(|_| too_late(group))??;
     Ok(Wire::new(stream, endpoint.key(), core.counters.connected(&group.config.name)))
 }
 
@@ -77,7 +73,7 @@ pub async fn connect_http2(
     group: &Group,
     endpoint: &Endpoint,
     opening: &Opening,
-) -> Result<Option<Http2>, UpstreamFault> {
+) -> Result<Option<Http2>, Fault> {
     let connecting = async {
         let stream = reach(group, endpoint, Alpn::Http2).await?;
         if !stream.speaks_http2() {
@@ -88,26 +84,27 @@ pub async fn connect_http2(
     };
     let connected = tokio::time::timeout(group.config.connect_timeout, connecting)
         .await
-        .unwrap_or(Err(UpstreamFault::ConnectTimeout));
+        .unwrap_or_else(|_| Err(too_late(group)));
     if let Err(fault) = &connected {
-        opening.failed(*fault);
+        opening.failed(fault.clone());
     }
     connected
 }
 
-async fn reach(
-    group: &Group,
-    endpoint: &Endpoint,
-    alpn: Alpn,
-) -> Result<ServerStream, UpstreamFault> {
+fn too_late(group: &Group) -> Fault {
+    let timeout = group.config.connect_timeout;
+    Fault::because(UpstreamFault::ConnectTimeout, format_args!("no connection within {timeout:?}"))
+}
+
+async fn reach(group: &Group, endpoint: &Endpoint, alpn: Alpn) -> Result<ServerStream, Fault> {
     let secure = group.secure(endpoint, alpn);
-    dial(&endpoint.address, secure.as_ref()).await.map_err(|fault| match fault {
-        DialFault::Connect(error) if is_ours(&error) => UpstreamFault::NoDescriptors,
-        DialFault::Connect(_) => UpstreamFault::Unreachable,
-        DialFault::Tls(error) => {
-            tracing::debug!(upstream = group.config.name, %error, "TLS to a server failed");
-            UpstreamFault::Handshake
-        }
+    dial(&endpoint.address, secure.as_ref()).await.map_err(|fault| {
+        let kind = match &fault {
+            DialFault::Connect(error) if is_ours(error) => UpstreamFault::NoDescriptors,
+            DialFault::Connect(_) => UpstreamFault::Unreachable,
+            DialFault::Tls(_) => UpstreamFault::Handshake,
+        };
+        Fault::because(kind, fault)
     })
 }
 

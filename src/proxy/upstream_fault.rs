@@ -1,6 +1,78 @@
-//! What went wrong behind us, and how that looks from in front.
+//! What went wrong behind us: how that looks from in front, and what the log says of it beside that.
+
+use std::fmt::{self, Display};
 
 use http::StatusCode;
+
+use super::answer::Rejection;
+use crate::upstreams::Address;
+
+/// What is said of a cause at the most: a server chooses the names in its certificate.
+const CAUSE_BYTES_MAX: usize = 300;
+
+/// A fault, and for the log alone with which server and why: where servers are is nothing for a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    pub kind: UpstreamFault,
+    /// On the heap, since most requests have none.
+    known: Option<Box<Known>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Known {
+    server: Option<String>,
+    cause: Option<String>,
+}
+
+impl From<UpstreamFault> for Fault {
+    fn from(kind: UpstreamFault) -> Self {
+        Self { kind, known: None }
+    }
+}
+
+impl From<Fault> for Rejection {
+    fn from(fault: Fault) -> Self {
+        Self::Upstream(fault)
+    }
+}
+
+impl Fault {
+    pub fn because(kind: UpstreamFault, cause: impl Display) -> Self {
+        let mut cause = cause.to_string();
+        // `(os error 111)` says nothing to people.
+        let end = cause.find(" (os error").unwrap_or(CAUSE_BYTES_MAX).min(CAUSE_BYTES_MAX);
+        cause.truncate(cause.floor_char_boundary(end));
+        Self { kind, known: Some(Box::new(Known { server: None, cause: Some(cause) })) }
+    }
+
+    /// It was this server.
+    pub fn at(mut self, server: &Address) -> Self {
+        self.known.get_or_insert_default().server = Some(server.shown());
+        self
+    }
+
+    /// For operators.
+    pub fn reason(&self) -> String {
+        match (self.kind, &self.known) {
+            (kind, None) => kind.text().to_owned(),
+            // It may have sent something else than an answer.
+            (UpstreamFault::Broken, Some(known)) if known.cause.is_some() => {
+                format!("The backend gave no answer: {known}")
+            }
+            (kind, Some(known)) => format!("{}: {known}", kind.text()),
+        }
+    }
+}
+
+impl Display for Known {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.server, &self.cause) {
+            (Some(server), Some(cause)) => write!(out, "{server}: {cause}"),
+            (Some(one), None) | (None, Some(one)) => out.write_str(one),
+            (None, None) => Ok(()),
+        }
+    }
+}
 
 /// What went wrong behind us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

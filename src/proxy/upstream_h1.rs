@@ -83,8 +83,8 @@ impl From<std::io::Error> for WireFault {
 /// Why there is no answer.
 pub enum NoAnswer {
     /// Nothing was written, and nothing of the body is gone.
-    Unsent,
-    Broken,
+    Unsent(WireFault),
+    Broken(WireFault),
 }
 
 impl Wire {
@@ -141,15 +141,12 @@ impl Call {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Response<Framing>, NoAnswer>> {
-        if self.poll_upload(context).is_err() {
+        if let Err(fault) = self.poll_upload(context) {
             let untouched = self.upload.is_untouched();
             let why = if untouched { NoAnswer::Unsent } else { NoAnswer::Broken };
-            return Poll::Ready(Err(why));
+            return Poll::Ready(Err(why(fault)));
         }
-        self.poll_head(context).map_err(|fault| {
-            tracing::debug!(%fault, "a server gave no answer");
-            NoAnswer::Broken
-        })
+        self.poll_head(context).map_err(NoAnswer::Broken)
     }
 
     fn poll_head(

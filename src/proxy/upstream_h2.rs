@@ -15,7 +15,7 @@ use crate::sockets::dial::ServerStream;
 use crate::telemetry::counters::OpenConnection;
 use crate::upstreams::Key;
 
-use super::answer::UpstreamFault;
+use super::answer::{Fault, UpstreamFault};
 use super::body::{RequestBody, Stop};
 
 type Sender = hyper::client::conn::http2::SendRequest<RequestBody>;
@@ -48,7 +48,7 @@ pub struct Server {
     opening: Cell<bool>,
     opened: Notify,
     /// Why the last one could not be opened; for those who waited for it.
-    fault: Cell<Option<UpstreamFault>>,
+    fault: RefCell<Option<Fault>>,
     http1_until: Cell<Option<Instant>>,
 }
 
@@ -81,7 +81,7 @@ pub enum Acquired {
     /// The server speaks HTTP/1.1.
     Http1,
     /// Somebody else tried to open one.
-    Failed(UpstreamFault),
+    Failed(Fault),
 }
 
 impl Http2Pool {
@@ -95,7 +95,7 @@ impl Http2Pool {
             connections: RefCell::default(),
             opening: Cell::new(false),
             opened: Notify::new(),
-            fault: Cell::new(None),
+            fault: RefCell::new(None),
             http1_until: Cell::new(None),
         });
         servers.insert(key.slot, Rc::clone(&server));
@@ -144,11 +144,11 @@ impl Server {
             if let Some(stream) = self.stream() {
                 return Acquired::Stream(stream);
             }
-            if let (true, Some(fault)) = (waited, self.fault.get()) {
+            if waited && let Some(fault) = self.fault.borrow().clone() {
                 return Acquired::Failed(fault);
             }
             if !self.opening.replace(true) {
-                self.fault.set(None);
+                self.fault.replace(None);
                 return Acquired::Open(Opening(Rc::clone(self)));
             }
             opened.await;
@@ -204,17 +204,13 @@ impl Opening {
         self.0.http1_until.set(Some(Instant::now() + HTTP1_FOR));
     }
 
-    pub fn failed(&self, fault: UpstreamFault) {
-        self.0.fault.set(Some(fault));
+    pub fn failed(&self, fault: Fault) {
+        self.0.fault.replace(Some(fault));
     }
 
     /// Begins HTTP/2 and waits for the server's settings: a request that is sent before them may be
     /// one more than it takes. The driver runs on this core until either side closes.
-    pub async fn begin(
-        &self,
-        stream: ServerStream,
-        open: OpenConnection,
-    ) -> Result<Http2, UpstreamFault> {
+    pub async fn begin(&self, stream: ServerStream, open: OpenConnection) -> Result<Http2, Fault> {
         let (sender, mut driver) = hyper::client::conn::http2::Builder::new(OnThisCore)
             .timer(TokioTimer::new())
             .initial_max_send_streams(0)
@@ -225,7 +221,7 @@ impl Opening {
             .keep_alive_timeout(PING_TIMEOUT)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|_| UpstreamFault::Broken)?;
+            .map_err(|error| Fault::because(UpstreamFault::Broken, error))?;
         let streams_max = Rc::new(Cell::new(0));
         let told = Rc::new(Notify::new());
         let (most, tell) = (Rc::clone(&streams_max), Rc::clone(&told));
@@ -251,7 +247,8 @@ impl Opening {
         });
         told.notified().await;
         if sender.is_closed() || streams_max.get() == 0 {
-            return Err(UpstreamFault::Broken);
+            let why = "it did not begin HTTP/2";
+            return Err(Fault::because(UpstreamFault::Broken, why));
         }
         let connection = Rc::new(Multiplexed {
             sender,

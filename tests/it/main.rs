@@ -137,6 +137,8 @@ mod stream_uploads;
 mod faults;
 // The same towards servers and clients that keep to nothing.
 mod server_faults;
+// What the log says of them.
+mod server_reasons;
 // Several servers: who gets a request, who may wait.
 mod balancing;
 // Servers by name.

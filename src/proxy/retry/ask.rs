@@ -8,14 +8,14 @@ use std::time::Duration;
 use http::Response;
 
 use super::{Outgoing, within};
-use crate::proxy::answer::UpstreamFault;
+use crate::proxy::answer::{Fault, UpstreamFault};
 use crate::proxy::answer_body::AnswerBody;
 use crate::proxy::core::Core;
 use crate::proxy::upstream_h1::{Answer, NoAnswer, Wire};
 
 /// What came of a request on one connection of HTTP/1.1.
 pub(super) struct Unanswered {
-    pub fault: UpstreamFault,
+    pub fault: Fault,
     /// Where it is whole: nothing of it was sent, or it has no body.
     pub request: Option<Outgoing>,
     pub sent: bool,
@@ -34,15 +34,17 @@ pub(super) async fn ask(
     let answer = pin!(std::future::poll_fn(|context| call.borrow_mut().poll_answer(context)));
     match within(answer, moved, timeout).await {
         Ok(Ok(head)) => Ok((Answer::new(call, head).map(AnswerBody::Http1), request)),
-        Ok(Err(NoAnswer::Unsent)) => {
+        Ok(Err(NoAnswer::Unsent(why))) => {
             if let Some(call) = Rc::into_inner(call) {
                 *request.body_mut() = call.into_inner().into_body();
             }
-            Err(Unanswered { fault: UpstreamFault::Broken, request: Some(request), sent: false })
+            let fault = Fault::because(UpstreamFault::Broken, why);
+            Err(Unanswered { fault, request: Some(request), sent: false })
         }
-        Ok(Err(NoAnswer::Broken)) => {
+        Ok(Err(NoAnswer::Broken(why))) => {
             let request = bodiless.then_some(request);
-            Err(Unanswered { fault: UpstreamFault::Broken, request, sent: true })
+            let fault = Fault::because(UpstreamFault::Broken, why);
+            Err(Unanswered { fault, request, sent: true })
         }
         Err(fault) => Err(Unanswered { fault, request: None, sent: true }),
     }

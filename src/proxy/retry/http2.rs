@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
 use crate::config::ServerAddress;
-use crate::proxy::answer::UpstreamFault;
+use crate::proxy::answer::{Fault, UpstreamFault};
 use crate::proxy::answer_body::AnswerBody;
 use crate::proxy::body::{Moved, RequestBody};
 use crate::proxy::upstream::connect_http2;
@@ -87,7 +87,7 @@ impl Delivery<'_> {
             let (again, sent) = match (unsent.map(as_http1), copy) {
                 (Some(unsent), _) => (Some(unsent), false),
                 (None, copy) if unseen => (copy, true),
-                (None, Some(copy)) if fault == UpstreamFault::Broken && repeatable => {
+                (None, Some(copy)) if fault.kind == UpstreamFault::Broken && repeatable => {
                     // An old connection may have been closed behind our back.
                     if is_new || !safe {
                         let copy = self.elsewhere.then(|| Box::new(copy));
@@ -112,7 +112,7 @@ impl Delivery<'_> {
         }
     }
 
-    async fn place(&self, endpoint: &Endpoint) -> Result<Place, UpstreamFault> {
+    async fn place(&self, endpoint: &Endpoint) -> Result<Place, Fault> {
         let server = self.core.http2.server(endpoint.key());
         match server.acquire().await {
             Acquired::Stream(stream) => Ok(Place::Old(stream)),
@@ -158,7 +158,7 @@ impl Delivery<'_> {
 }
 
 struct Failed {
-    fault: UpstreamFault,
+    fault: Fault,
     /// The request, if nothing of it was written.
     unsent: Option<Request<RequestBody>>,
     /// The server has said that it did not look at it.
@@ -177,7 +177,8 @@ async fn attempt(
         Ok(Err(mut error)) => {
             let unsent = error.take_message();
             let unseen = is_unseen(error.error());
-            Err(Failed { fault: UpstreamFault::Broken, unsent, unseen })
+            let fault = Fault::because(UpstreamFault::Broken, why(error.error()));
+            Err(Failed { fault, unsent, unseen })
         }
         Err(fault) => Err(Failed { fault, unsent: None, unseen: false }),
     }
@@ -200,6 +201,11 @@ fn as_http1(mut request: Request<RequestBody>) -> Request<RequestBody> {
     let (mut parts, body) = request.into_parts();
     forward::frame(&mut parts.headers, &parts.method, &body);
     Request::from_parts(parts, body)
+}
+
+/// hyper says what went wrong in the cause of its error.
+fn why(error: &hyper::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The server has said that it did not look at the request.

@@ -19,6 +19,7 @@ pub struct UpstreamState {
     name: String,
     servers: u64,
     used: u64,
+    failed: u64,
 }
 
 pub fn run(global: &Global, console: &Console) -> Result<Exit, Failure> {
@@ -74,11 +75,15 @@ fn render(status: &Status, look: &Look) -> String {
     }
     for upstream in &status.upstreams {
         let servers = words::plural(upstream.servers, "server");
-        let used = if upstream.used == upstream.servers {
+        let mut used = if upstream.used == upstream.servers {
             format!("{}  {servers}", upstream.name)
         } else {
             format!("{}  {} of {servers} in use", upstream.name, upstream.used)
         };
+        if upstream.failed > 0 {
+            let failed = words::plural(upstream.failed, "request");
+            let _ = write!(used, "  {failed} failed in the last minute");
+        }
         line("upstream", &used);
     }
     if let Some(started) = status.started_at {

@@ -254,11 +254,11 @@ impl Exchange {
         status: StatusCode,
         reused: bool,
     ) {
-        let took = sent_at.elapsed();
-        self.upstream = Some(took);
+        let now = Instant::now();
+        self.upstream = Some(now.saturating_duration_since(sent_at));
         self.added = Some(sent_at.duration_since(self.started));
         let counters = &self.core.counters;
-        counters.upstream_answered(upstream, status.as_u16(), took, reused);
+        counters.upstream_answered(upstream, status.as_u16(), (sent_at, now), reused);
     }
 
     pub fn occupy(&mut self, occupied: Occupied) {

@@ -98,10 +98,17 @@ pub async fn deliver(
     let (tried, elsewhere) = (Tried::default(), false);
     let mut delivery =
         Delivery { core, upstream, published, check, upload, occupied, tried, elsewhere };
-    let Answered { response, reused } = match upstream.group.sole() {
-        Some(sole) => delivery.deliver_to_the_only_one(sole, request).await?,
-        None => delivery.deliver_to_one_of_several(request, key).await?,
+    let outcome = match upstream.group.sole() {
+        Some(sole) => delivery.deliver_to_the_only_one(sole, request).await,
+        None => delivery.deliver_to_one_of_several(request, key).await,
     };
+    if let Err(Rejection::Upstream(fault)) = &outcome
+        && fault.is_theirs()
+        && !delivery.is_clients()
+    {
+        core.counters.upstream_failed(&upstream.name, fault.reason());
+    }
+    let Answered { response, reused } = outcome?;
     Ok(Delivered { response, reused, occupied: delivery.occupied })
 }
 
@@ -322,11 +329,15 @@ impl Delivery<'_> {
     ) -> Missed {
         let group = &self.upstream.group;
         let ours = fault.kind == UpstreamFault::NoDescriptors;
-        let clients = self.upload.as_ref().is_some_and(Moved::is_owed);
-        if group.sole().is_none() && !ours && !clients {
+        if group.sole().is_none() && !ours && !self.is_clients() {
             group.failed(endpoint, group.moment(Instant::now()));
         }
         Missed::Fault { fault: fault.at(&endpoint.address), again, sent }
+    }
+
+    /// While its client owes the rest of the request, nothing is a fault of a server.
+    fn is_clients(&self) -> bool {
+        self.upload.as_ref().is_some_and(Moved::is_owed)
     }
 
     /// It may be sent to another server although this one may have read it.

@@ -51,6 +51,11 @@ impl Fault {
         self
     }
 
+    /// It says something of its servers.
+    pub fn is_theirs(&self) -> bool {
+        !matches!(self.kind, UpstreamFault::Overloaded | UpstreamFault::NoDescriptors)
+    }
+
     /// For operators.
     pub fn reason(&self) -> String {
         match (self.kind, &self.known) {

@@ -8,6 +8,7 @@ mod ahead;
 mod cell;
 mod closed;
 mod issuer;
+mod lately;
 mod limit;
 mod route;
 mod stream;
@@ -17,13 +18,14 @@ mod upstream;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 pub use cell::{Count, Histogram, HistogramSum};
 pub use closed::Closed;
 pub use issuer::{IssuerSum, Unrevocable};
+pub use lately::Failing;
 pub use limit::Limit;
 pub use route::{Outcome, RouteSum, STATUS_CLASSES, status_class};
 pub use stream::StreamSum;
@@ -172,10 +174,21 @@ impl CoreCounters {
     }
 
     /// An upstream answered; `reused`: by a connection that had been there before.
-    pub fn upstream_answered(&self, upstream: &str, status: u16, took: Duration, reused: bool) {
+    pub fn upstream_answered(
+        &self,
+        upstream: &str,
+        status: u16,
+        (sent_at, now): (Instant, Instant),
+        reused: bool,
+    ) {
         with(&self.upstreams, &self.shared.upstreams, upstream, |cells| {
-            cells.answered(status, took, reused);
+            cells.answered(status, (sent_at, now), reused);
         });
+    }
+
+    /// An upstream gave no answer to a request, by no fault of the client's or ours.
+    pub fn upstream_failed(&self, upstream: &str, cause: String) {
+        with(&self.upstreams, &self.shared.upstreams, upstream, |cells| cells.failed(cause));
     }
 
     /// A connection to one of its servers was opened.

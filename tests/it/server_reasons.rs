@@ -1,6 +1,9 @@
-//! The log says which server gave no answer and why. Whoever asked learns neither.
+//! The log says which server gave no answer and why, and `status` that none does. Whoever asked learns
+//! neither.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::{Answer, Authority, Gateway, Issuer, Setup, Upstream};
 
@@ -94,4 +97,43 @@ fn a_server_whose_certificate_is_refused_is_named_with_what_is_wrong_with_it() {
         "The TLS handshake with the backend failed: {server}: TLS: invalid peer certificate: BadSignature"
     );
     told(&gateway, &answer, server, &detail);
+}
+
+#[test]
+fn status_says_that_the_only_server_of_an_upstream_fails_until_it_answers_again() {
+    let well = Arc::new(AtomicBool::new(false));
+    let is_well = Arc::clone(&well);
+    let upstream = Upstream::answering(move |exchange| match is_well.load(Ordering::SeqCst) {
+        true => exchange.answer("200 OK", "", ""),
+        false => exchange.close(),
+    });
+    let (server, gateway) = (upstream.address(), before(&upstream.url(), "", ""));
+    let status = || gateway.admin().get("/v1/status");
+    assert_eq!(
+        (&status()["verdict"], &status()["upstreams"][0]["failed"]),
+        (&"ok".into(), &0.into())
+    );
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/", &[]).status, 502);
+    }
+    let (degraded, shown) = (status(), gateway.command(&["status"], ""));
+    let problem = &degraded["problems"][0];
+    assert_eq!(
+        (&degraded["verdict"], &problem["code"]),
+        (&"degraded".into(), &"upstream_failing".into())
+    );
+    let detail = format!(
+        "Upstream app: 3 requests failed in the last minute and none was answered since. \
+         The backend gave no answer: {server}: the server closed the connection before the end."
+    );
+    assert_eq!(problem["detail"], detail);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(text.starts_with("Degraded.") && text.contains(&detail), "{text}");
+    assert!(text.contains("app  1 server  3 requests failed in the last minute"), "{text}");
+    well.store(true, Ordering::SeqCst);
+    assert_eq!(gateway.get("/", &[]).status, 200);
+    assert_eq!(
+        (&status()["verdict"], &status()["upstreams"][0]["failed"]),
+        (&"ok".into(), &3.into())
+    );
 }

@@ -11,6 +11,7 @@ use crate::config::Role;
 use crate::control::keys::SourceReport;
 use crate::control::people::{Person, Tally};
 use crate::denylist::Selector;
+use crate::telemetry::counters::{Failing, UpstreamSum};
 use crate::upstreams::GroupReport;
 use crate::verify::Mode;
 
@@ -82,6 +83,8 @@ struct UpstreamJson {
     servers: usize,
     /// Those to which requests are sent.
     used: usize,
+    /// Requests of the last minute to which none gave an answer.
+    failed: u64,
 }
 
 #[derive(Serialize)]
@@ -202,13 +205,21 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
             problems.push(Problem { code: "everyone_denied", severity: "ticket", detail });
         }
     }
-    problems.extend(super::upstreams::reports(api).iter().filter_map(upstream_problem));
+    let counted = api.counters.sums().upstreams;
+    let of = |report: &GroupReport| {
+        let fails = || counted.get(&report.name).and_then(UpstreamSum::fails);
+        upstream_problem(report).or_else(|| Some(failing(&report.name, fails()?)))
+    };
+    problems.extend(super::upstreams::reports(api).iter().filter_map(of));
     Ok(problems)
 }
 
 fn upstream_states(api: &Api) -> Vec<UpstreamJson> {
     let reports = super::upstreams::reports(api).into_iter();
+    let counted = api.counters.sums().upstreams;
+    let failed = |name: &str| counted.get(name)?.failing.as_ref().map(|failing| failing.requests);
     let state = |report: GroupReport| UpstreamJson {
+        failed: failed(&report.name).unwrap_or(0),
         used: report.used(),
         servers: report.servers.len(),
         name: report.name,
@@ -228,6 +239,17 @@ fn upstream_problem(report: &GroupReport) -> Option<Problem> {
     let detail =
         format!("{} of {all} servers of upstream {name}: {} is {state}.", all - used, lost.server);
     Some(Problem { code: "server_down", severity: "ticket", detail })
+}
+
+/// No check looks at it, and what was asked of it says enough.
+fn failing(name: &str, failing: &Failing) -> Problem {
+    let Failing { requests, cause, .. } = failing;
+    let requests =
+        if *requests == 1 { "1 request".to_owned() } else { format!("{requests} requests") };
+    let detail = format!(
+        "Upstream {name}: {requests} failed in the last minute and none was answered since. {cause}."
+    );
+    Problem { code: "upstream_failing", severity: "page", detail }
 }
 
 fn unrevocable(tally: &Tally) -> Option<Unrevocable> {

@@ -3,9 +3,12 @@
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::cell::{Count, Histogram, HistogramSum, Level};
+use super::lately::{Failing, Lately, moment};
 use super::route::{STATUS_CLASSES, class};
 
 pub(super) struct UpstreamCells {
@@ -16,6 +19,10 @@ pub(super) struct UpstreamCells {
     open: Level,
     /// Of those that are open; as of the last look at them.
     idle: Level,
+    /// The moment of the last answer.
+    answered_at: Level,
+    /// Its lock is taken on a fault, and by who looks.
+    lately: Mutex<Lately>,
 }
 
 impl Default for UpstreamCells {
@@ -27,18 +34,25 @@ impl Default for UpstreamCells {
             opened: Count::default(),
             open: Level::default(),
             idle: Level::default(),
+            answered_at: Level::default(),
+            lately: Mutex::default(),
         }
     }
 }
 
 impl UpstreamCells {
     /// `reused`: by a connection that had been there before the request.
-    pub fn answered(&self, status: u16, took: Duration, reused: bool) {
-        self.took.observe(took);
+    pub fn answered(&self, status: u16, (sent_at, now): (Instant, Instant), reused: bool) {
+        self.took.observe(now.saturating_duration_since(sent_at));
+        self.answered_at.set(moment(now));
         self.reused.add(u64::from(reused));
         if let Some(count) = self.statuses.get(class(status)) {
             count.add(1);
         }
+    }
+
+    pub fn failed(&self, cause: String) {
+        self.lately.lock().failed(moment(Instant::now()), cause);
     }
 
     pub fn idle(&self, connections: u64) {
@@ -75,6 +89,9 @@ pub struct UpstreamSum {
     pub opened: u64,
     open: u64,
     pub idle: u64,
+    /// `None`: nothing failed in the last minute.
+    pub failing: Option<Failing>,
+    answered_at: u64,
 }
 
 impl UpstreamSum {
@@ -89,6 +106,13 @@ impl UpstreamSum {
         self.open += open;
         // What has closed since the last look was idle.
         self.idle += cells.idle.value().min(open);
+        self.answered_at = self.answered_at.max(cells.answered_at.value());
+        cells.lately.lock().add_to(&mut self.failing, moment(Instant::now()));
+    }
+
+    /// What failed in the last minute, where nothing was answered since it began.
+    pub fn fails(&self) -> Option<&Failing> {
+        self.failing.as_ref().filter(|failing| failing.are_all(self.answered_at))
     }
 
     /// With a request on them.

@@ -113,9 +113,11 @@ fn status_says_that_the_only_server_of_an_upstream_fails_until_it_answers_again(
         (&status()["verdict"], &status()["upstreams"][0]["failed"]),
         (&"ok".into(), &0.into())
     );
-    for _ in 0..3 {
+    for _ in 0..2 {
         assert_eq!(gateway.get("/", &[]).status, 502);
     }
+    assert_eq!(status()["verdict"], "ok", "two may be chance");
+    assert_eq!(gateway.get("/", &[]).status, 502);
     let (degraded, shown) = (status(), gateway.command(&["status"], ""));
     let problem = &degraded["problems"][0];
     assert_eq!(

@@ -208,7 +208,7 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
     let counted = api.counters.sums().upstreams;
     let of = |report: &GroupReport| {
         let fails = || counted.get(&report.name).and_then(UpstreamSum::fails);
-        upstream_problem(report).or_else(|| Some(failing(&report.name, fails()?)))
+        upstream_problem(report).or_else(|| failing(&report.name, fails()?))
     };
     problems.extend(super::upstreams::reports(api).iter().filter_map(of));
     Ok(problems)
@@ -241,15 +241,19 @@ fn upstream_problem(report: &GroupReport) -> Option<Problem> {
     Some(Problem { code: "server_down", severity: "ticket", detail })
 }
 
+/// One or two that fail may be chance.
+const FAILING_MIN: u64 = 3;
+
 /// No check looks at it, and what was asked of it says enough.
-fn failing(name: &str, failing: &Failing) -> Problem {
+fn failing(name: &str, failing: &Failing) -> Option<Problem> {
     let Failing { requests, cause, .. } = failing;
-    let requests =
-        if *requests == 1 { "1 request".to_owned() } else { format!("{requests} requests") };
+    if *requests < FAILING_MIN {
+        return None;
+    }
     let detail = format!(
-        "Upstream {name}: {requests} failed in the last minute and none was answered since. {cause}."
+        "Upstream {name}: {requests} requests failed in the last minute and none was answered since. {cause}."
     );
-    Problem { code: "upstream_failing", severity: "page", detail }
+    Some(Problem { code: "upstream_failing", severity: "page", detail })
 }
 
 fn unrevocable(tally: &Tally) -> Option<Unrevocable> {

@@ -49,6 +49,12 @@ impl Pool {
         }
     }
 
+    /// Closes all of them; whether there were any.
+    pub fn close_all(&self) -> bool {
+        let slots = std::mem::take(&mut *self.slots.borrow_mut());
+        slots.iter().any(|idle| !idle.is_empty())
+    }
+
     /// Whose connections have no request.
     pub fn each_idle(&self, mut count: impl FnMut(Key)) {
         self.slots.borrow().iter().flatten().for_each(|idle| count(idle.wire.key()));

@@ -60,7 +60,7 @@ fn host_header(address: &ServerAddress) -> HeaderValue {
 
 /// Opens a connection for HTTP/1.1.
 pub async fn connect(core: &Core, group: &Group, endpoint: &Endpoint) -> Result<Wire, Fault> {
-    let opening = reach(group, endpoint, Alpn::Http1);
+    let opening = reach(core, group, endpoint, Alpn::Http1);
     let stream = tokio::time::timeout(group.config.connect_timeout, opening)
         .await
         .map_err(|_| too_late(group))??;
@@ -75,7 +75,7 @@ pub async fn connect_http2(
     opening: &Opening,
 ) -> Result<Option<Http2>, Fault> {
     let connecting = async {
-        let stream = reach(group, endpoint, Alpn::Http2).await?;
+        let stream = reach(core, group, endpoint, Alpn::Http2).await?;
         if !stream.speaks_http2() {
             opening.chose_http1();
             return Ok(None);
@@ -96,9 +96,20 @@ fn too_late(group: &Group) -> Fault {
     Fault::because(UpstreamFault::ConnectTimeout, format_args!("no connection within {timeout:?}"))
 }
 
-async fn reach(group: &Group, endpoint: &Endpoint, alpn: Alpn) -> Result<ServerStream, Fault> {
+async fn reach(
+    core: &Core,
+    group: &Group,
+    endpoint: &Endpoint,
+    alpn: Alpn,
+) -> Result<ServerStream, Fault> {
     let secure = group.secure(endpoint, alpn);
-    dial(&endpoint.address, secure.as_ref()).await.map_err(|fault| {
+    let mut dialled = dial(&endpoint.address, secure.as_ref()).await;
+    // What idles, to whichever server, gives way to who has a request.
+    if matches!(&dialled, Err(DialFault::Connect(error)) if is_ours(error)) && core.pool.close_all()
+    {
+        dialled = dial(&endpoint.address, secure.as_ref()).await;
+    }
+    dialled.map_err(|fault| {
         let kind = match &fault {
             DialFault::Connect(error) if is_ours(error) => UpstreamFault::NoDescriptors,
             DialFault::Connect(_) => UpstreamFault::Unreachable,

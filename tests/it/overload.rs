@@ -107,17 +107,43 @@ fn all_open_files_that_may_be_had_are_asked_for_and_connections_are_no_more_than
     assert!(checked.status.success() && text.contains("75 connections"), "{text}");
 }
 
+/// From here on it can open no more than it has open; what it was allowed before.
+fn no_more_files(gateway: &Gateway) -> Rlimit {
+    let (pid, whole) = (gateway.pid(), getrlimit(Resource::Nofile));
+    let open = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap().count();
+    let few = Rlimit { current: Some(open as u64), maximum: whole.maximum };
+    prlimit(Some(pid), Resource::Nofile, few).unwrap();
+    whole
+}
+
+#[test]
+fn connections_that_idle_at_one_server_give_way_to_a_request_for_another() {
+    let (one, other) = (backend(), backend());
+    let gateway = open_route(&one, "threads = 1")
+        .upstream("other", &other, "")
+        .route("/other", "access = \"public\"\nupstream = \"other\"")
+        .start();
+    let mut client = gateway.connect();
+    assert_eq!(client.get("/.auth/nothing", &[]).status, 404);
+    let whole = no_more_files(&gateway);
+    let answer = client.get("/other", &[]);
+    assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"), "nothing idles");
+    prlimit(Some(gateway.pid()), Resource::Nofile, whole).unwrap();
+    assert_eq!(client.get("/", &[]).status, 200);
+    no_more_files(&gateway);
+    for target in ["/other", "/", "/other"] {
+        assert_eq!(client.get(target, &[]).status, 200);
+    }
+    assert_eq!((one.connections(), other.connections()), (2, 2));
+}
+
 #[test]
 fn without_open_files_newcomers_are_turned_away_and_the_log_is_not_filled() {
     let upstream = backend();
     let gateway = open_route(&upstream, "").start();
     let mut before = gateway.connect();
     assert_eq!(before.get("/", &[]).status, 200);
-    let pid = gateway.pid();
-    let whole = getrlimit(Resource::Nofile);
-    let open = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap().count();
-    let few = Rlimit { current: Some(open as u64), maximum: whole.maximum };
-    prlimit(Some(pid), Resource::Nofile, few).unwrap();
+    let whole = no_more_files(&gateway);
     for _ in 0..20 {
         match gateway.connect().try_get("/") {
             Ok(answer) => assert_eq!(answer.status, 503),
@@ -130,7 +156,7 @@ fn without_open_files_newcomers_are_turned_away_and_the_log_is_not_filled() {
     gateway.stderr.find(tells);
     let told = gateway.stderr.all().iter().filter(|line| tells(line).is_some()).count();
     assert_eq!(told, 1);
-    prlimit(Some(pid), Resource::Nofile, whole).unwrap();
+    prlimit(Some(gateway.pid()), Resource::Nofile, whole).unwrap();
     eventually("served again", || {
         let answer = gateway.connect().try_get("/").ok()?;
         (answer.status == 200).then_some(())

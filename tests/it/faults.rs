@@ -103,7 +103,25 @@ fn a_long_upload_is_no_slow_answer_and_a_stalled_one_is() {
     assert_eq!(steady.answer().status, 200);
     let mut stalled = gateway.connect();
     stalled.send(format!("{head}1234"));
-    assert_eq!(stalled.answer().status, 504);
+    assert_eq!(stalled.answer().code(), "body_timeout");
+}
+
+#[test]
+fn an_answer_is_waited_for_from_the_last_byte_of_the_request_and_no_longer() {
+    let upstream = Upstream::answering(|exchange| {
+        exchange.read_body();
+        exchange.connection.rest().ok();
+        exchange.close();
+    });
+    let gateway = open_gateway_with(&upstream, "response_timeout = \"2s\"");
+    for body in ["Content-Length: 4\r\n\r\nbody", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] {
+        let started = Instant::now();
+        let mut client = gateway.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
+        assert_eq!(client.answer().status, 504);
+        let waited = started.elapsed();
+        assert!(waited < Duration::from_millis(3800), "twice its time: {waited:?}");
+    }
 }
 
 #[test]

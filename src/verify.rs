@@ -13,6 +13,7 @@ mod verifier;
 
 pub use cache::SignatureCache;
 pub use explain::{Check, Outcome};
+pub use facts::IDENTIFIER_BYTES_MAX;
 pub use fault::TokenFault;
 pub use issuer::{ClaimNames, Issuer, KeyCell, LifetimeMark, Missing, Mode, Policy};
 pub use signed::Signed;

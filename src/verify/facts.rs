@@ -86,7 +86,12 @@ pub(super) fn audiences(claims: &Claims) -> Result<Vec<String>, TokenFault> {
     }
 }
 
-/// What denials and people know a token by.
+/// Names are bounded, so that a denial cannot be made to fill the memory. A longer one in a token is
+/// refused: no denial could hold it. OpenID Connect (Core, section 2)
+/// allows `sub` 255 of them.
+pub const IDENTIFIER_BYTES_MAX: usize = 1024;
+
+/// What denials and people know a token by: each can be named in a denial.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Names {
     pub subject: Option<String>,
@@ -103,11 +108,10 @@ pub(super) struct Names {
 impl Names {
     pub fn read(claims: &Claims, policy: &Policy) -> Result<Self, TokenFault> {
         let names = &policy.claims;
-        let client = names.client.iter().find_map(|path| Some((path, path.find(claims)?)));
         Ok(Self {
             subject: identifier(claims, &names.subject)?,
             session: identifier(claims, &names.session)?,
-            client: client.map(|(path, value)| identifier_of(path, value)).transpose()?,
+            client: first_identifier(claims, &names.client)?,
             jti: identifier(claims, &ClaimPath::Name("jti".to_owned()))?,
             version: version(claims, &names.version),
             indexed: indexed(claims, policy)?,
@@ -117,15 +121,28 @@ impl Names {
     }
 }
 
-fn identifier(claims: &Claims, path: &ClaimPath) -> Result<Option<String>, TokenFault> {
-    path.find(claims).map(|value| identifier_of(path, value)).transpose()
+fn first_identifier(claims: &Claims, paths: &[ClaimPath]) -> Result<Option<String>, TokenFault> {
+    for path in paths {
+        if let Some(found) = identifier(claims, path)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
-fn identifier_of(path: &ClaimPath, value: &Value) -> Result<String, TokenFault> {
-    shown(value).ok_or_else(|| TokenFault::ClaimType {
-        claim: path.to_string(),
-        expected: "a string or an integer",
-    })
+fn identifier(claims: &Claims, path: &ClaimPath) -> Result<Option<String>, TokenFault> {
+    path.find(claims).map_or(Ok(None), |value| identifier_of(path, value))
+}
+
+/// `None` where it is empty: that names nobody, and two tokens that both have it are not one. What no
+/// denial could name is refused, else whoever chooses their own name could not be kept out by it.
+fn identifier_of(path: &ClaimPath, value: &Value) -> Result<Option<String>, TokenFault> {
+    let wrong = |expected| TokenFault::ClaimType { claim: path.to_string(), expected };
+    let text = shown(value).ok_or_else(|| wrong("a string or an integer"))?;
+    if text.len() > IDENTIFIER_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(wrong("what a denial could name: at most 1024 bytes, no control characters"));
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// A string as it is, an integer in decimal; nothing else names anything. `1.0` and `1e3` are no
@@ -153,10 +170,10 @@ fn indexed(claims: &Claims, policy: &Policy) -> Result<Vec<(usize, String)>, Tok
             None => {}
             Some(Value::Array(many)) => {
                 for one in many {
-                    values.push((index, identifier_of(path, one)?));
+                    values.extend(identifier_of(path, one)?.map(|value| (index, value)));
                 }
             }
-            Some(one) => values.push((index, identifier_of(path, one)?)),
+            Some(one) => values.extend(identifier_of(path, one)?.map(|value| (index, value))),
         }
         if values.len() > INDEXED_VALUES_MAX {
             return Err(TokenFault::ClaimType {

@@ -3,12 +3,11 @@
 
 use serde_json::{Map, Value};
 
+use crate::verify::IDENTIFIER_BYTES_MAX;
+
 use super::json::escaped;
 use super::near::nearest;
 use super::problem::Fault;
-
-/// Identifiers are bounded, so that a denial cannot be made to fill the memory.
-pub(super) const IDENTIFIER_BYTES_MAX: usize = 1024;
 
 /// See the module.
 pub(super) struct Members {

@@ -330,6 +330,39 @@ fn identifiers_are_strings_or_integers_and_nothing_else() {
     }
 }
 
+#[test]
+fn a_name_that_no_denial_could_hold_is_refused_so_that_nobody_can_choose_one() {
+    let verifier = verifier(policy());
+    for claim in ["sub", "sid", "client_id", "azp", "jti", "tenant"] {
+        passes(&verifier, &with(claim, json!("x".repeat(1024))));
+        for name in [json!("x".repeat(1025)), json!("a\u{0}"), json!("a\nb"), json!("a\u{85}")] {
+            let mut claims = with(claim, name);
+            if claim == "azp" {
+                claims.as_object_mut().unwrap().remove("client_id");
+            }
+            let fault = fault(&verifier, &claims);
+            assert!(matches!(fault, TokenFault::ClaimType { .. }), "{claim}: {fault:?}");
+        }
+    }
+    let list = with("tenant", json!(["acme", "a\tb"]));
+    assert!(matches!(fault(&verifier, &list), TokenFault::ClaimType { .. }));
+}
+
+#[test]
+fn an_empty_name_is_none_so_that_two_tokens_with_it_are_not_one() {
+    let verifier = verifier(policy());
+    let mut claims = with("jti", json!(""));
+    for claim in ["sub", "sid", "client_id", "tenant"] {
+        claims[claim] = json!("");
+    }
+    claims["azp"] = json!("app");
+    let one = passes(&verifier, &claims);
+    assert_eq!((one.subject(), one.session(), one.client()), (None, None, Some("app")));
+    assert!(one.marks().claims.is_empty());
+    claims["n"] = json!(2);
+    assert_ne!(one.marks().token, passes(&verifier, &claims).marks().token);
+}
+
 // Some issuers put a version of their own format into `ver`.
 #[test]
 fn a_version_that_is_no_integer_passes_and_is_hit_by_every_denial_by_version() {

@@ -32,6 +32,8 @@ pub enum KeyFault {
     RsaNumbers,
     /// A point that is not on its curve, or of the wrong length (RFC 7518 section 6.2.1).
     Point,
+    /// An Ed25519 point of which anybody can make signatures (RFC 8032 section 5.1.7 lets them hold).
+    SmallOrder,
     /// The key fits none of the issuer's algorithms.
     NoAlgorithm { key: &'static str },
     /// More than one key, and one name for all of them.
@@ -101,6 +103,9 @@ impl fmt::Display for KeyFault {
             }
             Self::RsaNumbers => out.write_str("its numbers are not an RSA public key"),
             Self::Point => out.write_str("its point is not on the curve"),
+            Self::SmallOrder => {
+                out.write_str("its point is of small order: anybody could sign with it")
+            }
             Self::NoAlgorithm { key } => {
                 write!(out, "an {key} key fits none of the issuer's algorithms")
             }

@@ -15,6 +15,20 @@ use super::{Algorithm, KeyFault, Thumbprint};
 /// RFC 7518 section 3.3 asks for 2048; above 8192 a signature costs more than it protects.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+/// `y` of the Ed25519 points of order 8, little-endian.
+const ORDER_8: [[u8; 32]; 2] = [
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+];
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Curve {
     P256,
@@ -81,8 +95,9 @@ impl PublicKey {
     }
 
     pub fn ed25519(x: &[u8]) -> Result<Self, KeyFault> {
-        if x.len() != 32 {
-            return Err(KeyFault::Point);
+        let point: [u8; 32] = x.try_into().map_err(|_| KeyFault::Point)?;
+        if is_of_small_order(point) {
+            return Err(KeyFault::SmallOrder);
         }
         ParsedPublicKey::new(&ED25519, x).map_err(|_| KeyFault::Point)?;
         Ok(Self(Numbers::Ed25519 { x: x.to_vec() }))
@@ -168,6 +183,20 @@ impl PublicKey {
             decoding,
         })
     }
+}
+
+/// Whatever the message, every order-th signature of zeros verifies under such a point, and nobody
+/// needs a private key for it. The verifier itself takes them. Zeros alone, as of a key that was never
+/// filled in, are one.
+fn is_of_small_order(mut point: [u8; 32]) -> bool {
+    let [_, .., last] = &mut point;
+    *last &= 0x7f; // the sign of x
+    let [first, middle @ .., last] = &point;
+    let all = |byte: u8| middle.iter().all(|one| *one == byte);
+    // y is 1, -1 and 0 for the orders 1, 2 and 4; p and p + 1 are 0 and 1 once more.
+    let small = all(0) && *last == 0 && *first <= 1;
+    let near_p = all(0xff) && *last == 0x7f && (0xec..=0xee).contains(first);
+    small || near_p || ORDER_8.contains(&point)
 }
 
 fn without_zeros(number: &[u8]) -> &[u8] {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::secret::Secret;
-use crate::token::{Claims, Compact, Header};
+use crate::token::{Claims, Compact, Header, base64url};
 
 use super::*;
 
@@ -548,4 +548,31 @@ fn the_fully_specified_name_of_rfc_9864_is_the_same_algorithm() {
     let set = json!({ "keys": [key] }).to_string();
     let (set, notes) = KeySet::from_jwks(set.as_bytes(), &Algorithm::ALL).unwrap();
     assert_eq!((set.keys()[0].algorithms(), notes.len()), (&[Algorithm::EdDSA][..], 0));
+}
+
+#[test]
+fn an_ed25519_key_of_small_order_is_skipped_since_anybody_could_sign_with_it() {
+    let jwk = |x: &[u8; 32]| json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url::encode(x) });
+    let y = |low: u8, rest: u8, high: u8| {
+        let mut point = [rest; 32];
+        (point[0], point[31]) = (low, high);
+        point
+    };
+    let of_order_8 = [
+        "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU",
+        "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o",
+    ];
+    let of_order_8 = of_order_8.map(|text| base64url::decode(text).unwrap().try_into().unwrap());
+    let points =
+        [y(0, 0, 0), y(1, 0, 0), y(0xec, 0xff, 0x7f), y(0xed, 0xff, 0x7f), y(0xee, 0xff, 0x7f)];
+    for mut point in points.into_iter().chain(of_order_8) {
+        for sign in [0, 0x80] {
+            point[31] = point[31] & 0x7f | sign;
+            let fault = jwks(&[jwk(&point)]).unwrap_err();
+            assert!(fault.to_string().contains("small order"), "{point:x?}: {fault}");
+        }
+    }
+    let good = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+    let (set, notes) = jwks(&[good, jwk(&[0; 32])]).unwrap();
+    assert_eq!((set.keys().len(), notes.len()), (1, 1), "the rest is kept");
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION,
+    USER_AGENT,
 };
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
@@ -113,6 +114,8 @@ impl Fetcher {
     ) -> Result<Response<Incoming>, FetchFault> {
         let mut request = Request::get(url.clone())
             .header(ACCEPT, "application/json, application/jwk-set+json")
+            // Without it any coding would be acceptable (RFC 9110 section 12.5.3).
+            .header(ACCEPT_ENCODING, "identity")
             .header(USER_AGENT, concat!("portcullis/", env!("CARGO_PKG_VERSION")));
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);

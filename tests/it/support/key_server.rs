@@ -212,6 +212,10 @@ impl Answering {
         self.asked.fetch_add(1, Ordering::AcqRel);
         let mood = self.mood.lock().unwrap().clone();
         match mood {
+            // Servers compress for whoever does not say no.
+            Mood::Keys(..) if !head.contains("accept-encoding: identity") => {
+                say("200 OK", "Content-Encoding: gzip\r\n", b"")
+            }
             Mood::Keys(keys, headers) => {
                 let body = json!({"keys": keys}).to_string();
                 let etag = format!(

@@ -34,18 +34,44 @@ impl ClaimPath {
             }
         }
     }
+
+    /// Takes out what [`Self::find`] finds. In a list null stands in its place, so that the others keep
+    /// theirs.
+    pub fn take(&self, members: &mut Map<String, Value>) -> Option<Value> {
+        let (first, rest) = match self {
+            Self::Name(name) => return members.remove(name),
+            Self::Pointer(tokens) => tokens.split_first()?,
+        };
+        let Some((last, way)) = rest.split_last() else { return members.remove(first) };
+        let around = way.iter().try_fold(members.get_mut(first)?, step_mut)?;
+        if let Value::Object(members) = around {
+            return members.remove(last);
+        }
+        step_mut(around, last).map(Value::take)
+    }
 }
 
 /// One reference token of a pointer (RFC 6901 section 4).
 fn step<'v>(value: &'v Value, token: &String) -> Option<&'v Value> {
     match value {
         Value::Object(members) => members.get(token),
-        Value::Array(elements) => {
-            let plain = token == "0" || !token.starts_with(['0', '+']);
-            elements.get(token.parse::<usize>().ok().filter(|_| plain)?)
-        }
+        Value::Array(elements) => elements.get(place(token)?),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
+}
+
+fn step_mut<'v>(value: &'v mut Value, token: &String) -> Option<&'v mut Value> {
+    match value {
+        Value::Object(members) => members.get_mut(token),
+        Value::Array(elements) => elements.get_mut(place(token)?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// In a list.
+fn place(token: &str) -> Option<usize> {
+    let plain = token == "0" || !token.starts_with(['0', '+']);
+    token.parse().ok().filter(|_| plain)
 }
 
 /// RFC 6901 section 3: `~1` is `/`, `~0` is `~`, any other `~` is a mistake.
@@ -139,6 +165,25 @@ mod tests {
         ] {
             assert_eq!(find(absent), None, "{absent}");
         }
+    }
+
+    #[test]
+    fn what_a_path_finds_it_takes_out_and_in_a_list_the_others_keep_their_places() {
+        let mut claims = claims(r#"{"a":1,"b":{"c":2,"d":3},"e":["x","y",{"f":["z",{"g":4}]}]}"#);
+        let mut take = |path: &str| {
+            let path = ClaimPath::parse(path).unwrap();
+            let found = path.find(&claims).cloned();
+            assert_eq!(path.take(&mut claims.0), found, "{path}");
+            found.is_some()
+        };
+        for path in ["a", "/b/c", "/e/0", "/e/1", "/e/2/f/1/g", "/e/2/f/0"] {
+            assert!(take(path), "{path}");
+        }
+        for absent in ["a", "/b/c", "/b/c/x", "/e/3", "/e/01", "/e/2/f/1/g", "/none/x"] {
+            assert!(!take(absent), "{absent}");
+        }
+        let left = serde_json::json!({"b": {"d": 3}, "e": [null, null, {"f": [null, {}]}]});
+        assert_eq!(Value::Object(claims.0), left);
     }
 
     #[test]

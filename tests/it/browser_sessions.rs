@@ -165,7 +165,8 @@ fn what_else_holds_a_token_leaves_the_answer_of_a_login() {
         );
         match exchange.received.target.as_str() {
             "/login" => {
-                let body = json!({"id_token": given, "user": {"token": given, "name": "A"}});
+                let user = json!({"token": given, "name": "A", "all": [{"token": given}, given]});
+                let body = json!({"id_token": given, "user": user});
                 exchange.answer("200 OK", &fields, body.to_string());
             }
             "/wrong" => exchange.answer("401 Unauthorized", &fields, "{}"),
@@ -173,7 +174,8 @@ fn what_else_holds_a_token_leaves_the_answer_of_a_login() {
         }
     });
     let capture = "access = \"public\"\ncapture = { token = \"cookie:jwt\", \
-                   remove = [\"/id_token\", \"/user/token\", \"/not/there\", \"header:x-token\"] }";
+                   remove = [\"/id_token\", \"/user/token\", \"/user/all/0/token\", \"/user/all/1\", \
+                   \"/not/there\", \"header:x-token\"] }";
     let gateway = Setup::simple(&issuer, &upstream)
         .route("/login", capture)
         .route("/wrong", capture)
@@ -181,7 +183,7 @@ fn what_else_holds_a_token_leaves_the_answer_of_a_login() {
         .start();
     let post = |target: &str| gateway.connect().request("POST", target, &[OURS], b"");
     let answer = post("/login");
-    assert_eq!(answer.json(), json!({"user": {"name": "A"}}));
+    assert_eq!(answer.json(), json!({"user": {"name": "A", "all": [{}, null]}}));
     let (cookies, mut jar) = (answer.all("set-cookie"), Jar::default());
     assert_eq!((cookies.len(), cookies[0]), (2, "theme=dark"));
     jar.take(&answer);

@@ -28,7 +28,7 @@ use crate::proxy::published::Published;
 use crate::proxy::route::Route;
 use crate::proxy::tunnel::Answer;
 use crate::proxy::{credential, held};
-use crate::token::{ClaimPath, Credential, json};
+use crate::token::{Credential, json};
 use crate::verify::{Signed, TokenFault};
 
 use super::{Session, set_cookies};
@@ -118,7 +118,7 @@ fn remove(
     match place {
         TokenPlace::Header(name) => drop(headers.remove(name)),
         TokenPlace::Cookie(name) => drop(set_cookies::take(headers, name)),
-        TokenPlace::Member(path) => drop(members.and_then(|members| removed(members, path))),
+        TokenPlace::Member(path) => drop(members.and_then(|members| path.take(members))),
     }
 }
 
@@ -235,7 +235,7 @@ fn taken(
             [only] => Ok((!only.is_empty()).then(|| only.clone())),
             _ => Err(absent()),
         },
-        (TokenPlace::Member(path), Content::Read(members)) => match removed(members, path) {
+        (TokenPlace::Member(path), Content::Read(members)) => match path.take(members) {
             Some(Value::String(token)) if !token.is_empty() => Ok(Some(token)),
             None | Some(Value::Null) => Ok(None),
             Some(
@@ -247,20 +247,6 @@ fn taken(
             ) => Err(absent()),
         },
         (TokenPlace::Member(_), Content::Unread(_)) => Ok(None),
-    }
-}
-
-fn removed(members: &mut serde_json::Map<String, Value>, path: &ClaimPath) -> Option<Value> {
-    match path {
-        ClaimPath::Name(name) => members.remove(name),
-        ClaimPath::Pointer(tokens) => {
-            let (last, way) = tokens.split_last()?;
-            let mut inside = members;
-            for token in way {
-                inside = inside.get_mut(token)?.as_object_mut()?;
-            }
-            inside.remove(last)
-        }
     }
 }
 

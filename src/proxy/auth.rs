@@ -216,10 +216,27 @@ impl Visit<'_> {
 
     /// Another site may not act here, nor look.
     fn same_site(&self) -> Result<(), Rejection> {
+        if self.brings_a_bearer_token_alone() {
+            return Ok(());
+        }
         let parts = &self.request.parts;
         Asked::of(&parts.method, &parts.headers, self.request.asks_for_websocket(), self.connection)
             .check(&self.published.external_origins)
             .map_err(Rejection::CrossSite)
+    }
+
+    /// A browser puts no bearer token into a request because another site asked for it, and an app has
+    /// no origin to say.
+    fn brings_a_bearer_token_alone(&self) -> bool {
+        let session = self.published.session.as_ref();
+        let brought = |bearer: bool| {
+            let mut carriers = self.auth.carriers.iter();
+            carriers.any(|carrier| {
+                (*carrier == Carrier::Bearer) == bearer
+                    && !credential::all_of(self.headers(), carrier, session).is_empty()
+            })
+        };
+        brought(true) && !brought(false) && self.kept().is_none()
     }
 
     /// What the request brought: `Authorization` counts first, then the session's cookie, then those

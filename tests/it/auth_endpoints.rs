@@ -93,6 +93,20 @@ fn a_token_without_a_session_is_ended_alone() {
 }
 
 #[test]
+fn an_app_logs_out_with_its_bearer_token_alone_and_says_no_origin() {
+    let scene = scene("");
+    let (token, victim) = (scene.session("alice", "s-1"), scene.session("bob", "s-2"));
+    let bearer = format!("Bearer {token}");
+    let cookie = format!("__Host-session={victim}");
+    let both = [("Authorization", bearer.as_str()), ("Cookie", cookie.as_str())];
+    assert_eq!(scene.ask("POST", "/.auth/logout", &both).code(), "cross_site");
+    assert_eq!([&token, &victim].map(|token| scene.gateway.status(token)), [200, 200]);
+    let alone = [("Authorization", bearer.as_str()), ("Cookie", "theme=dark")];
+    assert_eq!(scene.ask("POST", "/.auth/logout", &alone).json(), json!({"ended": "session"}));
+    assert_eq!([&token, &victim].map(|token| scene.gateway.status(token)), [401, 200]);
+}
+
+#[test]
 fn a_forged_token_denies_nothing_and_an_expired_one_ends_its_session() {
     let scene = scene("");
     let stranger = Issuer::new("ES256");
@@ -123,6 +137,9 @@ fn everywhere_is_everywhere_and_elsewhere_spares_this_session() {
     let statuses = || -> Vec<u16> {
         sessions.iter().chain([&bob]).map(|token| scene.gateway.status(token)).collect()
     };
+    let answer = scene.ask("POST", "/.auth/logout-all?others=yes", &headers);
+    assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"));
+    assert_eq!(statuses(), [200, 200, 200], "a word that is none ends nothing");
     let answer = scene.ask("POST", "/.auth/logout-all?others=true", &headers);
     assert_eq!(answer.json(), json!({"ended": "other sessions"}));
     assert_eq!(answer.header("set-cookie"), None);

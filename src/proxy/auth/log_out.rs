@@ -11,7 +11,7 @@ use crate::clock::UnixMs;
 use crate::config::Carrier;
 use crate::denylist::{Except, IssuerId};
 use crate::desk::{By, End, Ending};
-use crate::proxy::answer::{self, Rejection};
+use crate::proxy::answer::{self, BadRequest, Rejection};
 use crate::proxy::body::Body;
 use crate::proxy::held::{self, Held};
 use crate::proxy::session::{self, Kept};
@@ -56,8 +56,13 @@ pub async fn this(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
 /// and has expired is in somebody else's hand.
 pub async fn all(visit: &mut Visit<'_>) -> Result<Response<Body>, Rejection> {
     visit.same_site()?;
+    // Anything else is no word for all: this session would end, which it was to spare.
+    let others = match return_path::parameter(visit.query(), "others").as_deref() {
+        Some("true") => true,
+        None | Some("false") => false,
+        Some(_) => return Err(BadRequest::Parameter.into()),
+    };
     let Person { issuer, subject, issued_at, this } = person(visit).await?;
-    let others = return_path::parameter(visit.query(), "others").as_deref() == Some("true");
     let kept = visit.kept();
     let spared = spared(visit, kept.as_ref(), (&issuer, &subject, &this));
     let end = End {

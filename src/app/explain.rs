@@ -18,8 +18,30 @@ pub fn route_explainer(published: Arc<ArcSwap<Published>>) -> RouteExplainer {
 }
 
 fn report(published: &Published, question: &RouteQuestion<'_>) -> RouteReport {
+    let mut report = match question.url {
+        Some(url) => of_route(published, url, question),
+        None => RouteReport {
+            before: vec![Check::skipped("route", "needs url")],
+            ..RouteReport::default()
+        },
+    };
+    if let Some(credential) = question.credential
+        && let Err(rejection) = ask::credential(published, credential)
+    {
+        let (bytes, most) = (credential.expose().len(), published.token_bytes_max);
+        let detail = match bytes > most {
+            true => format!("it has {bytes} bytes, more than token_bytes_max = {most}"),
+            false => rejection.reason(),
+        };
+        report.before.push(Check::fail("credential", detail));
+        report.refused_before = report.refused_before.or(Some(refusal(&rejection)));
+    }
+    report
+}
+
+fn of_route(published: &Published, url: &str, question: &RouteQuestion<'_>) -> RouteReport {
     let headers = HeaderMap::new();
-    let asked = ask::route(&published.routes, question.url, question.method, &headers)
+    let asked = ask::route(&published.routes, url, question.method, &headers)
         .map(|selected| (selected.number, selected.route));
     let (number, route) = match named(published, question).map_or(asked, Ok) {
         Ok(found) => found,

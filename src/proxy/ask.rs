@@ -3,12 +3,16 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::clock::UnixMs;
+use crate::config::Carrier;
+use crate::token::Credential;
 use crate::verify::Signed;
 
 use super::answer::{BadRequest, Rejection};
+use super::published::Published;
 use super::route::{Route, RouteTable, Wanted};
 use super::{canonical, credential, path, requirements};
 
@@ -45,6 +49,14 @@ pub fn route<'t>(
     let at = table.routes().iter().position(|route| Arc::ptr_eq(route, found));
     let passed_over = table.passed_over(wanted).into_iter().map(|at| at + 1).collect();
     Ok(Selected { number: at.map_or(0, |at| at + 1), route: found, passed_over })
+}
+
+/// Whether a request is read that brings this as its bearer token.
+pub fn credential(published: &Published, token: &Credential) -> Result<(), Rejection> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+    let value = value.map_err(|_| BadRequest::AuthorizationForm)?;
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+    credential::present_by(&headers, &[Carrier::Bearer], published).map(drop)
 }
 
 /// What a route asks of a verified token, beside the denylist: each that it asks, by its word.

@@ -76,7 +76,9 @@ fn an_export_of_a_stopped_store_is_taken_also_with_times_that_rfc_3339_cannot_sa
 fn a_batch_that_is_sent_again_as_of_the_same_time_makes_nothing_twice() {
     let issuer = Issuer::new("HS256");
     let gateway = Setup::simple(&issuer, &Upstream::new()).start();
-    let lines = "{\"user\":\"alice\",\"issued_before\":\"now\"}\n";
+    let lines = "{\"user\":\"alice\",\"issued_before\":\"now\"}\n\
+                 {\"user\":\"bob\",\"always\":true,\"for\":\"15m\"}\n\
+                 {\"user\":\"carol\",\"always\":true,\"for\":\"5m\"}\n";
     let send = |query: &str| {
         let credential = std::fs::read_to_string(gateway.dir().join("data/admin.token")).unwrap();
         let bearer = format!("Bearer {}", credential.trim());
@@ -91,11 +93,13 @@ fn a_batch_that_is_sent_again_as_of_the_same_time_makes_nothing_twice() {
     };
     let as_of = format!("?as_of={}", now() - 600);
     let first = send(&as_of).text();
-    assert!(first.contains("\"created\":1,"), "{first}");
+    assert!(first.contains("\"created\":2,"), "{first}");
+    assert!(first.contains("\"already_over\""), "a block of five minutes ten minutes ago: {first}");
+    assert_eq!(gateway.status(&issuer.mint("carol")), 200);
     let again = send(&as_of).text();
-    assert!(again.contains("\"already\":1,"), "{again}");
+    assert!(again.contains("\"created\":0,\"already\":2,"), "{again}");
     let later = send("").text();
-    assert!(later.contains("\"created\":1,"), "{later}");
+    assert!(later.contains("\"created\":3,"), "{later}");
     let future = send("?as_of=2999-01-01T00:00:00Z");
     assert_eq!((future.status, future.code().as_str()), (422, "invalid_query"));
 }

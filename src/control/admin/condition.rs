@@ -154,11 +154,13 @@ pub(super) fn take_except(
     said.pop()
 }
 
-pub(super) fn take_ends_in(
+/// When a block ends by itself.
+pub(super) fn take_end(
     body: &mut Members,
     verb: Verb,
     condition: Option<Condition>,
-) -> Option<Duration> {
+    world: &World<'_>,
+) -> Option<UnixMs> {
     if verb == Verb::Revoke {
         return None;
     }
@@ -178,11 +180,17 @@ pub(super) fn take_ends_in(
         body.fault(name, "duration_not_here", detail);
         return None;
     }
-    match read_duration(&value, &body.pointer(name)) {
-        Ok(span) => Some(span),
+    let ends_at = match read_duration(&value, &body.pointer(name)) {
+        Ok(span) => world.as_of.plus(span),
         Err(fault) => {
             body.faults.push(fault);
-            None
+            return None;
         }
+    };
+    if ends_at <= world.now {
+        let detail = format!("Counted from as_of, it was over at {}.", ends_at.rfc3339());
+        body.fault(name, "already_over", detail);
+        return None;
     }
+    Some(ends_at)
 }

@@ -27,21 +27,25 @@ use super::verdict::Verdict;
 
 /// A request as far as a route is chosen by it.
 pub struct RouteQuestion<'a> {
-    /// Absolute (`https://app.example.com/api/orders`) or a path (`/api/orders`).
-    pub url: &'a str,
+    /// Absolute (`https://app.example.com/api/orders`) or a path (`/api/orders`); `None`: no route is
+    /// asked for.
+    pub url: Option<&'a str>,
     pub method: &'a Method,
     /// The route that it had, where it is a request of before.
     pub route: Option<&'a str>,
+    /// The token's text, where it was handed in.
+    pub credential: Option<&'a Credential>,
     /// Where its signature held.
     pub token: Option<&'a Arc<Signed>>,
     pub now: UnixMs,
 }
 
-/// What the route table says.
+/// What the data plane says.
 #[derive(Clone, Debug, Default)]
 pub struct RouteReport {
     pub route: Option<RouteFound>,
-    /// Checks before the token is looked at: the form of the path, the route.
+    /// Checks before the token is looked at: the form of the path, the route, whether such a credential
+    /// is read at all.
     pub before: Vec<Check>,
     /// Checks that need the verified token: issuers of the route, `scopes`, age of the `login`.
     pub after: Vec<Check>,
@@ -75,7 +79,7 @@ pub struct RouteRefusal {
     pub code: &'static str,
 }
 
-/// Answers for the route table; made by the app, which sees both planes.
+/// Answers for the data plane; made by the app, which sees both planes.
 pub type RouteExplainer = Arc<dyn Fn(&RouteQuestion<'_>) -> RouteReport + Send + Sync>;
 
 /// The body, read.
@@ -116,16 +120,14 @@ pub(super) async fn explain(
         .url
         .or_else(|| then.as_ref().map(|then| format!("http://{}{}", then.host, then.path)));
     let method = then.as_ref().map_or(&question.method, |then| &then.method);
-    let report = match &place {
-        Some(url) => {
-            let route = then.as_ref().and_then(|then| then.route.as_deref());
-            (api.routes)(&RouteQuestion { url, method, route, token: signed.as_ref(), now })
-        }
-        None => RouteReport {
-            before: vec![Check::skipped("route", "needs url")],
-            ..RouteReport::default()
-        },
-    };
+    let report = (api.routes)(&RouteQuestion {
+        url: place.as_deref(),
+        method,
+        route: then.as_ref().and_then(|then| then.route.as_deref()),
+        credential: question.token.as_ref(),
+        token: signed.as_ref(),
+        now,
+    });
     let denials = match &signed {
         Some(signed) => matching(api, signed)?,
         None => Vec::new(),

@@ -11,7 +11,7 @@ use crate::clock::UnixMs;
 use crate::denylist::{Condition, Except, IssuerId, Selector, kept_until};
 use crate::verify::{Issuer, Signed, Verifier};
 
-use super::condition::{take_condition, take_ends_in, take_except};
+use super::condition::{take_condition, take_end, take_except};
 use super::members::Members;
 use super::near::nearest;
 use super::problem::Fault;
@@ -70,7 +70,8 @@ impl Verb {
 pub(super) struct World<'a> {
     pub verifier: &'a Verifier,
     pub now: UnixMs,
-    /// What `"now"` means in a cutoff: `now`, unless a file is sent once more.
+    /// What `"now"` means in a cutoff, and from when a block's time runs: `now`, unless a file is sent
+    /// once more.
     pub as_of: UnixMs,
     /// Issuers by name that the caller may know of; `None`: all.
     pub allowed: Option<&'a [String]>,
@@ -102,7 +103,7 @@ impl Plan {
         let condition =
             take_condition(&mut body, verb, selected.as_ref(), issuer.as_deref(), world);
         let except = take_except(&mut body, verb, condition, world);
-        let ends_in = take_ends_in(&mut body, verb, condition);
+        let ends_at = take_end(&mut body, verb, condition, world);
         let reason = body.take_prose("reason", REASON_CHARS_MAX).unwrap_or_default();
         let reference = body.take_prose("reference", REFERENCE_CHARS_MAX);
         let dry_run = body.take_bool("dry_run").unwrap_or_default();
@@ -130,7 +131,7 @@ impl Plan {
                     token: selected.token,
                     condition,
                     except,
-                    ends_at: ends_in.map(|span| world.now.plus(span)),
+                    ends_at,
                     reason,
                     reference,
                     dry_run,

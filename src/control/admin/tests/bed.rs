@@ -422,7 +422,11 @@ fn issuer(name: &str, iss: &str, key: &SigningKey) -> Arc<Issuer> {
 
 /// One route, `/api/`, that needs the scope `read`.
 fn routes(question: &RouteQuestion<'_>) -> RouteReport {
-    if !question.url.contains("/api/") {
+    let Some(url) = question.url else {
+        let before = vec![Check::skipped("route", "needs url")];
+        return RouteReport { before, ..RouteReport::default() };
+    };
+    if !url.contains("/api/") {
         return RouteReport {
             before: vec![Check::fail("route", "no route")],
             refused_before: Some(RouteRefusal { status: 404, code: "no_route" }),

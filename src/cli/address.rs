@@ -124,7 +124,7 @@ fn parse(text: &str) -> Result<Address, &'static str> {
             None => format!("{authority}:80"),
         }));
     }
-    if text.contains('/') || text.ends_with(".sock") {
+    if !text.contains("://") && (text.contains('/') || text.ends_with(".sock")) {
         return Ok(Address::Unix(PathBuf::from(text)));
     }
     match text.parse::<http::uri::Authority>() {
@@ -145,6 +145,7 @@ mod tests {
         assert_eq!(parse("http://127.0.0.1:9900/"), Ok(tcp.clone()));
         assert_eq!(parse("127.0.0.1:9900"), Ok(tcp));
         assert_eq!(parse("unix:data/admin.sock"), Ok(Address::Unix("data/admin.sock".into())));
+        assert!(parse("ftp://127.0.0.1:9900").is_err());
         assert_eq!(parse("/run/admin.sock"), Ok(Address::Unix("/run/admin.sock".into())));
         for wrong in ["https://gw:9900", "gateway", "http://", "http://a b"] {
             assert!(parse(wrong).is_err(), "{wrong}");

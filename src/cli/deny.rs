@@ -80,10 +80,10 @@ fn act(
     console: &Console,
 ) -> Result<Exit, Failure> {
     let client = Client::new(global)?;
-    let timed = body.contains_key("for");
+    let asked = Asked { verb, timed: body.contains_key("for"), flag: flag(target, &body) };
     if notes.dry_run {
         let answer = dry_run(&client, verb, &body)?;
-        return say(verb, timed, target, &answer, global, console);
+        return say(&asked, &answer, global, console);
     }
     if *target == Target::Everyone && !notes.yes {
         let would = dry_run(&client, verb, &body)?.shown::<Denial>("the gateway")?;
@@ -92,7 +92,23 @@ fn act(
         body.insert("issuer".into(), issuer.into());
     }
     let answer = client.post(verb.path(), &Value::Object(body))?;
-    say(verb, timed, target, &answer, global, console)
+    say(&asked, &answer, global, console)
+}
+
+/// What was asked for, as far as the answer does not say it.
+struct Asked {
+    verb: Verb,
+    timed: bool,
+    flag: Option<String>,
+}
+
+/// The target as a flag to paste, and the issuer where that had to be said.
+fn flag(target: &Target, body: &Map<String, Value>) -> Option<String> {
+    let flag = target.flag()?;
+    Some(match body.get("issuer").and_then(Value::as_str) {
+        Some(issuer) => format!("{flag} --issuer {}", super::words::shell(issuer)),
+        None => flag,
+    })
 }
 
 fn dry_run(client: &Client, verb: Verb, body: &Map<String, Value>) -> Result<Answer, Failure> {
@@ -102,9 +118,7 @@ fn dry_run(client: &Client, verb: Verb, body: &Map<String, Value>) -> Result<Ans
 }
 
 fn say(
-    verb: Verb,
-    timed: bool,
-    target: &Target,
+    asked: &Asked,
     answer: &Answer,
     global: &Global,
     console: &Console,
@@ -113,9 +127,10 @@ fn say(
     if console.json {
         console.say_always(&json_text(&answer.raw))?;
     } else {
-        let flag = target.flag();
         let again = global.again();
-        let spoken = words::Spoken { verb, timed, flag: flag.as_deref(), again: &again };
+        let Asked { verb, timed, flag } = asked;
+        let spoken =
+            words::Spoken { verb: *verb, timed: *timed, flag: flag.as_deref(), again: &again };
         console.remark(&warnings(&denial, console.look.paint));
         console.say(&spoken.render(&denial, &console.look))?;
     }
@@ -130,4 +145,20 @@ fn exit(denial: &Denial) -> Exit {
     };
     let behind = outcome.replicas.is_some_and(|replicas| replicas.applied < replicas.known);
     if outcome.durable == Some(false) || behind { Exit::InPart } else { Exit::Done }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_to_paste_names_the_issuer_where_it_had_to_be_said() {
+        let alice = Target::User("alice x".to_owned());
+        let body = |issuer: Option<&str>| {
+            Map::from_iter(issuer.map(|issuer| ("issuer".to_owned(), json!(issuer))))
+        };
+        assert_eq!(flag(&alice, &body(None)).unwrap(), "--user 'alice x'");
+        assert_eq!(flag(&alice, &body(Some("main"))).unwrap(), "--user 'alice x' --issuer main");
+        assert_eq!(flag(&Target::Everyone, &body(Some("main"))), None);
+    }
 }

@@ -9,6 +9,7 @@ use super::help;
 mod allowlist;
 mod explain;
 mod many;
+pub mod number;
 mod start;
 mod undo;
 
@@ -121,7 +122,12 @@ pub enum RawCommand {
     #[command(after_help = help::EVENTS)]
     Events {
         /// Changes after this sequence too: the id of the last event that was seen
-        #[arg(long, value_name = "SEQUENCE")]
+        #[arg(
+            long,
+            value_name = "SEQUENCE",
+            value_parser = number::sequence,
+            allow_negative_numbers = true
+        )]
         after: Option<u64>,
         /// No refusals
         #[arg(long)]
@@ -226,7 +232,7 @@ pub struct RawBlock {
     #[command(flatten)]
     pub target: RawTarget,
     /// Unblock by itself after this time: 30m, 24h, 7d
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true)]
     pub lasts: Option<String>,
     #[command(flatten)]
     pub notes: RawNotes,
@@ -262,13 +268,20 @@ pub struct RawDenials {
     #[arg(long, value_name = "NAME", help_heading = "Which")]
     pub by: Option<String>,
     /// Made at or after this time (RFC 3339), or within this time: 24h
-    #[arg(long, value_name = "TIME", help_heading = "Which")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Which")]
     pub since: Option<String>,
     /// Those taken back too
     #[arg(long, help_heading = "Which")]
     pub undone: bool,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Which")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        value_parser = number::count,
+        allow_negative_numbers = true,
+        help_heading = "Which"
+    )]
     pub limit: u32,
     /// Every page, not only the first
     #[arg(long, conflicts_with = "limit", help_heading = "Which")]
@@ -355,7 +368,7 @@ pub struct RawMint {
     /// Any claim; the value is JSON where it can be read as JSON
     #[arg(long = "claim", value_name = "NAME=VALUE")]
     pub claims: Vec<String>,
-    #[arg(long, value_name = "TIME", default_value = "1h")]
+    #[arg(long, value_name = "TIME", default_value = "1h", allow_hyphen_values = true)]
     pub lifetime: String,
     /// As a header line, for `curl -H @-`
     #[arg(long)]

@@ -14,6 +14,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::help;
 use super::query::{path_segment, query};
+use super::raw::number;
 use super::several;
 use super::shapes::{Time, Warning};
 use super::table::table;
@@ -41,7 +42,14 @@ pub struct Streams {
     #[arg(long, value_name = "KIND", help_heading = "Which")]
     kind: Option<String>,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Which")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        value_parser = number::count,
+        allow_negative_numbers = true,
+        help_heading = "Which"
+    )]
     limit: u32,
     /// Every page, not only the first
     #[arg(long, conflicts_with = "limit", help_heading = "Which")]

@@ -134,6 +134,20 @@ fn filters_become_the_words_of_the_api() {
 }
 
 #[test]
+fn what_is_no_number_or_time_is_said_in_our_words_also_below_zero() {
+    for list in ["denials", "audit", "streams", "registrations"] {
+        for number in ["x", "0", "-1", "1.5", "99999999999"] {
+            let text = usage(&format!("portcullis {list} --limit {number}"));
+            assert!(text.contains("a whole number is meant"), "{text}");
+        }
+        assert!(parse(&format!("portcullis {list} --limit 7")).is_ok());
+    }
+    assert!(usage("portcullis events --after -1").contains("a whole number is meant"));
+    assert!(usage("portcullis block --user a --for -1h").contains("is not a time"));
+    assert!(usage("portcullis audit --since -1h").contains("neither a time"));
+}
+
+#[test]
 fn a_directory_stands_for_its_config_and_a_line_to_paste_finds_the_same_gateway() {
     let directory = tempfile::tempdir().unwrap();
     let shown = directory.path().display().to_string();

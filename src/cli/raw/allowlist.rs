@@ -6,6 +6,8 @@ use clap::{Args, Subcommand};
 
 use crate::cli::help;
 
+use super::number;
+
 #[derive(Args, Debug, Default)]
 pub struct RawRegistrations {
     #[command(subcommand)]
@@ -26,7 +28,14 @@ pub struct RawRegistrations {
     #[arg(long, help_heading = "Which")]
     pub removed: bool,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Which")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        value_parser = number::count,
+        allow_negative_numbers = true,
+        help_heading = "Which"
+    )]
     pub limit: u32,
     /// Every page, not only the first
     #[arg(long, conflicts_with = "limit", help_heading = "Which")]
@@ -66,7 +75,7 @@ pub struct RawAdd {
     #[arg(long, value_name = "NAME")]
     pub issuer: Option<String>,
     /// End by itself after this time: 30m, 24h, 7d
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true)]
     pub lasts: Option<String>,
     /// Why, for the audit
     #[arg(long, value_name = "TEXT")]

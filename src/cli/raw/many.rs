@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::super::help;
+use super::number;
 
 /// Many records at once.
 #[derive(Subcommand, Debug)]
@@ -43,7 +44,7 @@ pub struct RawAudit {
     /// Done from this address
     #[arg(long, value_name = "ADDR")]
     pub address: Option<String>,
-    /// denied, undone or ended
+    /// denied, undone, ended, registered, removed, batch, imported, reloaded or cut
     #[arg(long, value_name = "WORD")]
     pub action: Option<String>,
     /// Of this denial
@@ -54,10 +55,16 @@ pub struct RawAudit {
     #[arg(long, value_name = "NAME")]
     pub issuer: Option<String>,
     /// At or after this time (RFC 3339), or within this time: 24h
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub since: Option<String>,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        value_parser = number::count,
+        allow_negative_numbers = true
+    )]
     pub limit: u32,
     /// Every page, not only the first
     #[arg(long, conflicts_with = "limit")]

@@ -6,6 +6,7 @@ mod batch;
 mod codec;
 mod command;
 mod compact;
+mod damage;
 mod figures;
 mod handover;
 mod index;

@@ -11,7 +11,7 @@ use super::StoreError;
 use super::acts::Part;
 use super::open::Meta;
 use super::rows::Fault;
-use super::{open, schema, sessions};
+use super::{damage, open, schema, sessions};
 
 /// Smaller files are left alone.
 pub(super) const FILE_BYTES_MIN: u64 = 64 << 20;
@@ -36,7 +36,7 @@ pub(super) fn at_start(directory: &Path, file_bytes_min: u64) -> Option<(u64, u6
     }
     let start = Instant::now();
     let compacting = || compact(&path, before);
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(compacting)) {
+    match damage::guarded(compacting) {
         Ok(Ok(true)) => {
             let (after, took_ms) = (bytes(), start.elapsed().as_millis());
             tracing::info!(before, after, took_ms, "the store's file was compacted");
@@ -47,7 +47,7 @@ pub(super) fn at_start(directory: &Path, file_bytes_min: u64) -> Option<(u64, u6
             tracing::warn!(%fault, "the store's file was not compacted");
             None
         }
-        Err(_) => None,
+        Err(damage::Panicked) => None,
     }
 }
 

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError};
 
+use super::damage;
 use super::open::{self, Meta};
 use super::rows::Fault;
 use super::schema;
@@ -110,11 +111,11 @@ fn open_layered(path: &Path) -> Result<Database, OfflineError> {
         return Err(damaged("it is empty".to_owned()));
     }
     let opening = || open::builder().create_with_backend(overlay);
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(opening)) {
+    match damage::guarded(opening) {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(OfflineError::InUse(path.to_owned())),
         Ok(Err(error)) => Err(damaged(error.to_string())),
-        Err(_) => Err(damaged(STRUCTURE.to_owned())),
+        Err(damage::Panicked) => Err(damaged(STRUCTURE.to_owned())),
     }
 }
 
@@ -125,9 +126,9 @@ const STRUCTURE: &str = "its structure is broken";
 
 /// The library panics over some kinds of damage: an error like others here.
 fn guarded<T>(read: impl FnOnce() -> Result<T, Fault>) -> Result<T, String> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)) {
+    match damage::guarded(read) {
         Ok(done) => done.map_err(|fault| fault.to_string()),
-        Err(_) => Err(STRUCTURE.to_owned()),
+        Err(damage::Panicked) => Err(STRUCTURE.to_owned()),
     }
 }
 

@@ -14,7 +14,7 @@ use super::acts::Part;
 use super::codec;
 use super::rows::{self, Fault};
 use super::schema::{self, Progress};
-use super::{Epoch, StoreError, Tally, upgrade};
+use super::{Epoch, StoreError, Tally, damage, upgrade};
 
 /// Pages that redb keeps itself; the kernel's page cache has the rest.
 const CACHE_BYTES: usize = 64 << 20;
@@ -104,7 +104,7 @@ fn open_guarded(
     path: &Path,
     open: impl FnOnce() -> Result<Database, DatabaseError>,
 ) -> Result<Database, StoreError> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
+    match damage::guarded(open) {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(StoreError::Open(format!(
             "{} is in use by another process: one gateway per store; stop the other one, or give \
@@ -117,7 +117,7 @@ fn open_guarded(
             Err(StoreError::NoSpace(format!("cannot open {}: {error}", path.display())))
         }
         Ok(Err(error)) => Err(unusable(path, &error)),
-        Err(_) => Err(unusable(path, &"its structure is damaged")),
+        Err(damage::Panicked) => Err(unusable(path, &"its structure is damaged")),
     }
 }
 
@@ -259,7 +259,7 @@ pub(super) fn fill(
         }
         Ok((opened, due))
     };
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(filling))
+    damage::guarded(filling)
         .unwrap_or_else(|_| Err(unusable(Path::new(FILE), &"its structure is damaged")))
 }
 

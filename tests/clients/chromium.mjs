@@ -11,7 +11,7 @@ export async function inChromium(executablePath, use) {
   setTimeout(() => {
     console.error("took too long");
     process.exit(1);
-  }, 150000).unref();
+  }, 60000).unref();
   const profile = await mkdtemp(join(tmpdir(), "portcullis-chromium-"));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath,
@@ -27,12 +27,11 @@ export async function inChromium(executablePath, use) {
       "--disable-sync",
     ],
   });
-  context.setDefaultTimeout(60000);
+  context.setDefaultTimeout(40000);
   try {
     await use(context);
   } finally {
     await context.close();
-    // What a process of the browser still writes as it ends, comes into a directory that is being emptied.
-    await rm(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+    await rm(profile, { recursive: true, force: true });
   }
 }

@@ -30,7 +30,7 @@ pub fn is_hop_by_hop(name: &str) -> bool {
 /// unless the peer is a trusted proxy.
 pub fn speaks_of_client(name: &str) -> bool {
     const BEGINNINGS: [&str; 3] = ["x-forwarded", "x-original-", "x-envoy-"];
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 13] = [
         "forwarded",
         "x-real-ip",
         "x-client-ip",
@@ -40,6 +40,10 @@ pub fn speaks_of_client(name: &str) -> bool {
         "true-client-ip",
         "client-ip",
         "cf-connecting-ip",
+        "client-cert",
+        "client-cert-chain",
+        "front-end-https",
+        "x-url-scheme",
     ];
     let first = name.as_bytes().first().copied();
     let candidate = matches!(first, Some(b'x' | b'f' | b't' | b'c'));

@@ -124,7 +124,7 @@ mod tests {
             let since = Instant::now();
             observed.up_to_now().await;
             let took = since.elapsed();
-            assert!(took >= PATIENCE && took < PATIENCE * 20, "{took:?}");
+            assert!(took >= PATIENCE && took < PATIENCE * 400, "{took:?}");
         }
         let reported = AtomicUsize::new(0);
         let reports = async {

@@ -195,7 +195,7 @@ impl Rejection {
             Self::BadRequest(fault) => fault.text().to_owned(),
             Self::OriginNotAllowed => "cors lists no such origin".to_owned(),
             Self::BodyTooLarge => "the body is larger than body_bytes_max".to_owned(),
-            Self::BodyTooSlow => "the body did not come within body_timeout".to_owned(),
+            Self::BodyTooSlow => "the body of the request did not come in time".to_owned(),
             Self::Overloaded => "requests_max are in flight".to_owned(),
             Self::NoRoute => "no route matches host and path".to_owned(),
             Self::Method(allow) => format!("served here: {allow}"),

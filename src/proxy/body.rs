@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -240,6 +241,8 @@ pub struct Moved(Rc<Movement>);
 struct Movement {
     moved: Cell<bool>,
     owed: Cell<bool>,
+    lost: Cell<bool>,
+    whole_at: Cell<Option<Instant>>,
 }
 
 impl Moved {
@@ -251,6 +254,26 @@ impl Moved {
     /// The rest of it has not come, or never will: what comes of that is no fault of the upstream's.
     pub(super) fn is_owed(&self) -> bool {
         self.0.owed.get()
+    }
+
+    /// Its client broke it off, or what it sent is no body.
+    pub(super) fn is_lost(&self) -> bool {
+        self.0.lost.get()
+    }
+
+    /// When the last of it came.
+    pub(super) fn whole_at(&self) -> Option<Instant> {
+        self.0.whole_at.get()
+    }
+
+    fn came(&self, frame: Option<&Result<Frame<Bytes>, ClientBodyError>>, is_last: bool) {
+        self.0.moved.set(true);
+        match frame {
+            Some(Err(ClientBodyError::Client(_))) => self.0.lost.set(true),
+            Some(Err(_)) => {}
+            Some(Ok(frame)) if !is_last && !frame.is_trailers() => {}
+            Some(Ok(_)) | None => self.0.whole_at.set(Some(Instant::now())),
+        }
     }
 }
 
@@ -303,11 +326,11 @@ impl HttpBody for RequestBody {
                     let reason = h2::Reason::CANCEL.into();
                     return Poll::Ready(Some(Err(ClientBodyError::Unwanted(reason))));
                 }
-                let polled = Pin::new(body).poll_frame(context);
+                let polled = Pin::new(&mut *body).poll_frame(context);
                 let owed = matches!(polled, Poll::Pending | Poll::Ready(Some(Err(_))));
                 moved.0.owed.set(owed);
                 let frame = ready!(polled);
-                moved.0.moved.set(true);
+                moved.came(frame.as_ref(), body.is_end_stream());
                 let filter = |frame| filter_trailers(frame, Some(guarded));
                 Poll::Ready(frame.map(|frame| frame.map(filter)))
             }

@@ -81,6 +81,11 @@ fn host_of(parts: &Parts) -> Result<String, BadRequest> {
     {
         return Err(BadRequest::HostDisagrees);
     }
+    // In absolute-form, what is of another scheme is asked of a proxy to anywhere.
+    let ours = |scheme: &str| matches!(scheme, "http" | "https");
+    if parts.uri.scheme_str().is_some_and(|scheme| !ours(scheme)) {
+        return Err(BadRequest::Scheme);
+    }
     Ok(host)
 }
 
@@ -103,7 +108,8 @@ pub(super) fn host_name(text: &str) -> Option<String> {
             (good && !dots).then_some((name, port))?
         }
     };
-    let port_good = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+    let port_good =
+        port.is_empty() || port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
     (!name.is_empty() && name.len() <= 255 && port_good).then(|| name.to_ascii_lowercase())
 }
 
@@ -156,6 +162,8 @@ mod tests {
             "a;b",
             "example.com:80:80",
             "example.com:x",
+            "example.com:65536",
+            "example.com:+80",
             "[::1",
             "[::1]x",
             "a/b",

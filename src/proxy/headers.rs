@@ -183,12 +183,14 @@ fn is_plain(name: &HeaderName) -> bool {
     !name.as_str().contains(['_', '.'])
 }
 
-/// Hop-by-hop headers, those that `Connection` names, and those that only we or a trusted proxy may
-/// set.
+/// Hop-by-hop headers, what could be read as framing, what `Connection` names, and what only we or a
+/// trusted proxy may set.
 pub(super) fn drop_foreign(headers: &mut HeaderMap, trusted: bool, guarded: &GuardedNames) {
     let nominated = nominated_names(headers);
     let leaves = |name: &HeaderName| {
         is_hop_by_hop(name.as_str())
+            || looks_like(name.as_str(), "transfer-encoding")
+            || looks_like(name.as_str(), "content-length")
             || (speaks_of_client(name.as_str()) && !(trusted && is_plain(name)))
             || guarded.guards(name)
     };

@@ -199,7 +199,8 @@ fn merge_slashes(path: &str) -> String {
 }
 
 fn has_dot_segment(path: &str) -> bool {
-    path.split(['/', '\\']).any(|segment| segment == "." || segment == "..")
+    // Windows takes spaces off the end of a name.
+    path.split(['/', '\\']).any(|segment| matches!(segment.trim_end_matches(' '), "." | ".."))
 }
 
 #[cfg(test)]
@@ -212,6 +213,7 @@ mod tests {
             "/",
             "/a/b.c",
             "/a%20b",
+            "/a/x..%20/%20/b",
             "/group%2Fproject/x",
             "/@scope%2fname",
             "/a;v=1/b",
@@ -240,6 +242,9 @@ mod tests {
             "/.%2e/b",
             "/%2e/b",
             "/%2e%2e%2fb",
+            "/a/..%20/b",
+            "/a/%2e%20%20",
+            "/a/.%2520/b",
             "/a/%252e%252e/b",
             "/a/%25252e%25252e/b",
             "/..;/b",

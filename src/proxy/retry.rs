@@ -14,8 +14,8 @@
 mod ask;
 mod http2;
 mod spare;
+mod upload;
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,12 +38,10 @@ use super::upstream::{self, Upstream};
 use ask::{Unanswered, ask};
 use http2::Http2Outcome;
 use spare::Spare;
+use upload::within;
 
 /// A request on its way to a server.
 type Outgoing = Box<Request<RequestBody>>;
-
-/// However steadily it moves, an upload ends by then.
-const UPLOAD_MAX: Duration = Duration::from_secs(3600);
 
 /// What a request takes of what is limited or counted, until its exchange has ended.
 #[derive(Default)]
@@ -102,6 +100,7 @@ pub async fn deliver(
         Some(sole) => delivery.deliver_to_the_only_one(sole, request).await,
         None => delivery.deliver_to_one_of_several(request, key).await,
     };
+    let outcome = outcome.map_err(|rejection| upload::whose(rejection, delivery.upload.as_ref()));
     if let Err(Rejection::Upstream(fault)) = &outcome
         && fault.is_theirs()
         && !delivery.is_clients()
@@ -360,28 +359,6 @@ impl Again {
         match self {
             Self::Request(request) => Some(request),
             Self::Spare(spare) => spare.into_request().map(Box::new),
-        }
-    }
-}
-
-/// What comes of it in time. A long upload is no slow answer: time counts from its last byte.
-async fn within<T>(
-    mut sending: Pin<&mut impl Future<Output = T>>,
-    moved: Option<Moved>,
-    response_timeout: Duration,
-) -> Result<T, Fault> {
-    let started = Instant::now();
-    let mut until = started + response_timeout;
-    loop {
-        match tokio::time::timeout_at(until.into(), &mut sending).await {
-            Ok(done) => return Ok(done),
-            Err(_) if started.elapsed() < UPLOAD_MAX && moved.as_ref().is_some_and(Moved::take) => {
-                until = Instant::now() + response_timeout;
-            }
-            Err(_) => {
-                let why = format_args!("no answer within {response_timeout:?}");
-                return Err(Fault::because(UpstreamFault::ResponseTimeout, why));
-            }
         }
     }
 }

@@ -1,5 +1,5 @@
 """An OAuth server (Authlib on Flask) over HTTPS, which issues RS256 access tokens (RFC 9068) to a
-client of its own. Arguments: certificate, key, port (0: any) and a directory. The file `published`
+client of its own. Arguments: certificate, key, port and a directory. The file `published`
 there names its keys: the first signs, all of them are published. They outlive the process."""
 import json
 import ssl

@@ -11,7 +11,7 @@ export async function inChromium(executablePath, use) {
   setTimeout(() => {
     console.error("took too long");
     process.exit(1);
-  }, 60000).unref();
+  }, 150000).unref();
   const profile = await mkdtemp(join(tmpdir(), "portcullis-chromium-"));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath,
@@ -27,11 +27,12 @@ export async function inChromium(executablePath, use) {
       "--disable-sync",
     ],
   });
-  context.setDefaultTimeout(40000);
+  context.setDefaultTimeout(60000);
   try {
     await use(context);
   } finally {
     await context.close();
-    await rm(profile, { recursive: true, force: true });
+    // What a process of the browser still writes as it ends, comes into a directory that is being emptied.
+    await rm(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }

@@ -24,7 +24,7 @@ await inChromium(executablePath, async (context) => {
   await once(process.stdin, "data");
   // It asks again by itself after the end, and stops for good (CLOSED) at the 401.
   await page.waitForFunction(() => window.seen.errors.includes(EventSource.CLOSED), null, {
-    timeout: 20000,
+    timeout: 60000,
   });
   const seen = await page.evaluate(() => window.seen);
   assert.deepEqual(seen.messages, ["1"]);

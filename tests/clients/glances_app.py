@@ -16,9 +16,12 @@ settings.write_text(
 )
 password = GlancesPassword(username="alice", config=Config(str(settings)))
 password.save_password(password.hash_password(password.get_hash("correct horse")))
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
+# Kept, so that nobody else takes the port before Glances does, who may have it too.
+held = socket.socket()
+held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+held.bind(("127.0.0.1", 0))
+held.set_inheritable(True)
+port = held.getsockname()[1]
 print(port, flush=True)
 arguments = ["-m", "glances", "-w", "-C", str(settings), "-u", "alice"]
 arguments += ["--bind", "127.0.0.1", "--port", str(port), "--time", "5"]

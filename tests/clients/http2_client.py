@@ -38,4 +38,4 @@ async def main():
         assert refused.json()["code"] == "token_missing", refused.text
 
 
-asyncio.run(asyncio.wait_for(main(), 20))
+asyncio.run(asyncio.wait_for(main(), 35))

@@ -39,4 +39,4 @@ async def main():
         raise AssertionError("a handshake without a token was accepted")
 
 
-asyncio.run(asyncio.wait_for(main(), 20))
+asyncio.run(asyncio.wait_for(main(), 35))

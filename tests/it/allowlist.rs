@@ -110,7 +110,7 @@ fn one_token_can_be_registered_by_itself_and_survives_kill_9() {
 #[test]
 fn a_registration_ends_by_itself_and_cuts_the_socket_that_it_let_open() {
     let scene = scene();
-    let registered = json!({"session": "s-1", "for": "2s"});
+    let registered = json!({"session": "s-1", "for": "5s"});
     scene.register(registered);
     let mut socket = socket(&scene, &scene.token("s-1").mint());
     // 1008, and then a clean end: without a registration nothing that it let open stays.

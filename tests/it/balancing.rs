@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use crate::support::{Gateway, Issuer, Setup, Upstream, eventually};
+use crate::support::{self, Gateway, Issuer, PATIENCE, Setup, Upstream, eventually};
 
 /// A gateway before these servers, on a public route.
 pub fn before(servers: &[String], lines: &str) -> Gateway {
@@ -19,10 +19,9 @@ pub fn quoted(upstream: &Upstream) -> String {
     format!("\"{}\"", upstream.url())
 }
 
-/// A port where nobody listens.
+/// A server that is not there.
 pub fn nobody() -> String {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    format!("\"http://{free}\"")
+    format!("\"http://{}\"", support::nobody())
 }
 
 #[test]
@@ -37,31 +36,43 @@ fn round_robin_is_by_weight() {
     assert_eq!((one.begun(), two.begun()), (30, 10));
 }
 
-#[test]
-fn the_default_is_least_request_and_leaves_a_busy_server_alone() {
+/// Answers at once, but for `/hang`: that when what is given with it is dropped.
+fn hanging() -> (Upstream, mpsc::Sender<()>) {
     let (go, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
-    let slow = Upstream::answering(move |exchange| {
-        let _ = wait.lock().unwrap().recv();
-        exchange.answer("200 OK", "", "slow");
+    let upstream = Upstream::answering(move |exchange| {
+        if exchange.received.target == "/hang" {
+            let _ = wait.lock().unwrap().recv();
+        }
+        exchange.answer("200 OK", "", "ok");
     });
-    let quick = Upstream::new();
+    (upstream, go)
+}
+
+#[test]
+fn the_default_is_least_request_and_leaves_a_busy_server_alone() {
+    let ((slow, hold), (quick, go)) = (hanging(), hanging());
     let gateway = before(&[quoted(&slow), quoted(&quick)], "");
-    let mut busy = Vec::new();
-    while slow.begun() < 2 {
-        let begun = slow.begun() + quick.begun();
+    let (mut busy, mut soon_over) = (Vec::new(), Vec::new());
+    while busy.len() < 2 {
+        let begun = (slow.begun(), quick.begun());
         let mut connection = gateway.connect();
         connection.send("GET /hang HTTP/1.1\r\nHost: a\r\n\r\n");
-        eventually("it arrives somewhere", || (slow.begun() + quick.begun() > begun).then_some(()));
-        busy.push(connection);
+        eventually("it arrives somewhere", || {
+            ((slow.begun(), quick.begun()) != begun).then_some(())
+        });
+        if slow.begun() > begun.0 { &mut busy } else { &mut soon_over }.push(connection);
     }
-    let before = slow.begun();
+    drop(go);
+    for mut connection in soon_over {
+        assert_eq!(connection.answer().status, 200);
+    }
     let mut connection = gateway.connect();
     for _ in 0..50 {
         assert_eq!(connection.get("/", &[]).status, 200);
     }
-    assert_eq!(slow.begun(), before, "two in flight there, none at the other");
-    drop(go);
+    assert_eq!(slow.begun(), 2, "two in flight there, none at the other");
+    drop(hold);
 }
 
 #[test]
@@ -161,7 +172,7 @@ fn a_server_whose_requests_fail_is_ejected_and_comes_back() {
         exchange.answer(status, "", "");
     });
     let good = Upstream::new();
-    let lines = "balance = \"round_robin\"\nejection = { failures = 3, time = \"1s\" }";
+    let lines = "balance = \"round_robin\"\nejection = { failures = 3, time = \"5s\" }";
     let gateway = before(&[quoted(&shaky), quoted(&good)], lines);
     let mut connection = gateway.connect();
     let failures = (0..40).filter(|_| connection.get("/", &[]).status == 503).count();
@@ -197,7 +208,7 @@ fn requests_beyond_the_limit_wait_in_a_bounded_queue_and_the_rest_are_shed() {
         let _ = wait.lock().unwrap().recv();
         exchange.answer("200 OK", "", "done");
     });
-    let lines = "max_connections = 1\nqueue = { size = 1, wait = \"10s\" }";
+    let lines = "max_connections = 1\nqueue = { size = 1, wait = \"10m\" }";
     let gateway = before(&[quoted(&upstream)], lines);
     let mut first = gateway.connect();
     first.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -208,15 +219,14 @@ fn requests_beyond_the_limit_wait_in_a_bounded_queue_and_the_rest_are_shed() {
         std::thread::spawn(move || tell.send(connection.get(target, &[])).is_ok());
     }
     // One of them waits, the other is shed at once.
-    let patience = Duration::from_secs(8);
-    let shed = told.recv_timeout(patience).expect("shed before the wait in the queue is over");
+    let shed = told.recv_timeout(PATIENCE).expect("shed before the wait in the queue is over");
     assert_eq!((shed.status, shed.code().as_str()), (503, "overloaded"));
     assert!(shed.header("retry-after").is_some());
     assert_eq!(upstream.begun(), 1, "the limit holds");
     go.send(()).unwrap();
     assert_eq!(first.answer().text(), "done");
     go.send(()).unwrap();
-    assert_eq!(told.recv_timeout(patience).unwrap().text(), "done");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().text(), "done");
     assert_eq!(upstream.begun(), 2);
 }
 
@@ -253,7 +263,7 @@ fn a_request_that_waited_in_the_queue_asks_the_denylist_again() {
         exchange.answer("200 OK", "", "done");
     });
     let issuer = Issuer::new("HS256");
-    let lines = "max_connections = 1\nqueue = { size = 5, wait = \"20s\" }";
+    let lines = "max_connections = 1\nqueue = { size = 5, wait = \"10m\" }";
     let gateway = Setup::new().issuer(&issuer, "").upstream("app", &upstream, lines).start();
     let (alice, bob) = (issuer.mint("alice"), issuer.mint("bob"));
     let get = |target: &str, token: &str| {
@@ -285,11 +295,11 @@ fn an_answer_that_stalls_is_broken_off_and_a_steady_one_is_not() {
                 let _ = stopped.lock().unwrap().recv();
             }
             // The pace is the test's input: longer in all than the longest pause.
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(500));
             exchange.send([*byte]);
         }
     });
-    let gateway = before(&[quoted(&upstream)], "body_timeout = \"500ms\"");
+    let gateway = before(&[quoted(&upstream)], "body_timeout = \"3s\"");
     assert_eq!(gateway.get("/steady", &[]).text(), "12345678");
     let mut connection = gateway.connect();
     connection.send("GET /stalls HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -20,7 +20,7 @@ fn in_chromium(name: &str, gateway: &Gateway, backend: &str, chromium: &std::pat
 fn runs(command: &mut Command, gateway: &Gateway, backend: &str, chromium: &std::path::Path) {
     command.arg(port(gateway)).arg(backend).arg(chromium);
     let mut client = Client::start(command);
-    let code = client.ends_within(3);
+    let code = client.ends_within(4);
     assert_eq!(code, Some(0), "{}", client.errors());
 }
 

@@ -2,6 +2,7 @@
 //! and http.server, nginx. A Debian program that is not installed is named loudly and its test ends there;
 //! `tests/run` installs them all.
 
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -128,7 +129,7 @@ fn nginx_behind_the_gateway_serves_ranges_and_conditional_requests() {
         .spawn()
         .unwrap();
     let _backend = Peer::of(child);
-    crate::support::eventually("nginx listens", || socket.exists().then_some(()));
+    crate::support::eventually("nginx listens", || UnixStream::connect(&socket).ok().map(drop));
     // nginx runs as another user when it is started by root; the directory must let it in.
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();

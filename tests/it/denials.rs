@@ -128,7 +128,7 @@ fn a_session_by_cutoff() {
     let scene = scene();
     let denied = scene.token("alice").claim("sid", "s-1").mint();
     let neighbour = scene.token("alice").claim("sid", "s-2").mint();
-    let newer = scene.token("alice").claim("sid", "s-1").times(5, 600).mint();
+    let newer = scene.token("alice").claim("sid", "s-1").times(20, 600).mint();
     scene.holds(
         json!({"session": "s-1", "issued_before": "now"}),
         &[&denied],

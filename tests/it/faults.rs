@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gateway, Issuer, ReadError, Setup, Upstream, eventually};
+use crate::support::{Gateway, Issuer, PATIENCE, ReadError, Setup, Upstream, eventually, nobody};
 
 /// A public route, since nothing here is about tokens.
 fn open_gateway(upstream: &Upstream) -> Gateway {
@@ -21,8 +21,7 @@ fn open_gateway_with(upstream: &Upstream, upstream_lines: &str) -> Gateway {
 
 #[test]
 fn an_upstream_that_is_down_is_502() {
-    // A port that was free a moment ago; nobody listens there.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = nobody();
     let gateway = Setup::new()
         .issuer(&Issuer::new("HS256"), "")
         .upstream_at("app", &format!("http://{free}"), "")
@@ -92,19 +91,37 @@ fn an_upstream_that_does_not_answer_is_504() {
 #[test]
 fn a_long_upload_is_no_slow_answer_and_a_stalled_one_is() {
     let upstream = Upstream::new();
-    let gateway = open_gateway_with(&upstream, "response_timeout = \"400ms\"");
+    let gateway = open_gateway_with(&upstream, "response_timeout = \"3s\"");
     let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n";
     let mut steady = gateway.connect();
     steady.send(head);
     for byte in b"12345678" {
-        // The pace is the test's input, not a wait for luck: three times the timeout in all.
-        std::thread::sleep(Duration::from_millis(150));
+        // The pace is the test's input, not a wait for luck: more than the timeout in all.
+        std::thread::sleep(Duration::from_millis(500));
         steady.send([*byte]);
     }
     assert_eq!(steady.answer().status, 200);
     let mut stalled = gateway.connect();
     stalled.send(format!("{head}1234"));
-    assert_eq!(stalled.answer().status, 504);
+    assert_eq!(stalled.answer().code(), "body_timeout");
+}
+
+#[test]
+fn an_answer_is_waited_for_from_the_last_byte_of_the_request_and_no_longer() {
+    let upstream = Upstream::answering(|exchange| {
+        exchange.read_body();
+        exchange.connection.rest().ok();
+        exchange.close();
+    });
+    let gateway = open_gateway_with(&upstream, "response_timeout = \"2s\"");
+    for body in ["Content-Length: 4\r\n\r\nbody", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] {
+        let started = Instant::now();
+        let mut client = gateway.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
+        assert_eq!(client.answer().status, 504);
+        let waited = started.elapsed();
+        assert!(waited < Duration::from_millis(3800), "twice its time: {waited:?}");
+    }
 }
 
 #[test]
@@ -136,7 +153,7 @@ fn a_client_that_leaves_mid_download_frees_the_upstream_connection() {
     connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     connection.through(b"hello").unwrap();
     drop(connection);
-    is_gone.recv_timeout(Duration::from_secs(20)).expect("the backend can stop sending");
+    is_gone.recv_timeout(PATIENCE).expect("the backend can stop sending");
 }
 
 #[test]

@@ -158,6 +158,21 @@ fn hop_by_hop_fields_of_the_request_stay_behind() {
 }
 
 #[test]
+fn what_looks_like_framing_or_like_a_proxys_word_on_the_client_stays_behind() {
+    let scene = scene();
+    let fields = "Transfer_Encoding: chunked\r\nTransfer.Encoding: chunked\r\nContent_Length: 99\r\n\
+                  Client-Cert: :AAAA:\r\nClient_Cert: :AAAA:\r\nClient-Cert-Chain: :AAAA:\r\n\
+                  Front-End-Https: on\r\nX-Url-Scheme: https\r\nX-Kept: 1\r\n";
+    assert_eq!(scene.status(fields), 200);
+    let received = scene.upstream.last();
+    let text = received.head_text().to_ascii_lowercase();
+    for name in ["transfer", "content", "client", "front-end", "url-scheme"] {
+        assert!(!text.contains(&format!("\n{name}")), "{text}");
+    }
+    assert_eq!(received.header("x-kept"), Some("1"));
+}
+
+#[test]
 fn forwarded_fields_of_a_stranger_are_replaced() {
     let scene = scene();
     let fields = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.example\r\nForwarded: for=1.2.3.4;host=evil.example\r\nX_Forwarded_For: 1.2.3.4\r\n";

@@ -275,7 +275,7 @@ fn a_cut_resets_its_stream_and_no_other_even_where_the_client_takes_nothing() {
         });
         assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
     }
-    assert!(denied.elapsed() < Duration::from_secs(5), "{:?}", denied.elapsed());
+    assert!(denied.elapsed() < Duration::from_secs(20), "{:?}", denied.elapsed());
     assert!(client.wait(next(&mut others)).unwrap().is_ok(), "a neighbour goes on");
     assert_eq!(client.get("/", &[("authorization", &bob)]).status, 200);
     let cut = |gateway: &Gateway| {
@@ -287,13 +287,13 @@ fn a_cut_resets_its_stream_and_no_other_even_where_the_client_takes_nothing() {
 #[test]
 fn a_stream_whose_client_takes_nothing_is_given_up_and_the_connection_is_not() {
     let upstream = endless();
-    let gateway = public(&upstream, "limits = { idle_timeout = \"1s\" }");
+    let gateway = public(&upstream, "limits = { idle_timeout = \"3s\" }");
     let mut client = wide(&gateway);
     let (answer, _) = client.send(request("GET", "/stream", &[]), true);
     let mut stuck = client.wait(answer).unwrap().into_body();
     let (answer, _) = client.send(request("GET", "/stream", &[]), true);
     let mut read = client.wait(answer).unwrap().into_body();
-    let until = Instant::now() + Duration::from_millis(3500);
+    let until = Instant::now() + Duration::from_millis(6500);
     while Instant::now() < until {
         assert!(client.wait(next(&mut read)).unwrap().is_ok());
     }
@@ -362,7 +362,7 @@ const PROMPT: Duration = Duration::from_millis(100);
 #[test]
 fn a_head_that_never_ends_takes_bounded_memory_and_one_connection() {
     let gateway =
-        public(&Upstream::new(), "limits = { header_timeout = \"1s\", idle_timeout = \"1s\" }");
+        public(&Upstream::new(), "limits = { header_timeout = \"3s\", idle_timeout = \"3s\" }");
     let begun = |flags: u8, kind: u8, block: &[u8]| {
         let length = u32::try_from(block.len()).unwrap().to_be_bytes();
         [&length[1..], &[kind, flags, 0, 0, 0, 1], block].concat()

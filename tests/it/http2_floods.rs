@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::http2_frames::{adds_at_most, closed, open, others_are_served};
+use crate::http2_resets::slow;
 use crate::support::frames::*;
 use crate::support::{Authority, Connection, Frames, Gateway, Issuer, Setup, Upstream, eventually};
 
@@ -63,7 +64,7 @@ fn frames_that_ask_for_nothing_cost_no_memory_and_hold_nobody_up() {
                 attacker.finish();
             });
             let took = slowest(&gateway);
-            assert!(took < Duration::from_secs(5), "{name}: {took:?}");
+            assert!(took < Duration::from_secs(20), "{name}: {took:?}");
             flood.join().unwrap();
         });
         read.join().unwrap();
@@ -73,12 +74,15 @@ fn frames_that_ask_for_nothing_cost_no_memory_and_hold_nobody_up() {
 
 #[test]
 fn who_floods_and_takes_nothing_is_stopped_by_his_own_socket_and_given_up() {
-    let gateway = open(&Upstream::new(), "idle_timeout = \"1s\"");
+    let (upstream, _) = slow();
+    let gateway = open(&upstream, "idle_timeout = \"1s\"");
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(8 << 10).unwrap();
     let address: std::net::SocketAddr = gateway.address.parse().unwrap();
     socket.connect(&address.into()).unwrap();
     let mut attacker = Frames::open_with(Connection::accepted(socket.into()), &[]);
+    // With something under way it does not idle, however long the flood takes to fill its socket.
+    attacker.get(1, "/slow");
     let pings = frame(PING, 0, 0, &[7; 8]).repeat(4096);
     adds_at_most(16, &gateway, || {
         let began = Instant::now();
@@ -86,7 +90,7 @@ fn who_floods_and_takes_nothing_is_stopped_by_his_own_socket_and_given_up() {
             assert!(began.elapsed() < Duration::from_secs(60), "it is never given up");
         }
     });
-    assert_eq!(closed(&gateway, "stalled"), 1.0);
+    eventually("it is counted", || (closed(&gateway, "stalled") == 1.0).then_some(()));
     others_are_served(&gateway);
 }
 
@@ -104,7 +108,7 @@ fn a_connection_that_does_not_even_begin_is_given_up_early_and_one_that_did_may_
     let begun = Frames::open_with(secured(), &[]);
     let mut silent = secured();
     silent.until_gone();
-    assert_eq!(closed(&gateway, "header"), 1.0);
+    eventually("it is counted", || (closed(&gateway, "header") == 1.0).then_some(()));
     let mut begun = begun;
     begun.get(1, "/");
     assert_eq!(begun.outcome(1), Outcome::Refused, "401: it is served");
@@ -126,7 +130,7 @@ fn a_connection_that_only_pings_is_idle_and_is_told_before_it_is_closed() {
         }
     }
     assert_eq!(told, Some(NO_ERROR));
-    assert_eq!(closed(&gateway, "idle"), 1.0);
+    eventually("it is counted", || (closed(&gateway, "idle") == 1.0).then_some(()));
 }
 
 #[test]

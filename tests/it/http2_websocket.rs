@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::support::http2::{next, request, whole};
-use crate::support::{Gateway, Http2, Issuer, Setup, Upstream};
+use crate::support::{Gateway, Http2, Issuer, Setup, Upstream, stands_still};
 
 /// A backend that accepts and answers each line; at `/wrong` with another key, at `/no` not at all.
 fn lines() -> Upstream {
@@ -201,11 +201,8 @@ fn a_client_that_takes_nothing_of_its_socket_gets_a_reset() {
     let (answer, _up) = client.send(handshake("/ws", &bearer), false);
     let mut down = client.wait(answer).unwrap().into_body();
     let admin = scene.gateway.admin();
-    let mut before = 0;
-    crate::support::eventually("nothing moves any more", || {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        let now = admin.get("/v1/streams")["items"][0]["bytes_out"].as_u64()?;
-        (std::mem::replace(&mut before, now) == now && now > 0).then_some(())
+    stands_still("nothing moves any more", || {
+        admin.get("/v1/streams")["items"][0]["bytes_out"].as_u64()
     });
     admin.revoke(json!({"user": "alice"}));
     // Nothing of the window is given back meanwhile.

@@ -14,7 +14,7 @@ fn a_client_that_opens_no_window_or_one_of_a_byte_holds_bounded_memory_and_for_s
         let body = if exchange.received.target == "/large" { &body } else { "small" };
         exchange.answer("200 OK", "", body);
     });
-    let gateway = open(&upstream, "idle_timeout = \"1s\"");
+    let gateway = open(&upstream, "idle_timeout = \"2s\"");
     let mut given_up = 0.0;
     for window in [0, 1] {
         let mut attacker = Frames::open_with(gateway.connect(), &[(INITIAL_WINDOW, window)]);

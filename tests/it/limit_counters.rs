@@ -208,7 +208,7 @@ fn a_client_of_http_1_that_takes_nothing_of_its_answer_is_counted_as_stalled() {
         _ => exchange.echo(),
     });
     let gateway = Setup::simple(&Issuer::new("HS256"), &upstream)
-        .server("limits = { idle_timeout = \"1s\" }")
+        .server("limits = { idle_timeout = \"3s\" }")
         .route("/", "access = \"public\"")
         .metrics()
         .start();
@@ -243,7 +243,7 @@ fn handshakes_that_fail_or_do_not_end_are_counted_and_good_ones_are_not() {
     let authority = Authority::new();
     let setup = Setup::simple(&Issuer::new("HS256"), &Upstream::new())
         .server("tls.certificates = [{ chain = \"a.pem\", key = \"a.key\" }]")
-        .server("tls.handshake_timeout = \"1s\"")
+        .server("tls.handshake_timeout = \"3s\"")
         .route("/", "access = \"public\"")
         .metrics();
     authority.issue(&["a.example"]).write(setup.dir(), "a");

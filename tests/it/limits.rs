@@ -83,7 +83,7 @@ fn a_body_that_comes_too_slowly_is_given_up() {
         exchange.read_body();
         exchange.answer("200 OK", "", "");
     });
-    let gateway = gateway(&upstream, "", &[("/", "body_timeout = \"300ms\"")]);
+    let gateway = gateway(&upstream, "", &[("/", "body_timeout = \"2s\"")]);
     let mut quick = gateway.connect();
     quick.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
     quick.send("cd");
@@ -93,7 +93,7 @@ fn a_body_that_comes_too_slowly_is_given_up() {
     slow.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabc");
     let refused = slow.answer();
     assert_eq!((refused.status, refused.code().as_str()), (408, "body_timeout"));
-    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert!(began.elapsed() >= Duration::from_secs(2));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn an_answer_that_does_not_begin_in_time_is_504_on_that_route_alone() {
         }
         exchange.answer("200 OK", "", "x");
     });
-    let gateway = gateway(&upstream, "", &[("/", ""), ("/quick/", "timeout = \"200ms\"")]);
+    let gateway = gateway(&upstream, "", &[("/", ""), ("/quick/", "timeout = \"2s\"")]);
     assert_eq!(gateway.get("/quick/x", &[]).status, 200);
     let late = gateway.get("/quick/slow", &[]);
     assert_eq!((late.status, late.code().as_str()), (504, "upstream_timeout"));
@@ -180,7 +180,8 @@ fn a_body_that_trickles_is_given_up_and_one_at_the_least_rate_or_with_its_own_li
     let (status, sent) = upload(&gateway, "/", 2000, 1);
     assert_eq!(status, 408);
     assert!(sent < 1000, "{sent}");
-    assert_eq!(gateway.metric("portcullis_shed_total{limit=\"body_time\"}"), 1.0);
+    let shed = "portcullis_shed_total{limit=\"body_time\"}";
+    eventually("it is counted", || (gateway.metric(shed) == 1.0).then_some(()));
     assert_eq!(upload(&gateway, "/", 30, 16 * 1024).0, 200);
     assert_eq!(upload(&gateway, "/own", 30, 1).0, 200);
 }
@@ -250,10 +251,12 @@ fn what_the_parser_refuses_has_its_line_and_is_counted() {
         assert_eq!(gateway.metric(malformed), f64::from(number));
     }
     assert_eq!(gateway.metric("portcullis_shed_total{limit=\"headers\"}"), 1.0);
-    let lines = eventually("each has its line", || {
+    let mut lines = eventually("each has its line", || {
         let lines = gateway.access_log();
         (lines.len() == cases.len()).then_some(lines)
     });
+    // Each core writes its own ten times a second.
+    lines.sort_by_key(|line| line["status"].as_u64());
     for (line, (_, status)) in lines.iter().zip(&cases) {
         assert_eq!(
             (&line["status"], &line["verdict"]),
@@ -297,5 +300,7 @@ fn timeouts_and_broken_beginnings_are_counted_by_their_cause() {
     slow.send("GET / HTTP/1.1\r\nHos");
     idle.assert_closed();
     slow.assert_closed();
-    assert_eq!((closed("idle"), closed("header")), (1.0, 1.0));
+    eventually("both are counted", || {
+        ((closed("idle"), closed("header")) == (1.0, 1.0)).then_some(())
+    });
 }

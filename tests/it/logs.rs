@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::{Issuer, Setup, Upstream, eventually, program, run_to_end};
+use crate::support::{Issuer, Setup, Upstream, eventually, nobody, program, run_to_end};
 
 /// A distinctive piece of a token: the middle of its signature and of its claims.
 fn pieces(token: &str) -> Vec<String> {
@@ -19,7 +19,7 @@ fn pieces(token: &str) -> Vec<String> {
 fn every_answer_has_one_line_with_its_reason_and_request_id() {
     let issuer = Issuer::new("HS256");
     let upstream = Upstream::new();
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let down = nobody();
     let gateway = Setup::simple(&issuer, &upstream)
         .upstream_at("down", &format!("http://{down}"), "")
         .route("/api/", "")

@@ -35,7 +35,7 @@ fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
     let document = gateway.dir().join("openapi.json");
     std::fs::write(&document, admin.get("/v1/openapi.json").to_string()).unwrap();
     let output = Command::new("timeout")
-        .arg("300")
+        .arg("900")
         .arg(python.with_file_name("schemathesis"))
         .current_dir(gateway.dir())
         .args(["run", "openapi.json", "--url", &gateway.admin_url()])

@@ -201,6 +201,8 @@ fn targets_that_are_no_path_are_refused() {
         "GET http://other.example/pub HTTP/1.1\r\nHost: app.example.com\r\n\r\n",
         "GET http://user@app.example.com/pub HTTP/1.1\r\nHost: app.example.com\r\n\r\n",
         "GET file:///pub HTTP/1.1\r\nHost: app.example.com\r\n\r\n",
+        "GET ftp://app.example.com/pub HTTP/1.1\r\nHost: app.example.com\r\n\r\n",
+        "GET /pub HTTP/1.1\r\nHost: app.example.com:65536\r\n\r\n",
     ] {
         let before = scene.upstream.begun();
         let mut connection = scene.gateway.connect();

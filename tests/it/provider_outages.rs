@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Authority, Gateway, Setup, Upstream, eventually, peers};
+use crate::support::{Authority, Gateway, Setup, Upstream, eventually, nobody, peers};
 
 struct Provider {
     authority: Authority,
@@ -21,7 +21,9 @@ impl Provider {
     fn start() -> Self {
         let (authority, dir) = (Authority::new(), TempDir::new().unwrap());
         authority.issue(&["localhost"]).write(dir.path(), "tls");
-        let mut provider = Self { authority, dir, port: 0, running: None };
+        // Its port is its own also while it is down.
+        let port = nobody().port();
+        let mut provider = Self { authority, dir, port, running: None };
         provider.publish("one");
         provider.come_up();
         provider
@@ -34,7 +36,7 @@ impl Provider {
         command.arg(peers::script("authlib_provider.py")).args([path("tls.pem"), path("tls.key")]);
         command.arg(self.port.to_string()).arg(self.dir.path());
         let (peer, port) = peers::Peer::start(&mut command);
-        self.port = port.trim().parse().unwrap();
+        assert_eq!(port.trim(), self.port.to_string());
         self.running = Some(peer);
     }
 
@@ -70,7 +72,7 @@ impl Provider {
             .tables(&format!(
                 "[[issuer]]\nname = \"main\"\nissuer = \"https://localhost:{}\"\n\
                  audiences = [\"https://api.example.com\"]\ntypes = [\"at+jwt\"]\n\
-                 keys = {{ discovery = true, ca = \"ca.pem\", cooldown = \"1s\" }}\n",
+                 keys = {{ discovery = true, ca = \"ca.pem\", cooldown = \"1s\", wait = \"10s\" }}\n",
                 self.port
             ))
             .upstream("app", &Upstream::new(), "");

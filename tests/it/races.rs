@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Connection, Issuer, Setup, Upstream, eventually};
+use crate::support::{Connection, Issuer, PATIENCE, Setup, Upstream, eventually};
 
 /// For each user: is the next denial acknowledged, and how often was he let through.
 struct User {
@@ -82,9 +82,9 @@ fn a_request_in_flight_when_its_user_is_denied_gets_no_answer_of_the_backend() {
     let upstream = Upstream::answering(move |exchange| {
         if exchange.received.target == "/slow" {
             inside.fetch_add(1, Ordering::AcqRel);
-            let until = Instant::now() + Duration::from_secs(10);
+            let until = Instant::now() + PATIENCE;
             while !may_leave.load(Ordering::Acquire) && Instant::now() < until {
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         exchange.answer("200 OK", "", "secret");

@@ -143,6 +143,7 @@ fn a_removed_admin_token_is_refused_from_the_next_call_on_and_an_added_one_taken
     let gateway = Setup::new()
         .upstream("app", &upstream, "")
         .route("/", "access = \"public\"")
+        .server("watch = false")
         .file("old.token", old)
         .file("new.token", new)
         .tables(&table("old", "old.token"))

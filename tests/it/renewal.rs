@@ -282,8 +282,8 @@ fn a_session_ends_when_it_is_as_old_as_it_may_be() {
         SessionScene::with("leeway = \"0s\"\nsession_lifetime_max = \"8s\"", "", |endpoint| {
             format!("{{ token_url = \"{}\", client_id = \"gateway\" }}", endpoint.url("/token"))
         });
-    let ends = now() + 8;
     let jar = scene.log_in_and_wait(&scene.token().times(0, 3600));
+    let ends = now() + 8;
     let answer = scene.get("/", &jar);
     assert_eq!(answer.status, 200);
     let call = scene.endpoint.last_call();

@@ -14,7 +14,7 @@ use crate::support::{
 
 fn public(endpoint: &TokenEndpoint) -> String {
     let url = endpoint.url("/token");
-    format!("{{ token_url = \"{url}\", client_id = \"gateway\", timeout = \"300ms\" }}")
+    format!("{{ token_url = \"{url}\", client_id = \"gateway\", timeout = \"3s\" }}")
 }
 
 fn scene() -> SessionScene {

@@ -14,11 +14,11 @@ fn a_websocket_lives_on_when_its_session_is_renewed_and_no_other_does() {
             let token = scene.issuer.token(subject).times(0, ends);
             if named { token.claim("sid", "s-1") } else { token }
         };
-        // Half of it is a second at the least, also at the end of one: nobody renews yet.
-        let ends = now() + 4;
-        let mut jar = scene.log_in(&token("alice", 4));
+        // Half of it is some seconds: nobody renews yet.
+        let ends = now() + 10;
+        let mut jar = scene.log_in(&token("alice", 10));
         let mut kept = scene.socket(&jar);
-        let mut left = scene.socket(&scene.log_in(&token("bob", 4)));
+        let mut left = scene.socket(&scene.log_in(&token("bob", 10)));
         eventually("both in the list", || {
             (scene.gateway.admin().get("/v1/streams")["open"] == json!(2)).then_some(())
         });

@@ -115,7 +115,7 @@ fn a_timeout_is_not_repeated() {
         exchange.close();
     });
     let good = Upstream::new();
-    let lines = "balance = \"round_robin\"\nresponse_timeout = \"200ms\"";
+    let lines = "balance = \"round_robin\"\nresponse_timeout = \"2s\"";
     let gateway = before(&[quoted(&slow), quoted(&good)], lines);
     let mut statuses = [gateway.get("/", &[]).status, gateway.get("/", &[]).status];
     statuses.sort_unstable();

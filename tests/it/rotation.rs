@@ -47,7 +47,7 @@ fn gateway(provider: &Provider, upstream: &Upstream) -> Gateway {
     Setup::new()
         .tables(&format!(
             "[[issuer]]\nname = \"main\"\nissuer = \"http://{}\"\n\
-             audiences = [\"https://api.example.com\"]\nkeys = {{ discovery = true }}\n\
+             audiences = [\"https://api.example.com\"]\nkeys = {{ discovery = true, wait = \"10s\" }}\n\
              types = [\"at+jwt\"]\n",
             provider.address
         ))

@@ -11,7 +11,9 @@ use serde_json::json;
 
 use crate::balancing::{before, quoted};
 use crate::support::http2::{self, next};
-use crate::support::{Connection, Gateway, Http2, Issuer, PATIENCE, Setup, Upstream, eventually};
+use crate::support::{
+    Connection, Gateway, Http2, Http2Backend, Issuer, PATIENCE, Setup, Upstream, eventually,
+};
 
 fn gateway(upstream: &Upstream) -> Gateway {
     before(&[quoted(upstream)], "")
@@ -212,11 +214,55 @@ fn uploads_that_clients_break_off_or_withhold_are_no_fault_of_a_server() {
             withheld.push(client);
         }
     }
-    withheld.iter_mut().for_each(|client| assert_eq!(client.answer().status, 504));
+    withheld.iter_mut().for_each(|client| assert_eq!(client.answer().status, 408));
     let asked = one.begun();
     let mut client = gateway.connect();
     (0..4).for_each(|_| assert_eq!(client.get("/", &[]).status, 200));
     assert_eq!(one.begun() - asked, 2, "both are asked");
+}
+
+#[test]
+fn a_body_that_is_none_is_told_as_its_clients_fault_and_a_server_that_breaks_off_as_the_servers() {
+    let upstream = Upstream::answering(|exchange| {
+        if exchange.received.target == "/gone" {
+            return exchange.close();
+        }
+        exchange.read_body();
+        exchange.answer("200 OK", "", "");
+    });
+    let backend = Http2Backend::new();
+    let gateway = Setup::new()
+        .issuer(&Issuer::new("HS256"), "")
+        .upstream("app", &upstream, "")
+        .upstream_at("streams", &backend.url(), "http2 = true")
+        .route("/", "access = \"public\"\nupstream = \"app\"")
+        .route("/streams", "access = \"public\"\nupstream = \"streams\"")
+        .start();
+    let told = |target: &str, chunks: &str| {
+        let mut client = gateway.connect();
+        let head = "HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked";
+        client.send(format!("POST {target} {head}\r\n\r\n{chunks}"));
+        if chunks.is_empty() || !chunks.ends_with("\r\n\r\n") {
+            client.finish_sending();
+        }
+        let answer = client.answer();
+        client.assert_closed();
+        let code = if answer.status == 200 { String::new() } else { answer.code() };
+        (answer.status, code)
+    };
+    let bad = (400, "bad_request".to_owned());
+    assert_eq!(told("/", "3\r\nabc\r\n0\r\n\r\n").0, 200);
+    for target in ["/", "/streams"] {
+        for chunks in
+            ["zz\r\n\r\n", "3\r\nabcd\r\n\r\n", "3;\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n", ""]
+        {
+            assert_eq!(told(target, chunks), bad, "{target} {chunks:?}");
+        }
+    }
+    assert_eq!(told("/gone", "3\r\nabc\r\n0\r\n\r\n"), (502, "upstream_broken".to_owned()));
+    let mut owing = gateway.connect();
+    owing.send("POST /gone HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    assert_eq!(owing.answer().status, 502, "it was the server who left");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Answer, Authority, Gateway, Issuer, Setup, Upstream};
+use crate::support::{Answer, Authority, Gateway, Issuer, Setup, Upstream, nobody};
 
 /// Behind one server, with these lines of its upstream and of the route.
 fn before(url: &str, upstream: &str, route: &str) -> Gateway {
@@ -29,13 +29,9 @@ fn told(gateway: &Gateway, answer: &Answer, server: SocketAddr, detail: &str) {
     }
 }
 
-fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 #[test]
 fn a_server_that_cannot_be_reached_is_named_with_the_reason_in_the_log_only() {
-    let server = free();
+    let server = nobody();
     let expected = format!("The backend cannot be reached: {server}: Connection refused");
     let gateway = before(&format!("http://{server}"), "", "");
     for headers in [&[][..], &[("Accept", "text/html")]] {

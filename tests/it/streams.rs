@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Connection, Gateway, Issuer, ReadError, Setup, Upstream, eventually};
+use crate::support::{
+    Connection, Gateway, Issuer, ReadError, Setup, Upstream, eventually, once_told_in_time,
+};
 
 const HANDSHAKE: [(&str, &str); 4] = [
     ("Connection", "Upgrade"),
@@ -17,7 +19,7 @@ const HANDSHAKE: [(&str, &str); 4] = [
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 /// A cut on a busy test machine; the product's own bound is measured in the benchmarks.
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(20);
 
 /// Answers by path: `/ws` echoes frames, `/half` sends half a frame and stops, `/events` and
 /// `/file` begin an answer that never ends, `/wait` never begins one.
@@ -182,7 +184,7 @@ fn a_socket_ends_with_its_token() {
     let gateway =
         Setup::new().issuer(&issuer, "leeway = \"0s\"").upstream("app", &upstream, "").start();
     let scene = Scene { issuer, gateway, upstream };
-    let token = scene.issuer.token("alice").times(-10, 2).mint();
+    let token = scene.issuer.token("alice").times(-10, 4).mint();
     let mut socket = scene.open("/ws", &token, &HANDSHAKE);
     assert_eq!(socket.head().unwrap().0, 101);
     assert_eq!(socket.rest().unwrap(), b"\x88\x09\x03\xf0expired");
@@ -198,40 +200,49 @@ fn sockets_are_told_when_the_gateway_goes_away() {
 
 #[test]
 fn a_dry_run_counts_what_is_open_and_the_denial_says_what_it_ended() {
-    let scene = scene();
-    let (mut socket, mut bobs) = (scene.socket("alice"), scene.socket("bob"));
-    let mut events = scene.open("/events", &scene.issuer.mint("alice"), &[]);
-    events.through(b"data: 1").unwrap();
-    let admin = scene.gateway.admin();
-    eventually("her streams are counted", || {
-        let plan = json!({"user": "alice", "dry_run": true});
-        let would = admin.post("/v1/block", &plan)["would"].clone();
-        assert!(would["tokens_seen"].as_u64() >= Some(1), "{would}");
-        (would["streams"] == 2).then_some(())
-    });
-    let shown = |arguments: &[&str]| {
-        let done = scene.gateway.command(arguments, "");
-        assert_eq!(done.status.code(), Some(0), "{done:?}");
-        String::from_utf8(done.stdout).unwrap()
-    };
-    let dry = shown(&["block", "--user", "alice", "--dry-run"]);
-    assert!(dry.contains(" and 2 open streams, this replica, in the last "), "{dry}");
-    // One of another condition, which her tokens do not meet, would end none.
-    let plan = json!({"user": "alice", "issued_before": 1_600_000_000, "dry_run": true});
-    assert_eq!(admin.post("/v1/denials", &plan)["would"]["streams"], 0);
-    socket.send(b"\x81\x82\0\0\0\0ok");
-    assert_eq!(socket.exactly(8).unwrap(), b"\x81\x82\0\0\0\0ok", "nothing was changed");
+    once_told_in_time(|| {
+        let scene = scene();
+        let (mut socket, mut bobs) = (scene.socket("alice"), scene.socket("bob"));
+        let mut events = scene.open("/events", &scene.issuer.mint("alice"), &[]);
+        events.through(b"data: 1").unwrap();
+        let admin = scene.gateway.admin();
+        eventually("her streams are counted", || {
+            let plan = json!({"user": "alice", "dry_run": true});
+            let would = admin.post("/v1/block", &plan)["would"].clone();
+            (would["streams"] == 2 && would["tokens_seen"].as_u64() >= Some(1)).then_some(())
+        });
+        let shown = |arguments: &[&str]| {
+            let done = scene.gateway.command(arguments, "");
+            assert_eq!(done.status.code(), Some(0), "{done:?}");
+            String::from_utf8(done.stdout).unwrap()
+        };
+        let dry = shown(&["block", "--user", "alice", "--dry-run"]);
+        assert!(dry.contains(" and 2 open streams, this replica, in the last "), "{dry}");
+        // One of another condition, which her tokens do not meet, would end none.
+        let plan = json!({"user": "alice", "issued_before": 1_600_000_000, "dry_run": true});
+        assert_eq!(admin.post("/v1/denials", &plan)["would"]["streams"], 0);
+        socket.send(b"\x81\x82\0\0\0\0ok");
+        assert_eq!(socket.exactly(8).unwrap(), b"\x81\x82\0\0\0\0ok", "nothing was changed");
 
-    let done = shown(&["block", "--user", "alice", "--reason", "fraud"]);
-    let ended = "  ended      2 open streams (1 event stream, 1 WebSocket)\n";
-    assert!(done.contains(ended), "{done}");
-    assert!(socket.rest().unwrap().ends_with(b"revoked"));
-    let outcome = admin.post("/v1/revoke", &json!({"user": "bob"}))["outcome"].clone();
-    assert_eq!(outcome["streams_cut"], 1, "{outcome}");
-    assert_eq!(outcome["streams_by_kind"], json!({"websocket": 1}));
-    assert!(bobs.rest().unwrap().ends_with(b"revoked"));
-    let none = admin.post("/v1/revoke", &json!({"user": "carol"}));
-    assert_eq!(none["outcome"]["streams_cut"], 0, "{none}");
+        let done = shown(&["block", "--user", "alice", "--reason", "fraud"]);
+        let ended = "  ended      2 open streams (1 event stream, 1 WebSocket)\n";
+        if !done.contains("  ended ") {
+            return None;
+        }
+        assert!(done.contains(ended), "{done}");
+        assert!(socket.rest().unwrap().ends_with(b"revoked"));
+        let outcome = admin.post("/v1/revoke", &json!({"user": "bob"}))["outcome"].clone();
+        if outcome["streams_cut"].is_null() {
+            return None;
+        }
+        assert_eq!(outcome["streams_cut"], 1, "{outcome}");
+        assert_eq!(outcome["streams_by_kind"], json!({"websocket": 1}));
+        assert!(bobs.rest().unwrap().ends_with(b"revoked"));
+        let none = admin.post("/v1/revoke", &json!({"user": "carol"}));
+        let cut = &none["outcome"]["streams_cut"];
+        assert!(cut.is_null() || *cut == 0, "{none}");
+        Some(())
+    });
 }
 
 fn scene_with(streams: &str) -> Scene {
@@ -271,39 +282,50 @@ fn open_streams_are_listed_counted_and_cut_one_by_one() {
 
 #[test]
 fn a_denial_says_how_many_streams_it_ends_and_a_dry_run_how_many_it_would() {
-    let scene = scene();
-    let (mut alice, _bob) = (scene.socket("alice"), scene.socket("bob"));
-    let admin = scene.gateway.admin();
-    let would = |user: &str| {
-        admin.post("/v1/revoke", &json!({"user": user, "dry_run": true}))["would"]["streams"]
-            .clone()
-    };
-    eventually("it is indexed", || (would("alice") == json!(1)).then_some(()));
-    assert_eq!(would("mallory"), json!(0));
-    let made = admin.post("/v1/revoke", &json!({"user": "alice", "reason": "test"}));
-    assert_eq!(made["outcome"]["streams_cut"], 1);
-    assert_eq!(made["outcome"]["streams_by_kind"], json!({"websocket": 1}));
-    assert_eq!(alice.rest().unwrap(), b"\x88\x09\x03\xf0revoked");
+    once_told_in_time(|| {
+        let scene = scene();
+        let (mut alice, _bob) = (scene.socket("alice"), scene.socket("bob"));
+        let admin = scene.gateway.admin();
+        let would = |user: &str| {
+            admin.post("/v1/revoke", &json!({"user": user, "dry_run": true}))["would"]["streams"]
+                .clone()
+        };
+        eventually("it is indexed", || (would("alice") == json!(1)).then_some(()));
+        assert_eq!(would("mallory"), json!(0));
+        let made = admin.post("/v1/revoke", &json!({"user": "alice", "reason": "test"}));
+        assert_eq!(alice.rest().unwrap(), b"\x88\x09\x03\xf0revoked");
+        if made["outcome"]["streams_cut"].is_null() {
+            return None;
+        }
+        assert_eq!(made["outcome"]["streams_cut"], 1);
+        assert_eq!(made["outcome"]["streams_by_kind"], json!({"websocket": 1}));
+        Some(())
+    });
 }
 
 #[test]
 fn of_denials_at_the_same_time_each_says_what_it_ended_itself() {
-    let scene = scene();
-    let users: Vec<(String, usize)> = (0..9).map(|n| (format!("user-{n}"), n % 3)).collect();
-    let of = |(user, count): &(String, usize)| {
-        (0..*count).map(|_| scene.socket(user)).collect::<Vec<_>>()
-    };
-    let _sockets: Vec<_> = users.iter().flat_map(of).collect();
-    let admin = scene.gateway.admin();
-    eventually("all are indexed", || (admin.get("/v1/streams")["open"] == 9).then_some(()));
-    std::thread::scope(|scope| {
-        for (user, count) in &users {
-            let admin = &admin;
-            scope.spawn(move || {
+    once_told_in_time(|| {
+        let scene = scene();
+        let users: Vec<(String, usize)> = (0..9).map(|n| (format!("user-{n}"), n % 3)).collect();
+        let of = |(user, count): &(String, usize)| {
+            (0..*count).map(|_| scene.socket(user)).collect::<Vec<_>>()
+        };
+        let _sockets: Vec<_> = users.iter().flat_map(of).collect();
+        let admin = scene.gateway.admin();
+        eventually("all are indexed", || (admin.get("/v1/streams")["open"] == 9).then_some(()));
+        let told = std::thread::scope(|scope| {
+            let revoke = |(user, count)| {
                 let made = admin.post("/v1/revoke", &json!({"user": user, "reason": "test"}));
-                assert_eq!(made["outcome"]["streams_cut"], *count, "{user}");
-            });
-        }
+                let cut = made["outcome"]["streams_cut"].clone();
+                assert!(cut.is_null() || cut == json!(count), "{user}: {made}");
+                !cut.is_null()
+            };
+            let all: Vec<_> =
+                users.iter().map(|user| scope.spawn(move || revoke(user.clone()))).collect();
+            all.into_iter().all(|one| one.join().unwrap())
+        });
+        told.then_some(())
     });
 }
 
@@ -329,7 +351,7 @@ fn an_event_stream_ends_with_a_last_event_where_its_route_says_so() {
 
 #[test]
 fn a_denial_taken_back_within_the_grace_ends_nothing_and_one_that_stands_does() {
-    let scene = scene_with("on_revoked = \"grace:1s\"");
+    let scene = scene_with("on_revoked = \"grace:5s\"");
     let (mut alice, mut bob) = (scene.socket("alice"), scene.socket("bob"));
     let admin = scene.gateway.admin();
     let id = admin.block(json!({"user": "bob"}));
@@ -344,7 +366,7 @@ fn a_denial_taken_back_within_the_grace_ends_nothing_and_one_that_stands_does() 
 
 #[test]
 fn a_socket_through_which_nothing_goes_is_closed_when_its_route_says_so() {
-    let scene = scene_with("idle_timeout = \"1s\"");
+    let scene = scene_with("idle_timeout = \"2s\"");
     let mut alice = scene.socket("alice");
     assert_eq!(alice.rest().unwrap(), b"\x88\x06\x03\xe9idle");
 }

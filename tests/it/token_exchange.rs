@@ -317,7 +317,8 @@ fn a_key_that_another_gateway_has_already_is_fetched_for_an_assertion_too() {
     let gateway = || {
         let setup = Setup::new();
         server.write_ca(setup.dir());
-        let keys = format!("{{ jwks_url = \"{}/keys\", ca = \"ca.pem\" }}", server.base());
+        let keys =
+            format!("{{ jwks_url = \"{}/keys\", ca = \"ca.pem\", wait = \"10s\" }}", server.base());
         scene_of(setup.issuer_with_keys(&issuer, &keys, ""), next.clone(), key.clone())
     };
     let (one, other) = (gateway(), gateway());

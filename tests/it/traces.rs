@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Issuer, Setup, Upstream, eventually};
+use crate::support::{Issuer, Setup, Upstream, eventually, nobody};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
@@ -94,7 +94,7 @@ fn a_stranger_cannot_have_his_requests_exported_and_his_header_passes_as_it_came
 #[test]
 fn a_collector_that_is_gone_costs_spans_and_nothing_else() {
     let issuer = Issuer::new("ES256");
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let down = nobody();
     let gateway = Setup::simple(&issuer, &Upstream::new())
         .tables(&format!("[tracing]\notlp = \"http://{down}/v1/traces\"\nsample = 1"))
         .tables("[metrics]\nlisten = \"127.0.0.1:0\"")

@@ -12,7 +12,9 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Authority, Connection, Gateway, Issued, Issuer, PATIENCE, Setup, eventually};
+use crate::support::{
+    Authority, Connection, Gateway, Issued, Issuer, PATIENCE, Setup, eventually, stands_still,
+};
 
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
@@ -266,11 +268,8 @@ fn a_client_that_takes_nothing_is_reset_and_its_server_is_told_all_the_same() {
     let scene = scene(Authority::new(), &url, false);
     let mut alice = scene.open(false);
     let admin = scene.gateway.admin();
-    let mut before = 0;
-    eventually("nothing moves any more", || {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        let now = admin.get("/v1/streams")["items"][0]["bytes_out"].as_u64()?;
-        (std::mem::replace(&mut before, now) == now && now > 0).then_some(())
+    stands_still("nothing moves any more", || {
+        admin.get("/v1/streams")["items"][0]["bytes_out"].as_u64()
     });
     scene.deny();
     // It is said while the server still sends and nobody reads that: no reset overtakes it.
@@ -330,20 +329,22 @@ fn a_socket_whose_client_has_sent_its_last_is_cut_as_well() {
 
 #[test]
 fn a_socket_whose_server_has_sent_its_last_is_cut_as_well() {
-    let (tell, told) = told::<Seen>();
+    let ((tell, told), (came, has_come)) = (told::<Seen>(), told::<[u8; 7]>());
     let url = backend(None, move |wire| {
         wire.socket().shutdown(Shutdown::Write).unwrap();
+        let mut message = [0; 7];
+        wire.read_exact(&mut message).unwrap();
+        came.lock().unwrap().send(message).unwrap();
         tell.lock().unwrap().send(seen_by(wire)).unwrap();
     });
     let scene = scene(Authority::new(), &url, false);
     let mut alice = scene.open(false);
     assert_eq!(alice.until_gone(), (Vec::new(), None));
     alice.send(b"\x81\x81\0\0\0\0x");
+    assert_eq!(&has_come.recv_timeout(PATIENCE).unwrap(), b"\x81\x81\0\0\0\0x");
     scene.deny();
-    let (seen, broken) = told.recv_timeout(PATIENCE).unwrap();
-    let (message, close) = seen.split_at(7);
-    assert_eq!((message, broken), (&b"\x81\x81\0\0\0\0x"[..], None));
-    assert_eq!(unmasked(close), (1001, "revoked".into()));
+    let (close, broken) = told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((unmasked(&close), broken), ((1001, "revoked".into()), None));
 }
 
 #[test]

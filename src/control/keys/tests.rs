@@ -218,7 +218,8 @@ fn another_url_is_fetched_before_it_is_in_force_and_only_for_so_long() {
     eventually("the first set", || !cell.load().is_empty());
     let before = cell.load_full();
     let change = |url: &str, bound: Duration| {
-        let mut prepared = ring.prepare(&fetched_from(url, |_| {}).issuers);
+        let patient = fetched_from(url, |remote| remote.timeout = Duration::from_secs(60));
+        let mut prepared = ring.prepare(&patient.issuers);
         ring.fetch_first(&mut prepared, bound);
         prepared
     };
@@ -232,7 +233,7 @@ fn another_url_is_fetched_before_it_is_in_force_and_only_for_so_long() {
     let url = format!("http://{}/keys", silent.local_addr().unwrap());
     let started = Instant::now();
     let prepared = change(&url, Duration::from_millis(100));
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     assert!(!cell.load().is_empty());
     ring.commit(prepared);
     assert!(cell.load().is_empty());

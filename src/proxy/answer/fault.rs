@@ -8,6 +8,8 @@ pub enum BadRequest {
     Connect,
     Trace,
     TargetForm,
+    /// Another than http and https.
+    Scheme,
     HostMissing,
     HostRepeated,
     HostInvalid,
@@ -24,6 +26,8 @@ pub enum BadRequest {
     Upgrade,
     /// Another than exactly `chunked`.
     TransferCoding,
+    /// Its body ended before its end, or is framed as no body is.
+    BodyBroken,
     HeaderCount,
     HeaderBytes,
     /// More than one credential, or one that can be read as two (RFC 6750 section 2).
@@ -43,6 +47,7 @@ impl BadRequest {
             Self::Connect => "CONNECT is not served here",
             Self::Trace => "TRACE is not served here",
             Self::TargetForm => "The request target must begin with a slash",
+            Self::Scheme => "The request target is no address of http or https",
             Self::HostMissing => "The Host header is missing",
             Self::HostRepeated => "There is more than one Host header",
             Self::HostInvalid => "The Host header is not a host",
@@ -55,6 +60,7 @@ impl BadRequest {
             Self::PathRoutes => "The path can be read in more than one way",
             Self::Upgrade => "The WebSocket handshake is malformed",
             Self::TransferCoding => "The only transfer coding served here is chunked",
+            Self::BodyBroken => "The body of the request is malformed or broke off",
             Self::HeaderCount => "There are too many header fields",
             Self::HeaderBytes => "The header is too large",
             Self::TwoCredentials => "There is more than one credential",
@@ -71,6 +77,7 @@ impl BadRequest {
             Self::Connect
             | Self::Trace
             | Self::TargetForm
+            | Self::Scheme
             | Self::HostMissing
             | Self::HostRepeated
             | Self::HostInvalid
@@ -83,6 +90,7 @@ impl BadRequest {
             | Self::PathRewrite
             | Self::Upgrade
             | Self::TransferCoding
+            | Self::BodyBroken
             | Self::TwoCredentials
             | Self::AuthorizationForm
             | Self::TokenLength

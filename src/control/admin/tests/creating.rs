@@ -18,6 +18,7 @@ async fn revoke_ends_the_tokens_that_exist_and_spares_those_of_others_and_later_
     let body = json!({"issuer": "main", "user": "alice", "reason": "password changed",
                       "reference": "INC-4711"});
     let made = bed.post("/v1/revoke", body).await;
+    let after = UnixMs::now();
     assert_eq!(made.status, StatusCode::CREATED);
     assert_eq!(made.headers["location"], format!("/v1/denials/{}", made.id()));
     assert!(bed.is_denied(&alice) && !bed.is_denied(&bob));
@@ -35,7 +36,7 @@ async fn revoke_ends_the_tokens_that_exist_and_spares_those_of_others_and_later_
     assert_eq!((&replicas["applied"], &replicas["known"]), (&json!(1), &json!(1)));
     let pass_from = answer["outcome"]["tokens_pass_from"].as_str().unwrap();
     let pass_from = UnixMs::parse_rfc3339(pass_from).unwrap();
-    assert!(pass_from > before && pass_from.0 - before.0 <= 2_000);
+    assert!(pass_from > before && pass_from.0 <= after.0 + 1_000);
     assert_eq!(answer["issued_before"], answer["outcome"]["tokens_pass_from"]);
     let later = bed.token(json!({"iat": pass_from.secs(), "jti": "t-3"}));
     assert!(!bed.is_denied(&later), "a token issued at the cutoff passes");
@@ -360,7 +361,7 @@ async fn a_core_that_tells_nothing_holds_up_no_denial() {
         (StatusCode::CREATED, &json!(0))
     );
     assert!(bed.is_denied(&token));
-    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
 }
 
 #[tokio::test]

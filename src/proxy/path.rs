@@ -22,11 +22,11 @@ pub fn check(path: &str, query: Option<&str>) -> Result<(), BadRequest> {
     if seen & DOT != 0 && has_dot_segment(path) {
         return Err(BadRequest::PathDots);
     }
+    if bytes.len() > ODD_BYTES_MAX && (seen & ODD != 0 || path.contains("//")) {
+        return Err(BadRequest::PathRoutes);
+    }
     if seen & ODD == 0 {
         return Ok(());
-    }
-    if bytes.len() > ODD_BYTES_MAX {
-        return Err(BadRequest::PathEscape);
     }
     let once = decode(bytes).ok_or(BadRequest::PathEscape)?;
     check_decoded(&once)?;

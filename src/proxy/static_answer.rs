@@ -82,7 +82,11 @@ fn fill(
             }
         }
     }
-    if text.is_empty() { "/".to_owned() } else { text }
+    // A query alone leads back to where the request came from.
+    if text.is_empty() || text.starts_with('?') {
+        text.insert(0, '/');
+    }
+    text
 }
 
 /// The path below the route's own: empty, or beginning with `/`.

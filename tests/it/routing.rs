@@ -152,7 +152,8 @@ fn a_redirect_keeps_what_it_is_told_to_and_leads_nowhere_else() {
         .tables(&format!(
             "[[route]]\nhost = \"*.example.com\"\npath = \"/\"\n{public}redirect = {{ to = \"https://$host$path$query\", status = 308 }}\n\
              [[route]]\npath = \"/old/\"\n{public}redirect = {{ to = \"/new$rest$query\" }}\n\
-             [[route]]\npath = \"/slash/\"\n{public}redirect = {{ to = \"$rest/\" }}\n"
+             [[route]]\npath = \"/slash/\"\n{public}redirect = {{ to = \"$rest/\" }}\n\
+             [[route]]\npath = \"/gone/\"\n{public}redirect = {{ to = \"$rest$query\" }}\n"
         ))
         .route("/", "")
         .start();
@@ -172,6 +173,8 @@ fn a_redirect_keeps_what_it_is_told_to_and_leads_nowhere_else() {
     assert_eq!(location("/old", "b"), found(307, "/new"));
     assert_eq!(location("/old/x/y?z", "b"), found(307, "/new/x/y?z"));
     assert_eq!(location("/slash/x", "b"), found(307, "/x/"));
+    assert_eq!(location("/gone/x?y", "b"), found(307, "/x?y"));
+    assert_eq!(location("/gone?y", "b"), found(307, "/?y"));
     // What is left would be a host to a browser.
     for evil in ["/slash//evil.org", "/slash//evil.org/%2e", "/slash/"] {
         let (status, location) = location(evil, "b");

@@ -41,6 +41,7 @@ mod kept;
 pub mod measuring;
 mod memory;
 mod nudge;
+mod outgoing;
 mod path;
 mod patience;
 mod peer;

@@ -21,6 +21,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::exchange::{self, Exchange};
 use super::headers::{self, Signatory};
+use super::outgoing::Added;
 use super::patience::Patience;
 use super::permit::Permit;
 use super::published::Published;
@@ -46,14 +47,14 @@ pub async fn send(
     let chosen = chosen_subprotocol(&permit);
     let key = balance::key(upstream, &mut permit, exchange.client());
     let by = Signatory { published, memo: &core.assertions, now: exchange.now() };
-    rewrite(&mut permit, connection, by, exchange, asked.as_ref())?;
+    let added = rewrite(&mut permit, connection, by, exchange, asked.as_ref())?;
     let switch = asked.map(|to| {
         let client = take_upgrade(&mut permit.request_mut().parts);
         Switch { to, client, chosen }
     });
     let started = Instant::now();
     let Delivered { response, reused, occupied } =
-        retry::deliver(core, permit, upstream, key, published).await?;
+        retry::deliver(core, permit, added, upstream, key, published).await?;
     exchange.upstream_took(&upstream.name, started, response.status(), reused);
     exchange.occupy(occupied);
     let patience = upstream.config().body_timeout.map(Patience::new);
@@ -82,21 +83,21 @@ fn take_upgrade(parts: &mut Parts) -> OnUpgrade {
     hyper::upgrade::on(&mut request)
 }
 
-/// Headers and target as the backend shall see them.
+/// Headers and target as the backend shall see them, and what is added to them.
 fn rewrite(
     permit: &mut Permit<'_>,
     connection: &Connection,
     by: Signatory<'_>,
     exchange: &Exchange,
     upgrade: Option<&Upgrade>,
-) -> Result<(), Rejection> {
+) -> Result<Added, Rejection> {
     let mut parts = permit.take_parts();
     let request_id = exchange.request_id();
     let result = headers::prepare(&mut parts, permit, connection, by, request_id, upgrade);
     let route = permit.route();
     let request = permit.request_mut();
     request.parts = parts;
-    result?;
+    let added = result?;
     if let Some(value) = exchange.traceparent() {
         request.parts.headers.insert(exchange::TRACEPARENT, value);
     }
@@ -109,7 +110,7 @@ fn rewrite(
         let target = request.parts.uri.path_and_query().cloned();
         request.parts.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
     }
-    Ok(())
+    Ok(added)
 }
 
 /// Framing that we compute ourselves where hyper would leave it out: an empty body of a method that

@@ -47,7 +47,9 @@ pub fn canonical(parts: &Parts, bodiless: bool) -> Result<(String, bool), BadReq
 
 /// What is left of a client's headers before ours are added; `guarded` are those that we set.
 pub fn without_foreign(mut headers: HeaderMap, trusted: bool, guarded: &[HeaderName]) -> HeaderMap {
-    headers::drop_foreign(&mut headers, trusted, &GuardedNames::new(guarded.iter().cloned()));
+    let guarded = GuardedNames::new(guarded.iter().cloned());
+    let foreign = headers::foreign(&headers, trusted, &guarded);
+    headers::remove(&mut headers, foreign);
     headers
 }
 

@@ -3,6 +3,7 @@
 //! here: a cut is a RST_STREAM, and idle means without streams.
 
 mod guard;
+mod outbox;
 mod request;
 
 pub use guard::{Examined, Guard};
@@ -22,6 +23,7 @@ use super::core::Core;
 use super::io::ClientStream;
 use super::published::Snapshot;
 use super::serve::until_ended;
+use outbox::{Outbox, Turns};
 
 /// What a stream may have unacknowledged on its way up, and all of a connection together. The more
 /// clients a core has, the less each may make it hold; the protocol's own least is 64 KiB. Half of
@@ -92,9 +94,13 @@ pub async fn serve(
             )
         })
     };
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    let shut = |serving: Pin<&mut http2::Connection<_, _, _>>| serving.graceful_shutdown();
-    until_ended(core, connection, pin!(serving), shut).await;
+    let outbox = Outbox::new(stream);
+    let serving = pin!(builder.serve_connection(TokioIo::new(outbox.clone()), service));
+    let turns = Turns { connection: serving, outbox };
+    let shut = |turns: Pin<&mut Turns<'_, http2::Connection<_, _, _>, _>>| {
+        turns.get_mut().connection.as_mut().graceful_shutdown();
+    };
+    until_ended(core, connection, pin!(turns), shut).await;
 }
 
 /// Runs each stream in a task of its own on this core, under its guard.
@@ -108,8 +114,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for StreamTasks {
             None => Guard::new(&self.0),
             Some(of_stream) => of_stream.switch(),
         };
-        tokio::task::spawn_local(async move {
-            guard.over(std::pin::pin!(stream)).await;
-        });
+        // Boxed, for its task is moved about before it runs and once more when it ends.
+        tokio::task::spawn_local(guard.over(Box::pin(stream)));
     }
 }

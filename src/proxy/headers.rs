@@ -21,6 +21,7 @@ use super::assertion::Memo;
 use super::claim_header;
 use super::connection::Connection;
 use super::cookie;
+use super::outgoing::Added;
 use super::permit::Permit;
 use super::published::Published;
 use super::rewrite;
@@ -115,7 +116,7 @@ pub fn allowed_in_trailers(name: &HeaderName, guarded: Option<&GuardedNames>) ->
         || guarded.is_some_and(|guarded| guarded.guards(name)))
 }
 
-/// Rewrites the request's headers in place for the backend.
+/// Rewrites the request's headers in place for the backend; what stands beside them.
 pub fn prepare(
     parts: &mut Parts,
     permit: &Permit<'_>,
@@ -123,11 +124,12 @@ pub fn prepare(
     by: Signatory<'_>,
     request_id: &HeaderValue,
     upgrade: Option<&Upgrade>,
-) -> Result<(), Rejection> {
+) -> Result<Added, Rejection> {
     let published = by.published;
     let headers = &mut parts.headers;
-    let trailers_accepted = headers.contains_key(TE) && nominated_te_trailers(headers);
-    drop_foreign(headers, connection.is_trusted(), &published.guarded);
+    let foreign = foreign(headers, connection.is_trusted(), &published.guarded);
+    let trailers_accepted = foreign.contains(&TE) && nominated_te_trailers(headers);
+    remove(headers, foreign);
     drop_credentials(headers, permit, published);
     let route = permit.route();
     rewrite::apply(&route.request_headers, headers);
@@ -139,14 +141,15 @@ pub fn prepare(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade.value());
     }
-    add_forwarded(headers, connection, published.forwarded);
+    let mut added = Added::default();
+    add_forwarded(headers, &mut added, connection, published.forwarded);
     if permit.route().capture.is_some() {
         // What is compressed cannot be taken apart.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     add_prefix(headers, route, published.forwarded);
     // The one that the log has: what a trusted proxy offered, if it was fit.
-    headers.insert(X_REQUEST_ID, request_id.clone());
+    added.replace(spoken_for(headers, connection), X_REQUEST_ID, request_id.clone());
     if let Some(certificate) = &connection.client_cert {
         headers.insert(CLIENT_CERT, certificate.clone());
     }
@@ -154,7 +157,15 @@ pub fn prepare(
         add_identity(headers, route, signed)?;
         add_assertion(headers, route, signed, by)?;
     }
-    Ok(())
+    Ok(added)
+}
+
+/// Where a trusted proxy may have said of the client what we say. What a stranger says of it is gone.
+fn spoken_for<'h>(
+    headers: &'h mut HeaderMap,
+    connection: &Connection,
+) -> Option<&'h mut HeaderMap> {
+    connection.is_trusted().then_some(headers)
 }
 
 /// What was taken from the path, behind what a trusted proxy took before us.
@@ -185,8 +196,11 @@ fn is_plain(name: &HeaderName) -> bool {
 
 /// Hop-by-hop headers, what could be read as framing, what `Connection` names, and what only we or a
 /// trusted proxy may set.
-pub(super) fn drop_foreign(headers: &mut HeaderMap, trusted: bool, guarded: &GuardedNames) {
-    let nominated = nominated_names(headers);
+pub(super) fn foreign(
+    headers: &HeaderMap,
+    trusted: bool,
+    guarded: &GuardedNames,
+) -> Vec<HeaderName> {
     let leaves = |name: &HeaderName| {
         is_hop_by_hop(name.as_str())
             || looks_like(name.as_str(), "transfer-encoding")
@@ -194,10 +208,19 @@ pub(super) fn drop_foreign(headers: &mut HeaderMap, trusted: bool, guarded: &Gua
             || (speaks_of_client(name.as_str()) && !(trusted && is_plain(name)))
             || guarded.guards(name)
     };
-    let mut dropped: Vec<HeaderName> =
-        headers.keys().filter(|name| leaves(name)).cloned().collect();
-    dropped.extend(nominated);
-    for name in dropped {
+    with_nominated(headers, headers.keys().filter(|name| leaves(name)).cloned().collect())
+}
+
+/// And those that `Connection` names, where it is among these, as it always is if it is there.
+fn with_nominated(headers: &HeaderMap, mut names: Vec<HeaderName>) -> Vec<HeaderName> {
+    if names.contains(&CONNECTION) {
+        names.extend(nominated_names(headers));
+    }
+    names
+}
+
+pub(super) fn remove(headers: &mut HeaderMap, names: Vec<HeaderName>) {
+    for name in names {
         headers.remove(name);
     }
 }
@@ -273,22 +296,27 @@ fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Pu
     }
 }
 
-fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwarded) {
+fn add_forwarded(
+    headers: &mut HeaderMap,
+    added: &mut Added,
+    connection: &Connection,
+    style: Forwarded,
+) {
     let host = headers.get(HOST).cloned();
     if matches!(style, Forwarded::XForwarded | Forwarded::Both) {
         // Several lines are one list (RFC 9110 section 5.3): a proxy may add a line of its own below
         // that of its client.
         let chain = match connection.is_trusted() {
             true => chain_with(headers, &connection.peer_text),
-            // What a stranger says of it is gone by now.
             false => connection.peer_text.clone(),
         };
-        headers.insert(X_FORWARDED_FOR, chain);
-        if !headers.contains_key(&X_FORWARDED_PROTO) {
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(connection.scheme));
+        added.replace(spoken_for(headers, connection), X_FORWARDED_FOR, chain);
+        let is_said = |name: HeaderName| connection.is_trusted() && headers.contains_key(name);
+        if !is_said(X_FORWARDED_PROTO) {
+            added.push(X_FORWARDED_PROTO, HeaderValue::from_static(connection.scheme));
         }
-        if let Some(host) = host.clone().filter(|_| !headers.contains_key(&X_FORWARDED_HOST)) {
-            headers.insert(X_FORWARDED_HOST, host);
+        if let Some(host) = host.clone().filter(|_| !is_said(X_FORWARDED_HOST)) {
+            added.push(X_FORWARDED_HOST, host);
         }
     }
     if matches!(style, Forwarded::Forwarded | Forwarded::Both) {
@@ -298,7 +326,7 @@ fn add_forwarded(headers: &mut HeaderMap, connection: &Connection, style: Forwar
         // The canonical request's Host holds no quote and no backslash (RFC 7239 section 4).
         let element = format!("for={peer};host=\"{host}\";proto={}", connection.scheme);
         if let Ok(value) = HeaderValue::try_from(element) {
-            headers.append(FORWARDED, value);
+            added.push(FORWARDED, value);
         }
     }
 }
@@ -356,17 +384,13 @@ pub fn add_assertion(
 /// which hyper computes from the body. An answer to HEAD or a 304 keeps it: there it describes a
 /// body that is not sent (RFC 9110 section 8.6).
 pub fn clean_response(headers: &mut HeaderMap, bodiless: bool) {
-    let nominated = nominated_names(headers);
     let leaves = |name: &HeaderName| {
         let kept = bodiless && *name == CONTENT_LENGTH && headers.get_all(name).iter().count() == 1;
         is_hop_by_hop(name.as_str()) && !kept
     };
-    let mut dropped: Vec<HeaderName> =
-        headers.keys().filter(|name| leaves(name)).cloned().collect();
-    dropped.extend(nominated);
-    for name in dropped {
-        headers.remove(name);
-    }
+    let leaving = headers.keys().filter(|name| leaves(name)).cloned().collect();
+    let leaving = with_nominated(headers, leaving);
+    remove(headers, leaving);
     debug_assert!(!headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(EXPECT));
 }
 
@@ -392,7 +416,8 @@ mod tests {
         headers.insert("x-drop", HeaderValue::from_static("1"));
         headers.insert("x-keep", HeaderValue::from_static("1"));
         headers.insert(HOST, HeaderValue::from_static("a"));
-        drop_foreign(&mut headers, false, &GuardedNames::default());
+        let foreign = foreign(&headers, false, &GuardedNames::default());
+        remove(&mut headers, foreign);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["host", "x-keep"]);

@@ -90,6 +90,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 }
 
+/// Of so little a copy costs less than the kernel takes to look at several parts.
+const FLAT_BYTES_MAX: usize = 2048;
+
+/// All parts as one, where they fit.
+fn flattened<'f>(parts: &'f [io::IoSlice<'_>], flat: &'f mut [u8]) -> Option<&'f [u8]> {
+    if let [one] = parts {
+        return Some(one);
+    }
+    let mut length = 0;
+    for part in parts {
+        flat.get_mut(length..length + part.len())?.copy_from_slice(part);
+        length += part.len();
+    }
+    flat.get(..length)
+}
+
 macro_rules! forward {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
@@ -123,6 +139,10 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut flat = [0; FLAT_BYTES_MAX];
+        if let Some(bytes) = flattened(parts, &mut flat) {
+            return self.poll_write(context, bytes);
+        }
         forward!(self, stream => Pin::new(stream).poll_write_vectored(context, parts))
     }
 

@@ -32,6 +32,7 @@ use super::balance;
 use super::body::{Moved, RequestBody};
 use super::core::Core;
 use super::grpc;
+use super::outgoing::{Added, Outgoing};
 use super::permit::{Permit, Recheck};
 use super::published::Published;
 use super::upstream::{self, Upstream};
@@ -40,8 +41,6 @@ use http2::Http2Outcome;
 use spare::Spare;
 use upload::within;
 
-/// A request on its way to a server.
-type Outgoing = Box<Request<RequestBody>>;
 
 /// What a request takes of what is limited or counted, until its exchange has ended.
 #[derive(Default)]
@@ -72,7 +71,7 @@ enum Missed {
     Fault {
         fault: Fault,
         /// What may be sent to another server.
-        again: Option<Outgoing>,
+        again: Option<Box<Outgoing>>,
         /// Something of it was written.
         sent: bool,
     },
@@ -82,6 +81,7 @@ enum Missed {
 pub async fn deliver(
     core: &Rc<Core>,
     permit: Permit<'_>,
+    added: Added,
     upstream: &Upstream,
     key: Option<u64>,
     published: &Published,
@@ -91,8 +91,8 @@ pub async fn deliver(
     if let Some(places) = &upstream.group.places {
         occupied.place = Some(place(places, upstream, &check, published).await?);
     }
-    let request = outgoing(permit, published);
-    let upload = request.body().moved();
+    let request = outgoing(permit, added, published);
+    let upload = request.request.body().moved();
     let (tried, elsewhere) = (Tried::default(), false);
     let mut delivery =
         Delivery { core, upstream, published, check, upload, occupied, tried, elsewhere };
@@ -152,7 +152,7 @@ impl Delivery<'_> {
     async fn deliver_to_the_only_one(
         &mut self,
         sole: &Arc<Endpoint>,
-        request: Outgoing,
+        request: Box<Outgoing>,
     ) -> Result<Answered, Rejection> {
         self.occupied.busy = self.occupied.place.as_ref().map(|_| self.upstream.group.begin(sole));
         self.on(sole, request).await.map_err(|missed| match missed {
@@ -163,7 +163,7 @@ impl Delivery<'_> {
 
     async fn deliver_to_one_of_several(
         &mut self,
-        mut request: Outgoing,
+        mut request: Box<Outgoing>,
         key: Option<u64>,
     ) -> Result<Answered, Rejection> {
         let group = &self.upstream.group;
@@ -225,30 +225,35 @@ impl Delivery<'_> {
     }
 
     /// Sends it on an idle connection, or on a new one.
-    async fn on(&mut self, endpoint: &Endpoint, mut request: Outgoing) -> Result<Answered, Missed> {
+    async fn on(
+        &mut self,
+        endpoint: &Endpoint,
+        mut outgoing: Box<Outgoing>,
+    ) -> Result<Answered, Missed> {
+        let request = &mut outgoing.request;
         if let Some(host) = self.upstream.own_host(endpoint) {
             request.headers_mut().insert(HOST, host.clone());
         }
-        let timeout = self.patience(&request);
+        let timeout = self.patience(request);
         if self.upstream.config().http2 && !request.headers().contains_key(UPGRADE) {
-            match Box::pin(self.on_http2(endpoint, *request)).await {
+            match Box::pin(self.on_http2(endpoint, outgoing.whole())).await {
                 Http2Outcome::Done(outcome) => return *outcome,
-                Http2Outcome::Http1(unsent) => request = unsent,
+                Http2Outcome::Http1(unsent) => outgoing = unsent,
             }
         }
         if let Some(wire) = self.core.pool.take(endpoint.key()) {
-            let safe = is_safe(&request);
-            match ask(self.core, wire, request, timeout).await {
+            let safe = is_safe(&outgoing.request);
+            match ask(self.core, wire, outgoing, timeout).await {
                 Ok((response, asked)) => {
                     let again = safe.then_some(Again::Request(asked));
                     return self.judge(endpoint, Answered { response, reused: true }, again);
                 }
-                Err(Unanswered { request: Some(unsent), sent: false, .. }) => request = unsent,
+                Err(Unanswered { request: Some(unsent), sent: false, .. }) => outgoing = unsent,
                 Err(Unanswered { request: Some(asked), fault, .. })
                     if safe && fault.kind == UpstreamFault::Broken =>
                 {
                     self.upstream.group.retried();
-                    request = asked;
+                    outgoing = asked;
                 }
                 Err(Unanswered { fault, .. }) => {
                     return Err(self.failed(endpoint, fault, None, true));
@@ -260,19 +265,18 @@ impl Delivery<'_> {
         let connected = Box::pin(connecting).await;
         let wire = match connected {
             Ok(wire) => wire,
-            Err(fault) => return Err(self.failed(endpoint, fault, Some(request), false)),
+            Err(fault) => return Err(self.failed(endpoint, fault, Some(outgoing), false)),
         };
         self.check.still_holds(self.published).map_err(Missed::Rejected)?;
-        let repeatable = self.elsewhere && self.is_repeatable(&request);
-        match ask(self.core, wire, request, timeout).await {
+        let repeatable = self.elsewhere && self.is_repeatable(&outgoing.request);
+        match ask(self.core, wire, outgoing, timeout).await {
             Ok((response, asked)) => {
                 let again = repeatable.then_some(Again::Request(asked));
                 self.judge(endpoint, Answered { response, reused: false }, again)
             }
             Err(Unanswered { fault, request, sent }) => {
-                let again =
-                    |_: &Outgoing| !sent || repeatable && fault.kind == UpstreamFault::Broken;
-                let again = request.filter(again);
+                let may_go = !sent || repeatable && fault.kind == UpstreamFault::Broken;
+                let again = request.filter(|_| may_go);
                 Err(self.failed(endpoint, fault, again, sent))
             }
         }
@@ -323,7 +327,7 @@ impl Delivery<'_> {
         &self,
         endpoint: &Endpoint,
         fault: Fault,
-        again: Option<Outgoing>,
+        again: Option<Box<Outgoing>>,
         sent: bool,
     ) -> Missed {
         let group = &self.upstream.group;
@@ -350,23 +354,23 @@ impl Delivery<'_> {
 
 /// What may be asked once more, of another server.
 enum Again {
-    Request(Outgoing),
+    Request(Box<Outgoing>),
     Spare(Spare),
 }
 
 impl Again {
-    fn into_request(self) -> Option<Outgoing> {
+    fn into_request(self) -> Option<Box<Outgoing>> {
         match self {
             Self::Request(request) => Some(request),
-            Self::Spare(spare) => spare.into_request().map(Box::new),
+            Self::Spare(spare) => spare.into_request().map(|whole| Box::new(whole.into())),
         }
     }
 }
 
-fn outgoing(permit: Permit<'_>, published: &Published) -> Outgoing {
+fn outgoing(permit: Permit<'_>, added: Added, published: &Published) -> Box<Outgoing> {
     let request = *permit.into_request();
     let body = RequestBody::new(request.body, &published.guarded);
-    Box::new(Request::from_parts(request.parts, body))
+    Box::new(Outgoing { request: Request::from_parts(request.parts, body), added })
 }
 
 /// Safe methods without a body (RFC 9110 section 9.2.1).

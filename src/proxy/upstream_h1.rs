@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version};
+use http::{Method, Response, Version};
 use tokio::io::{AsyncRead as _, ReadBuf};
 
 use crate::sockets::dial::ServerStream;
@@ -31,6 +31,7 @@ use crate::upstreams::Key;
 
 use super::body::RequestBody;
 use super::core::Core;
+use super::outgoing::Outgoing;
 pub use answer::Answer;
 use aside::Aside;
 use framing::Framing;
@@ -108,9 +109,10 @@ impl Wire {
     }
 
     /// A request is about to go out on it.
-    pub fn ask(self, core: &Rc<Core>, request: &mut Request<RequestBody>) -> Call {
+    pub fn ask(self, core: &Rc<Core>, outgoing: &mut Outgoing) -> Call {
+        let Outgoing { request, added } = outgoing;
         let body = std::mem::replace(request.body_mut(), RequestBody::none());
-        let upload = Upload::new(request, body);
+        let upload = Upload::new(request, added, body);
         let (core, method) = (Rc::clone(core), request.method().clone());
         let (heads, inbound) = (Heads::default(), Inbound::default());
         let (informed, was_reset, aside) = (0, false, None);

@@ -1,13 +1,15 @@
 //! What a small request costs the kernel: two receives and two sends, one of each on either side, and
-//! nothing else. Counted by strace on the one thread that serves it.
+//! nothing else; on HTTP/2, less than that on the client's side. Counted by strace on the one thread that
+//! serves it.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::frames::*;
 use crate::support::peers::{installed, not_tested};
-use crate::support::{Connection, Gateway, Issuer, Lines, Setup, Upstream};
+use crate::support::{Connection, Frames, Gateway, Issuer, Lines, Setup, Upstream};
 
 /// Requests that are counted.
 const REQUESTS: usize = 200;
@@ -68,6 +70,13 @@ fn thread_id(gateway: &Gateway, name: &str) -> String {
     task.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
+/// What is written otherwise wakes a thread that sleeps.
+const SENDS: &[&str] = &["sendto", "sendmsg", "writev"];
+
+fn of(calls: &BTreeMap<String, usize>, names: &[&str]) -> usize {
+    names.iter().filter_map(|name| calls.get(*name)).sum()
+}
+
 #[test]
 fn a_small_request_is_two_sends_and_two_receives() {
     let (issuer, upstream) = (
@@ -91,15 +100,46 @@ fn a_small_request_is_two_sends_and_two_receives() {
     let took = began.elapsed();
     let calls = trace.end();
     println!("{REQUESTS} requests: {calls:?}");
-    let of = |names: &[&str]| names.iter().filter_map(|name| calls.get(*name)).sum::<usize>();
-    // What is written otherwise wakes a thread that sleeps.
-    let sends = of(&["sendto", "sendmsg", "writev"]);
-    let receives = of(&["recvfrom", "recvmsg", "readv"]);
+    let (sends, receives) = (of(&calls, SENDS), of(&calls, &["recvfrom", "recvmsg", "readv"]));
     assert_eq!((sends, receives), (2 * REQUESTS, 2 * REQUESTS), "{calls:?}");
     // The sweep of each second, and the log's thread that is woken for the lines that came: how often
     // depends on how long all of it took.
     let few = REQUESTS / 10 + usize::try_from(took.as_millis() / 10).unwrap();
     let rest: usize = calls.iter().filter(|(name, _)| *name != "epoll_wait").map(|(_, n)| n).sum();
     assert!(rest <= 4 * REQUESTS + 2 * few, "{calls:?}");
-    assert!(of(&["epoll_wait"]) <= 2 * REQUESTS + few, "{calls:?}");
+    assert!(of(&calls, &["epoll_wait"]) <= 2 * REQUESTS + few, "{calls:?}");
+}
+
+#[test]
+fn answers_of_one_connection_that_are_ready_together_leave_in_one_send() {
+    const TOGETHER: usize = 10;
+    let body = "x".repeat(300);
+    let answer = format!(
+        "[[route]]\npath = \"/static\"\naccess = \"public\"\nanswer = {{ body = \"{body}\" }}\n"
+    );
+    let upstream = Upstream::answering(|exchange| exchange.answer("200 OK", "", ""));
+    let gateway = Setup::simple(&Issuer::new("HS256"), &upstream)
+        .server("threads = 1")
+        .tables(&answer)
+        .start();
+    let mut connection = Frames::open(&gateway);
+    let mut streams = (1_u32..).step_by(2);
+    let mut ask = || {
+        let asked: Vec<u32> = streams.by_ref().take(TOGETHER).collect();
+        let get = |&stream: &u32| {
+            frame(HEADERS, END_STREAM | END_HEADERS, stream, &head("GET", "/static", &[]))
+        };
+        connection.try_send(&asked.iter().flat_map(get).collect::<Vec<u8>>()).unwrap();
+        for _ in 0..TOGETHER {
+            while !connection.next().unwrap().ends_stream() {}
+        }
+    };
+    ask();
+    let Some(trace) = Trace::of(&gateway, "data-0") else { return };
+    let rounds = REQUESTS / TOGETHER;
+    (0..rounds).for_each(|_| ask());
+    let calls = trace.end();
+    println!("{rounds} times {TOGETHER} requests: {calls:?}");
+    // Acknowledgements and the like may leave by themselves.
+    assert!(of(&calls, SENDS) <= 2 * rounds, "{calls:?}");
 }

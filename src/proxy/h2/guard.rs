@@ -92,7 +92,7 @@ impl Guard {
     }
 
     /// The stream's task under this guard.
-    pub async fn over(self: Rc<Self>, mut stream: Pin<&mut impl Future<Output = ()>>) {
+    pub async fn over(self: Rc<Self>, mut stream: Pin<Box<impl Future<Output = ()>>>) {
         std::future::poll_fn(|context| {
             if self.over.get() {
                 return Poll::Ready(());

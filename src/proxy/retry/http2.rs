@@ -17,12 +17,13 @@ use crate::config::ServerAddress;
 use crate::proxy::answer::{Fault, UpstreamFault};
 use crate::proxy::answer_body::AnswerBody;
 use crate::proxy::body::{Moved, RequestBody};
+use crate::proxy::outgoing::Outgoing;
 use crate::proxy::upstream::connect_http2;
 use crate::proxy::upstream_h2::{Acquired, Http2};
 use crate::proxy::{forward, grpc};
 use crate::upstreams::Endpoint;
 
-use super::{Again, Answered, Delivery, Missed, Outgoing, Spare, is_safe, within};
+use super::{Again, Answered, Delivery, Missed, Spare, is_safe, within};
 
 /// Connections that a request is tried on, when one after the other was about to close.
 const CONNECTIONS_MAX: u32 = 3;
@@ -32,7 +33,7 @@ type Outcome = Result<Answered, Missed>;
 pub(super) enum Http2Outcome {
     Done(Box<Outcome>),
     /// The server speaks HTTP/1.1 only.
-    Http1(Outgoing),
+    Http1(Box<Outgoing>),
 }
 
 /// A stream, and how it came to be.
@@ -57,9 +58,9 @@ impl Delivery<'_> {
             let (mut stream, is_new) = match self.place(endpoint).await {
                 Ok(Place::Old(stream)) => (stream, false),
                 Ok(Place::New(stream)) => (stream, true),
-                Ok(Place::Http1) => return Http2Outcome::Http1(Box::new(request)),
+                Ok(Place::Http1) => return Http2Outcome::Http1(boxed(request)),
                 Err(fault) => {
-                    return done(Err(self.failed(endpoint, fault, Some(Box::new(request)), false)));
+                    return done(Err(self.failed(endpoint, fault, Some(boxed(request)), false)));
                 }
             };
             // It may have waited for the connection.
@@ -90,7 +91,7 @@ impl Delivery<'_> {
                 (None, Some(copy)) if fault.kind == UpstreamFault::Broken && repeatable => {
                     // An old connection may have been closed behind our back.
                     if is_new || !safe {
-                        let copy = self.elsewhere.then(|| Box::new(copy));
+                        let copy = self.elsewhere.then(|| boxed(copy));
                         return done(Err(self.failed(endpoint, fault, copy, true)));
                     }
                     (Some(copy), true)
@@ -106,7 +107,7 @@ impl Delivery<'_> {
                     request = again;
                 }
                 again => {
-                    return done(Err(self.failed(endpoint, fault, again.map(Box::new), sent)));
+                    return done(Err(self.failed(endpoint, fault, again.map(boxed), sent)));
                 }
             }
         }
@@ -155,6 +156,10 @@ impl Delivery<'_> {
         }
         request
     }
+}
+
+fn boxed(request: Request<RequestBody>) -> Box<Outgoing> {
+    Box::new(request.into())
 }
 
 struct Failed {

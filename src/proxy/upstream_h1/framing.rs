@@ -1,8 +1,8 @@
 //! Where the body of an answer ends (RFC 9112 section 6.3), and whether its connection may be used
 //! again (section 9.3).
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
 use super::WireFault;
 use super::chunked::Chunked;
@@ -37,29 +37,30 @@ impl Framing {
             return Ok(None);
         }
         let fields = head.headers();
+        let has = |name: &HeaderName| fields.keys().any(|field| field == name);
         let stays = match head.version() {
-            Version::HTTP_11 => !headers::nominates(fields, "close"),
+            Version::HTTP_11 => !(has(&CONNECTION) && headers::nominates(fields, "close")),
             // Which may be closed by whoever does not know the other's wish.
             _ => headers::nominates(fields, "keep-alive") && !headers::nominates(fields, "close"),
         };
+        let chunks = has(&TRANSFER_ENCODING);
         let bodiless = *method == Method::HEAD
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let end = if bodiless { End::Length(0) } else { end(fields, head.version())? };
+        let end = if bodiless { End::Length(0) } else { end(fields, chunks, head.version())? };
         // Who says both lengths means to confuse somebody (RFC 9112 section 6.1), and who says one of
         // what cannot have a body may send one all the same.
-        let chunks = fields.contains_key(TRANSFER_ENCODING);
-        let length = fields.get(CONTENT_LENGTH);
+        let length = || fields.get(CONTENT_LENGTH);
         let unclear = match status {
-            StatusCode::NO_CONTENT => chunks || length.is_some_and(|length| length != "0"),
-            _ => chunks && length.is_some(),
+            StatusCode::NO_CONTENT => chunks || length().is_some_and(|length| length != "0"),
+            _ => chunks && length().is_some(),
         };
         let keep_alive = stays && !unclear && !matches!(end, End::Close);
         Ok(Some(Self { end, keep_alive }))
     }
 }
 
-fn end(fields: &HeaderMap, version: Version) -> Result<End, WireFault> {
-    if fields.contains_key(TRANSFER_ENCODING) {
+fn end(fields: &HeaderMap, chunks: bool, version: Version) -> Result<End, WireFault> {
+    if chunks {
         if version != Version::HTTP_11 {
             return Err(WireFault::Malformed("Transfer-Encoding in an answer of HTTP/1.0"));
         }

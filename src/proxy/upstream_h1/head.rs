@@ -3,11 +3,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::WireFault;
+use crate::proxy::outgoing::Added;
 
 /// As on HTTP/2.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -17,11 +18,11 @@ const TOO_LARGE: WireFault = WireFault::Malformed("the head of the server's answ
 const MALFORMED: WireFault = WireFault::Malformed("the server's answer is no HTTP/1.1");
 
 /// The request's line and its fields. The target is in origin-form, or `*`.
-pub fn write<B>(request: &Request<B>) -> Vec<u8> {
+pub fn write<B>(request: &Request<B>, added: &Added) -> Vec<u8> {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let fields = request.headers();
+    let fields = || request.headers().iter().chain(added.fields());
     let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    let bytes = 32 + target.len() + fields.iter().map(length).sum::<usize>();
+    let bytes = 32 + target.len() + fields().map(length).sum::<usize>();
     // A size that the allocator need not search for.
     let mut head = Vec::with_capacity(bytes.next_power_of_two());
     head.extend_from_slice(request.method().as_str().as_bytes());
@@ -31,18 +32,21 @@ pub fn write<B>(request: &Request<B>) -> Vec<u8> {
     }
     head.extend_from_slice(target.as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    write_fields(&mut head, fields);
+    write_fields(&mut head, fields());
     head
 }
 
 /// With the empty line behind them.
-pub fn write_fields(to: &mut Vec<u8>, fields: &HeaderMap) {
-    for (name, value) in fields {
+pub fn write_fields<'f>(
+    to: &mut Vec<u8>,
+    fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+) {
+    fields.for_each(|(name, value)| {
         to.extend_from_slice(name.as_str().as_bytes());
         to.extend_from_slice(b": ");
         to.extend_from_slice(value.as_bytes());
         to.extend_from_slice(b"\r\n");
-    }
+    });
     to.extend_from_slice(b"\r\n");
 }
 
@@ -114,12 +118,14 @@ mod tests {
     #[test]
     fn a_head_is_written_line_by_line() {
         let request = Request::post("/a?b=c").header("host", "x").header("x-a", "1").body(());
-        let text = write(&request.unwrap());
+        let text = write(&request.unwrap(), &Added::default());
         assert_eq!(text, b"POST /a?b=c HTTP/1.1\r\nhost: x\r\nx-a: 1\r\n\r\n");
         let request = Request::get("http://a?b=c").body(()).unwrap();
-        assert_eq!(write(&request), b"GET /?b=c HTTP/1.1\r\n\r\n");
+        assert_eq!(write(&request, &Added::default()), b"GET /?b=c HTTP/1.1\r\n\r\n");
         let request = Request::options("*").body(()).unwrap();
-        assert_eq!(write(&request), b"OPTIONS * HTTP/1.1\r\n\r\n");
+        let mut added = Added::default();
+        added.push(HeaderName::from_static("x-b"), HeaderValue::from_static("2"));
+        assert_eq!(write(&request, &added), b"OPTIONS * HTTP/1.1\r\nx-b: 2\r\n\r\n");
     }
 
     #[test]

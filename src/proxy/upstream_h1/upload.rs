@@ -13,6 +13,7 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
 use super::head;
+use crate::proxy::outgoing::Added;
 
 /// See the module.
 pub struct Upload<B> {
@@ -61,7 +62,7 @@ const CHUNK_END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
 
 impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
     /// Of a request that has its body beside it. Framing is what the body says, whatever fields say.
-    pub fn new<A>(request: &mut Request<A>, body: B) -> Self {
+    pub fn new<A>(request: &mut Request<A>, added: &Added, body: B) -> Self {
         let fields = request.headers_mut();
         let rest = if body.is_end_stream() {
             fields.remove(TRANSFER_ENCODING);
@@ -76,7 +77,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
             fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             Rest::Chunks(trailer_names(fields))
         };
-        let lead = head::write(request);
+        let lead = head::write(request, added);
         let (piece, tail) = (Bytes::new(), [].as_slice());
         Self { lead, at: 0, piece, tail, body, rest, touched: false, flushed: false }
     }
@@ -218,7 +219,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
                 let named: HeaderMap =
                     named.map(|(name, value)| (name.clone(), value.clone())).collect();
                 self.lead.extend_from_slice(b"0\r\n");
-                head::write_fields(&mut self.lead, &named);
+                head::write_fields(&mut self.lead, named.iter());
                 self.rest = Rest::Nothing;
             }
             (None, Rest::Chunks(_)) => {
@@ -307,7 +308,7 @@ mod tests {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
         let body = Frames { frames: frames.into_iter().collect(), length };
-        let mut upload = Upload::new(&mut request, body);
+        let mut upload = Upload::new(&mut request, &Added::default(), body);
         assert!(upload.is_untouched());
         let (mut ours, mut theirs) = tokio::io::duplex(takes);
         let sending = async move {
@@ -386,7 +387,7 @@ mod tests {
     async fn a_server_that_takes_no_more_is_no_fault_of_the_body() {
         let mut request = Request::post("/").body(()).unwrap();
         let body = Frames { frames: [data("abcde")].into(), length: Some(5) };
-        let mut upload = Upload::new(&mut request, body);
+        let mut upload = Upload::new(&mut request, &Added::default(), body);
         let (mut ours, theirs) = tokio::io::duplex(8);
         drop(theirs);
         for _ in 0..2 {

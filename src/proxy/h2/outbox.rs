@@ -2,7 +2,7 @@
 //! has it sent: a system call, and a record of TLS, for each of the answers that are ready together. Here
 //! small pieces wait until the connection has been polled, and no longer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,6 +17,12 @@ const KEPT_BYTES_MAX: usize = 16 * 1024;
 const PIECE_BYTES_MAX: usize = 4 * 1024;
 /// Of a piece and what is before it, in one write.
 const PARTS_MAX: usize = 8;
+
+thread_local! {
+    /// A buffer for the next turn: nearly every one ends with all that it wrote on its way, so that one
+    /// does for all connections of a core.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The stream as the connection has it. A clone is the same.
 pub struct Outbox<S>(Rc<RefCell<Kept<S>>>);
@@ -77,9 +83,14 @@ impl<S> Kept<S> {
         self.ahead.get(self.taken..).unwrap_or_default()
     }
 
-    /// An idle connection holds no buffer.
+    /// A connection that has nothing to send holds no buffer.
     fn is_taken(&mut self) {
-        (self.ahead, self.taken) = (Vec::new(), 0);
+        let mut spare = std::mem::take(&mut self.ahead);
+        self.taken = 0;
+        if spare.capacity() > 0 {
+            spare.clear();
+            SPARE.set(spare);
+        }
     }
 }
 
@@ -114,6 +125,7 @@ impl<S: AsyncWrite + Unpin> Kept<S> {
         loop {
             if length <= PIECE_BYTES_MAX && self.ahead.len() + length <= KEPT_BYTES_MAX {
                 if self.ahead.capacity() == 0 {
+                    self.ahead = SPARE.take();
                     self.ahead.reserve_exact(KEPT_BYTES_MAX);
                 }
                 parts.iter().for_each(|part| self.ahead.extend_from_slice(part));

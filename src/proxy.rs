@@ -29,6 +29,7 @@ mod entrance;
 mod exchange;
 mod failures;
 mod forward;
+mod forwarded;
 #[doc(hidden)]
 pub mod fuzzing;
 mod grpc;

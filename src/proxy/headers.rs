@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use http::Method;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST,
-    HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap,
+    HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 
 use crate::clock::UnixMs;
 use crate::config::{
-    Carrier, Forward, Forwarded, is_hop_by_hop, normal_header_name as normal, speaks_of_client,
+    Carrier, Forward, is_hop_by_hop, normal_header_name as normal, speaks_of_client,
 };
 use crate::verify::Signed;
 
@@ -21,6 +21,7 @@ use super::assertion::Memo;
 use super::claim_header;
 use super::connection::Connection;
 use super::cookie;
+use super::forwarded;
 use super::outgoing::Added;
 use super::permit::Permit;
 use super::published::Published;
@@ -31,10 +32,6 @@ use super::upgrade::Upgrade;
 
 pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
@@ -142,14 +139,14 @@ pub fn prepare(
         headers.insert(UPGRADE, upgrade.value());
     }
     let mut added = Added::default();
-    add_forwarded(headers, &mut added, connection, published.forwarded);
+    forwarded::add(headers, &mut added, connection, published.forwarded);
     if permit.route().capture.is_some() {
         // What is compressed cannot be taken apart.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
-    add_prefix(headers, route, published.forwarded);
+    forwarded::add_prefix(headers, route, published.forwarded);
     // The one that the log has: what a trusted proxy offered, if it was fit.
-    added.replace(spoken_for(headers, connection), X_REQUEST_ID, request_id.clone());
+    added.replace(forwarded::said(headers, connection), X_REQUEST_ID, request_id.clone());
     if let Some(certificate) = &connection.client_cert {
         headers.insert(CLIENT_CERT, certificate.clone());
     }
@@ -158,26 +155,6 @@ pub fn prepare(
         add_assertion(headers, route, signed, by)?;
     }
     Ok(added)
-}
-
-/// Where a trusted proxy may have said of the client what we say. What a stranger says of it is gone.
-fn spoken_for<'h>(
-    headers: &'h mut HeaderMap,
-    connection: &Connection,
-) -> Option<&'h mut HeaderMap> {
-    connection.is_trusted().then_some(headers)
-}
-
-/// What was taken from the path, behind what a trusted proxy took before us.
-fn add_prefix(headers: &mut HeaderMap, route: &Route, style: Forwarded) {
-    let Some(stripped) = route.rewrite.as_ref().and_then(rewrite::stripped) else { return };
-    if matches!(style, Forwarded::XForwarded | Forwarded::Both) {
-        let before = headers.get(X_FORWARDED_PREFIX).and_then(|value| value.to_str().ok());
-        let before = before.unwrap_or_default().trim_end_matches('/');
-        if let Ok(value) = HeaderValue::try_from(format!("{before}{stripped}")) {
-            headers.insert(X_FORWARDED_PREFIX, value);
-        }
-    }
 }
 
 fn nominated_te_trailers(headers: &HeaderMap) -> bool {
@@ -294,51 +271,6 @@ fn drop_credentials(headers: &mut HeaderMap, permit: &Permit<'_>, published: &Pu
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-}
-
-fn add_forwarded(
-    headers: &mut HeaderMap,
-    added: &mut Added,
-    connection: &Connection,
-    style: Forwarded,
-) {
-    let host = headers.get(HOST).cloned();
-    if matches!(style, Forwarded::XForwarded | Forwarded::Both) {
-        // Several lines are one list (RFC 9110 section 5.3): a proxy may add a line of its own below
-        // that of its client.
-        let chain = match connection.is_trusted() {
-            true => chain_with(headers, &connection.peer_text),
-            false => connection.peer_text.clone(),
-        };
-        added.replace(spoken_for(headers, connection), X_FORWARDED_FOR, chain);
-        let is_said = |name: HeaderName| connection.is_trusted() && headers.contains_key(name);
-        if !is_said(X_FORWARDED_PROTO) {
-            added.push(X_FORWARDED_PROTO, HeaderValue::from_static(connection.scheme));
-        }
-        if let Some(host) = host.clone().filter(|_| !is_said(X_FORWARDED_HOST)) {
-            added.push(X_FORWARDED_HOST, host);
-        }
-    }
-    if matches!(style, Forwarded::Forwarded | Forwarded::Both) {
-        let peer = connection.peer_text.to_str().unwrap_or("unknown");
-        let peer = if peer.contains(':') { format!("\"[{peer}]\"") } else { peer.to_owned() };
-        let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("");
-        // The canonical request's Host holds no quote and no backslash (RFC 7239 section 4).
-        let element = format!("for={peer};host=\"{host}\";proto={}", connection.scheme);
-        if let Ok(value) = HeaderValue::try_from(element) {
-            added.push(FORWARDED, value);
-        }
-    }
-}
-
-fn chain_with(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
-    let mut chain = Vec::new();
-    for before in headers.get_all(&X_FORWARDED_FOR) {
-        chain.extend_from_slice(before.as_bytes());
-        chain.extend_from_slice(b", ");
-    }
-    chain.extend_from_slice(peer.as_bytes());
-    HeaderValue::from_bytes(&chain).unwrap_or_else(|_| peer.clone())
 }
 
 /// The headers that say who it is.

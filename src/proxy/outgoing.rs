@@ -4,6 +4,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use super::body::RequestBody;
+use super::permit::Permit;
+use super::published::Published;
 
 /// See the module.
 pub struct Outgoing {
@@ -16,6 +18,12 @@ pub struct Outgoing {
 pub struct Added(Vec<(HeaderName, HeaderValue)>);
 
 impl Outgoing {
+    pub fn new(permit: Permit<'_>, added: Added, published: &Published) -> Box<Self> {
+        let request = *permit.into_request();
+        let body = RequestBody::new(request.body, &published.guarded);
+        Box::new(Self { request: Request::from_parts(request.parts, body), added })
+    }
+
     /// With nothing beside it.
     pub fn whole(self) -> Request<RequestBody> {
         let Self { mut request, added } = self;

@@ -41,7 +41,6 @@ use http2::Http2Outcome;
 use spare::Spare;
 use upload::within;
 
-
 /// What a request takes of what is limited or counted, until its exchange has ended.
 #[derive(Default)]
 pub struct Occupied {
@@ -91,7 +90,7 @@ pub async fn deliver(
     if let Some(places) = &upstream.group.places {
         occupied.place = Some(place(places, upstream, &check, published).await?);
     }
-    let request = outgoing(permit, added, published);
+    let request = Outgoing::new(permit, added, published);
     let upload = request.request.body().moved();
     let (tried, elsewhere) = (Tried::default(), false);
     let mut delivery =
@@ -365,12 +364,6 @@ impl Again {
             Self::Spare(spare) => spare.into_request().map(|whole| Box::new(whole.into())),
         }
     }
-}
-
-fn outgoing(permit: Permit<'_>, added: Added, published: &Published) -> Box<Outgoing> {
-    let request = *permit.into_request();
-    let body = RequestBody::new(request.body, &published.guarded);
-    Box::new(Outgoing { request: Request::from_parts(request.parts, body), added })
 }
 
 /// Safe methods without a body (RFC 9110 section 9.2.1).

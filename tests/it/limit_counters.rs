@@ -264,6 +264,7 @@ fn handshakes_that_fail_or_do_not_end_are_counted_and_good_ones_are_not() {
     silent.assert_closed();
     eventually("what never ends", || (count() == 2.0).then_some(()));
     assert!(authority.client().alpn(&["spdy/3"]).connect(&gateway, "a.example").is_err());
+    eventually("what agrees on no protocol", || (count() == 3.0).then_some(()));
     only(&gateway, CLOSED, "handshake", 3.0);
     assert_eq!(good.connection.get("/", &[]).status, 200);
 }

@@ -104,7 +104,7 @@ fn a_socket_lives_on_with_a_new_token_and_then_ends_with_that_one() {
 }
 
 #[test]
-fn a_cookie_is_as_good_as_a_bearer_token_and_another_site_may_use_neither() {
+fn a_cookie_is_as_good_as_a_bearer_token_and_another_site_may_not_use_it() {
     let scene = scene();
     let _socket = scene.open("/ws", &scene.token(-10, 60));
     scene.indexed(1);
@@ -116,11 +116,17 @@ fn a_cookie_is_as_good_as_a_bearer_token_and_another_site_may_use_neither() {
     };
     let evil = ("Origin", "https://evil.example");
     assert_eq!(ask("POST", &[("Cookie", &cookie), evil]).code(), "cross_site");
-    assert_eq!(ask("POST", &[("Authorization", &bearer), evil]).code(), "cross_site");
+    let both = [("Cookie", &*cookie), ("Authorization", &bearer), evil];
+    assert_eq!(ask("POST", &both).code(), "cross_site");
     assert_eq!(ask("GET", &[("Cookie", &cookie), OURS]).status, 405);
     assert_eq!(ask("POST", &[OURS]).code(), "token_missing");
     let answer = ask("POST", &[("Cookie", &cookie), OURS]);
     assert_eq!((answer.status, answer.json()), (200, json!({"rebased": 1})));
+    // No page can make a browser send one, and an app says no origin.
+    for said in [&[("Authorization", &*bearer), evil][..], &[("Authorization", &bearer)]] {
+        let answer = ask("POST", said);
+        assert_eq!((answer.status, answer.json()), (200, json!({"rebased": 0})));
+    }
 }
 
 #[test]

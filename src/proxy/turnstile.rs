@@ -18,10 +18,16 @@ impl Turnstile {
         Rc::new(Self { places: Semaphore::new(per_turn), taken: Cell::new(0) })
     }
 
-    /// Returns when this turn has room. Inside the core's runtime only.
-    pub async fn pass(self: &Rc<Self>) {
-        // The semaphore is never closed.
-        if let Ok(place) = self.places.acquire().await {
+    /// Returns when this turn has room, and whether that took a wait. Inside the core's runtime only.
+    pub async fn pass(self: &Rc<Self>) -> bool {
+        let at_once = self.places.try_acquire().ok();
+        let waits = at_once.is_none();
+        let place = match at_once {
+            Some(place) => Some(place),
+            // The semaphore is never closed.
+            None => self.places.acquire().await.ok(),
+        };
+        if let Some(place) = place {
             place.forget();
             if self.taken.replace(self.taken.get() + 1) == 0 {
                 let turnstile = Rc::clone(self);
@@ -32,6 +38,7 @@ impl Turnstile {
                 });
             }
         }
+        waits
     }
 }
 

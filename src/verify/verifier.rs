@@ -144,21 +144,22 @@ impl Verifier {
 
     /// Like [`Self::verify`], for whoever counts by issuer.
     pub fn judge(&self, credential: &Credential, now: UnixMs) -> Result<VerifiedToken, Refused> {
+        self.recall(credential, now).unwrap_or_else(|| self.judge_unseen(credential, now))
+    }
+
+    /// Of one whose signature is not remembered.
+    pub fn judge_unseen(
+        &self,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Result<VerifiedToken, Refused> {
         // Before it is hashed: nobody buys work by length.
         check_length(credential.expose()).map_err(TokenFault::Form)?;
-        let key = self.cache.key(credential);
-        let remembered = self.cache.find(key, credential).filter(|signed| self.vouches(signed));
-        let (signed, fresh) = match remembered {
-            Some(signed) => (signed, false),
-            None => {
-                let signed = Arc::new(self.verify_signature(credential)?);
-                self.cache.insert(key, credential, &signed);
-                (signed, true)
-            }
-        };
+        let signed = Arc::new(self.verify_signature(credential)?);
+        self.cache.insert(self.cache.key(credential), credential, &signed);
         policy::check(&signed, now).map_err(Refused::of(signed.issuer()))?;
         signed.seen(now);
-        Ok(VerifiedToken { signed, fresh })
+        Ok(VerifiedToken { signed, fresh: true })
     }
 
     /// It was signed for an issuer that is one of ours, as it is now, by a key that it has now.

@@ -19,7 +19,7 @@ impl Challenge<'_> {
         let text = match self {
             Self::Plain => return Some(HeaderValue::from_static("Bearer")),
             Self::Error { error, description } => {
-                format!("Bearer error=\"{error}\", error_description=\"{description}\"")
+                ["Bearer error=\"", error, "\", error_description=\"", description, "\""].concat()
             }
             Self::Scopes(needed) => {
                 format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", needed.join(" "))

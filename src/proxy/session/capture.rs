@@ -260,7 +260,8 @@ async fn verified(
     core: &Core,
 ) -> Result<Arc<Signed>, Rejection> {
     let credential = Credential::new(access);
-    let judging = credential::judge_by_fresh_keys(core, &credential, published, UnixMs::now());
+    let judging =
+        credential::judge_by_fresh_keys(core, &credential, published, UnixMs::now(), false);
     let token = Box::pin(judging).await.map_err(|refused| unusable(refused.fault))?;
     let signed = token.signed();
     credential::issuer_taken(route, signed)?;

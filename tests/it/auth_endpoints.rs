@@ -107,6 +107,19 @@ fn an_app_logs_out_with_its_bearer_token_alone_and_says_no_origin() {
 }
 
 #[test]
+fn whose_token_names_nobody_has_no_other_sessions_and_keeps_the_one() {
+    let scene = scene("");
+    for token in [scene.issuer.token("").mint(), scene.issuer.token("a").without("sub").mint()] {
+        let bearer = format!("Bearer {token}");
+        for (method, target) in [("POST", "/.auth/logout-all"), ("GET", "/.auth/sessions")] {
+            let answer = scene.ask(method, target, &[("Authorization", &bearer)]);
+            assert_eq!((answer.status, answer.code().as_str()), (403, "claim_unmet"), "{target}");
+        }
+        assert_eq!(scene.gateway.status(&token), 200);
+    }
+}
+
+#[test]
 fn a_forged_token_denies_nothing_and_an_expired_one_ends_its_session() {
     let scene = scene("");
     let stranger = Issuer::new("ES256");

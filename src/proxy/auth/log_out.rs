@@ -113,14 +113,14 @@ async fn person(visit: &mut Visit<'_>) -> Result<Person, Rejection> {
         false => Except::Session(kept.session.clone()),
         true => Except::Token(kept.access.clone()),
     };
-    let subject = kept.subject.clone().ok_or(Rejection::ClaimUnfit("subject".to_owned()))?;
+    let subject = kept.subject.clone().ok_or(Rejection::ClaimUnmet("subject".to_owned()))?;
     let (issuer, issued_at) = (kept.issuer_id(), Some(kept.login_time()));
     Ok(Person { issuer, subject, issued_at, this })
 }
 
 fn person_of(visit: &mut Visit<'_>, signed: &Arc<Signed>) -> Result<Person, Rejection> {
     visit.exchange.known(signed);
-    let subject = signed.subject().ok_or(Rejection::ClaimUnfit("subject".to_owned()))?.to_owned();
+    let subject = signed.subject().ok_or(Rejection::ClaimUnmet("subject".to_owned()))?.to_owned();
     let this = match signed.session() {
         Some(session) => Except::Session(session.to_owned()),
         None => Except::Token(signed.token_id().clone()),

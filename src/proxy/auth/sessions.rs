@@ -58,7 +58,7 @@ async fn own(visit: &mut Visit<'_>) -> Result<Own, Rejection> {
     let signed = held.signed;
     visit.exchange.known(&signed);
     if signed.subject().is_none() {
-        return Err(Rejection::ClaimUnfit("subject".to_owned()));
+        return Err(Rejection::ClaimUnmet("subject".to_owned()));
     }
     let named_here = visit.kept().filter(|kept| kept.named_here).map(|kept| kept.session.clone());
     Ok(Own { signed, named_here })

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::Request;
 use serde_json::json;
 
@@ -13,7 +12,7 @@ use crate::support::{
     Authority, Connection, Gateway, Http2, Issuer, Setup, Upstream, eventually, peers, run_to_end,
 };
 
-fn public(upstream: &Upstream, lines: &str) -> Gateway {
+pub fn public(upstream: &Upstream, lines: &str) -> Gateway {
     Setup::simple(&Issuer::new("HS256"), upstream)
         .server(lines)
         .route("/", "access = \"public\"")
@@ -185,39 +184,6 @@ fn reset_of(gateway: &Gateway, name: &str, value: &str) -> Option<u32> {
             _ => {}
         }
     }
-}
-
-#[test]
-fn a_body_is_as_long_as_it_says_or_never_whole_for_the_backend() {
-    let upstream = Upstream::new();
-    let gateway = public(&upstream, "");
-    let mut client = Http2::open(&gateway.address);
-    for length in [None, Some("10")] {
-        let headers: Vec<(&str, &str)> =
-            length.map(|n| ("content-length", n)).into_iter().collect();
-        let (answer, mut body) = client.send(request("POST", "/", &headers), false);
-        body.send_data(Bytes::from_static(b"01234"), false).unwrap();
-        body.send_data(Bytes::from_static(b"56789"), true).unwrap();
-        assert_eq!(client.wait(whole(answer)).unwrap().status, 200);
-        assert_eq!(upstream.last().body, b"0123456789");
-        assert_eq!(upstream.last().header("content-length"), length);
-    }
-    let before = upstream.received().len();
-    for sent in [&b"01234"[..], b"0123456789ABC"] {
-        let (answer, mut body) =
-            client.send(request("POST", "/", &[("content-length", "10")]), false);
-        body.send_data(Bytes::copy_from_slice(sent), true).unwrap();
-        let error = client.wait(whole(answer)).unwrap_err();
-        assert_eq!(error.reason(), Some(h2::Reason::PROTOCOL_ERROR), "{sent:?}");
-    }
-    // Half a body, then RST_STREAM.
-    let (_answer, mut body) = client.send(request("POST", "/", &[]), false);
-    body.send_data(Bytes::from_static(b"half"), false).unwrap();
-    eventually("the backend has it", || (upstream.begun() > before).then_some(()));
-    body.send_reset(h2::Reason::CANCEL);
-    assert_eq!(client.get("/", &[]).status, 200);
-    let received = upstream.received();
-    assert!(received[before..].iter().all(|one| one.method == "GET" || !one.complete));
 }
 
 /// A backend that begins an answer and goes on for ever.

@@ -97,6 +97,8 @@ mod overload;
 mod client_address;
 // HTTP/2 towards clients.
 mod http2;
+// Bodies of its requests.
+mod http2_bodies;
 // Its frames as no library writes them.
 mod http2_frames;
 // Floods of them.

@@ -71,7 +71,8 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
             (body.size_hint().exact(), fields.contains_key(TRANSFER_ENCODING))
         {
             fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            Rest::Length(length)
+            // Of HTTP/2 the end of nothing may be a frame of its own.
+            if length == 0 { Rest::Nothing } else { Rest::Length(length) }
         } else {
             fields.remove(CONTENT_LENGTH);
             fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -358,6 +359,7 @@ mod tests {
         let fields = [("transfer-encoding", "chunked"), ("x-a", "b")];
         let (text, whole) = sent(&fields, Some(0), [], 8).await;
         assert_eq!((text.as_str(), whole), ("POST / HTTP/1.1\r\nx-a: b\r\n\r\n", true));
+        assert!(sent(&[], Some(0), [None, data("")], 8).await.1, "its end need not have come");
     }
 
     #[tokio::test]
@@ -365,10 +367,8 @@ mod tests {
         for frames in [vec![data("abcdef")], vec![data("abc"), data("def")], vec![data("abcd")]] {
             let (text, whole) = sent(&[], Some(5), frames, 512).await;
             assert!(!whole, "{text}");
-            assert!(
-                text.len() <= "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nabcd".len(),
-                "{text}"
-            );
+            let most = "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nabcd".len();
+            assert!(text.len() <= most, "{text}");
         }
     }
 

@@ -42,7 +42,7 @@ fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
         .args(["--header", &format!("Authorization: Bearer {}", credential.trim())])
         // One worker: its own caches are not made for several.
         .args(["--checks", CHECKS, "--phases", "coverage", "--workers", "1"])
-        .args(["--seed", "1", "--generation-database", "none", "--request-timeout", "10"])
+        .args(["--seed", "1", "--generation-database", "none", "--request-timeout", "60"])
         // It does not end.
         .args(["--exclude-path", "/v1/events"])
         .args(["--suppress-health-check", "all", "--no-color", "--warnings", "off"])

@@ -116,8 +116,10 @@ fn a_connection_that_does_not_even_begin_is_given_up_early_and_one_that_did_may_
 
 #[test]
 fn a_connection_that_only_pings_is_idle_and_is_told_before_it_is_closed() {
-    let gateway = open(&Upstream::new(), "idle_timeout = \"1s\", header_timeout = \"1s\"");
+    let gateway = open(&Upstream::new(), "idle_timeout = \"3s\", header_timeout = \"3s\"");
     let mut attacker = Frames::open(&gateway);
+    attacker.get(1, "/");
+    assert_eq!(attacker.outcome(1), Outcome::Good);
     let mut told = None;
     loop {
         if attacker.try_send(&frame(PING, 0, 0, &[7; 8])).is_err() {

@@ -106,6 +106,7 @@ fn an_old_process_that_does_not_follow_is_ended_before_a_denial_is_acknowledged(
         let admin = second.admin();
         let mut connection = admin.connect();
         // The old process may have taken the connection before it stood still.
+        connection.read_patience(PATIENCE / 8);
         let answer = admin.try_call_on(&mut connection, "POST", "/v1/revoke", Some(&body));
         (answer?.status == 200).then_some(())
     });

@@ -209,7 +209,7 @@ fn a_client_of_http_1_that_takes_nothing_of_its_answer_is_counted_as_stalled() {
         _ => exchange.echo(),
     });
     let gateway = Setup::simple(&Issuer::new("HS256"), &upstream)
-        .server("limits = { idle_timeout = \"3s\" }")
+        .server("limits = { idle_timeout = \"8s\" }")
         .route("/", "access = \"public\"")
         .metrics()
         .start();

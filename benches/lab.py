@@ -231,8 +231,9 @@ response_headers = {{ set = {{ "X-Number" = "{number}" }} }}
 def numbered(text, number):
     """A config whose only route says in each answer which config it is."""
     text = text.split("[[route]]")[0]
-    # One address sends bad tokens too. And a memory of signatures that is full when a soak is warm.
-    more = 'limits.failed_credentials_per_minute = 0\nsignature_cache = "2MiB"\n'
+    # One address sends bad tokens too. And a memory of signatures that is full when a soak is warm: each
+    # denial's token is a new one of 2 KiB.
+    more = 'limits.failed_credentials_per_minute = 0\nsignature_cache = "256KiB"\n'
     text = text.replace("[server]", f"[server]\n{more}")
     return text.replace("[log]", '[log]\nlevel = "warn"') + NUMBERED.format(number=number)
 

@@ -93,11 +93,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 /// Of so little a copy costs less than the kernel takes to look at several parts.
 const FLAT_BYTES_MAX: usize = 2048;
 
-/// All parts as one, where they fit.
-fn flattened<'f>(parts: &'f [io::IoSlice<'_>], flat: &'f mut [u8]) -> Option<&'f [u8]> {
-    if let [one] = parts {
-        return Some(one);
-    }
+/// Copies all parts into one, where they fit.
+fn flattened<'f>(parts: &[io::IoSlice<'_>], flat: &'f mut [u8]) -> Option<&'f [u8]> {
     let mut length = 0;
     for part in parts {
         flat.get_mut(length..length + part.len())?.copy_from_slice(part);
@@ -139,9 +136,14 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut flat = [0; FLAT_BYTES_MAX];
-        if let Some(bytes) = flattened(parts, &mut flat) {
-            return self.poll_write(context, bytes);
+        if let [one] = parts {
+            return self.poll_write(context, one);
+        }
+        if parts.iter().map(|part| part.len()).sum::<usize>() <= FLAT_BYTES_MAX {
+            let mut flat = [0; FLAT_BYTES_MAX];
+            if let Some(bytes) = flattened(parts, &mut flat) {
+                return self.poll_write(context, bytes);
+            }
         }
         forward!(self, stream => Pin::new(stream).poll_write_vectored(context, parts))
     }

@@ -20,13 +20,12 @@ impl Turnstile {
 
     /// Returns when this turn has room, and whether that took a wait. Inside the core's runtime only.
     pub async fn pass(self: &Rc<Self>) -> bool {
-        let at_once = self.places.try_acquire().ok();
-        let waits = at_once.is_none();
-        let place = match at_once {
-            Some(place) => Some(place),
+        let mut place = self.places.try_acquire().ok();
+        let waits = place.is_none();
+        if waits {
             // The semaphore is never closed.
-            None => self.places.acquire().await.ok(),
-        };
+            place = self.places.acquire().await.ok();
+        }
         if let Some(place) = place {
             place.forget();
             if self.taken.replace(self.taken.get() + 1) == 0 {

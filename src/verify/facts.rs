@@ -87,8 +87,7 @@ pub(super) fn audiences(claims: &Claims) -> Result<Vec<String>, TokenFault> {
 }
 
 /// Names are bounded, so that a denial cannot be made to fill the memory. A longer one in a token is
-/// refused: no denial could hold it. OpenID Connect (Core, section 2)
-/// allows `sub` 255 of them.
+/// refused: no denial could hold it. OpenID Connect (Core, section 2) allows `sub` 255 of them.
 pub const IDENTIFIER_BYTES_MAX: usize = 1024;
 
 /// What denials and people know a token by: each can be named in a denial.

@@ -72,8 +72,13 @@ impl Door {
     }
 
     pub fn next(&self) -> io::Result<Channel> {
+        // Who waits in accept() has the number of a file descriptor, and needs none until somebody
+        // comes; without one it would fail all the time.
+        let mut come = [PollFd::new(&self.0, PollFlags::IN)];
         loop {
-            match net::accept_with(&self.0, SocketFlags::CLOEXEC) {
+            let next =
+                poll(&mut come, None).and_then(|_| net::accept_with(&self.0, SocketFlags::CLOEXEC));
+            match next {
                 Ok(socket) => return Channel::new(socket),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}
                 Err(error) => return Err(error.into()),

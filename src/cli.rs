@@ -24,6 +24,7 @@ mod http;
 mod init;
 mod input;
 mod keys;
+mod list;
 mod progress;
 mod query;
 mod raw;

@@ -20,6 +20,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::input::{self, TokenFrom};
 use super::keys::Keys;
+use super::list::List;
 use super::raw::{Raw, RawCommand};
 use super::registrations::Registrations;
 use super::sessions::Sessions;
@@ -187,14 +188,6 @@ pub enum Which {
 pub enum Denials {
     One(String),
     List(List),
-}
-
-/// Which denials to list: the query's members in the API's words.
-#[derive(Debug)]
-pub struct List {
-    pub query: Vec<(&'static str, String)>,
-    pub limit: u32,
-    pub all: bool,
 }
 
 /// Many records at once.

@@ -4,27 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::arguments::{Global, List};
+use super::arguments::Global;
 use super::client::Client;
-use super::console::{Console, Look, json_text};
+use super::console::{Console, Look};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::query::query;
+use super::list::List;
 use super::shapes::{By, Selector, Time};
 use super::table::table;
 use super::words;
-
-/// The API's largest page.
-const PAGE_MAX: u32 = 1000;
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Page {
-    items: Vec<Act>,
-    next_cursor: Option<String>,
-}
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -42,32 +31,8 @@ pub(super) struct Act {
 
 pub fn run(list: &List, global: &Global, console: &Console) -> Result<Exit, Failure> {
     let client = Client::new(global)?;
-    let left_first = if list.all { u32::MAX } else { list.limit };
-    let mut left = left_first;
-    let mut cursor: Option<String> = None;
-    let mut acts = Vec::new();
-    loop {
-        let mut members = list.query.clone();
-        members.push(("limit", left_first.min(PAGE_MAX).to_string()));
-        members.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let answer = client.read(&format!("/v1/audit?{}", query(&members)))?;
-        if console.json {
-            let items = answer.raw.get("items").and_then(Value::as_array).into_iter().flatten();
-            console.say_always(&items.take(left as usize).map(json_text).collect::<String>())?;
-        }
-        let mut page = answer.shown::<Page>("the gateway")?;
-        page.items.truncate(left as usize);
-        left = left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
-        if !console.json {
-            acts.extend(page.items);
-        }
-        cursor = page.next_cursor;
-        if cursor.is_none() || left == 0 {
-            break;
-        }
-    }
-    if !console.json {
-        console.say_always(&render(&acts, &console.look))?;
+    if let Some(listed) = list.read::<Act>("/v1/audit", &client, console)? {
+        console.say_always(&render(&listed.items, &console.look))?;
     }
     Ok(Exit::Done)
 }

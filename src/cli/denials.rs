@@ -3,26 +3,27 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
-use super::arguments::{Denials, Global, List};
+use super::arguments::{Denials, Global};
 use super::client::Client;
 use super::console::{Console, Look, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::query::{path_segment, query};
-use super::shapes::{Denial, Page, Time};
+use super::list::Listed;
+use super::query::path_segment;
+use super::shapes::{Denial, Time};
 use super::table::table;
 use super::words;
-
-/// The API's largest page.
-const PAGE_MAX: u32 = 1000;
 
 pub fn run(denials: &Denials, global: &Global, console: &Console) -> Result<Exit, Failure> {
     let client = Client::new(global)?;
     match denials {
         Denials::One(id) => one(&client, id, global, console),
-        Denials::List(list) => all(&client, list, console),
+        Denials::List(list) => match list.read("/v1/denials", &client, console)? {
+            Some(Listed { items, in_force }) => {
+                console.say_always(&render_list(&items, in_force, &console.look))
+            }
+            None => Ok(()),
+        },
     }?;
     Ok(Exit::Done)
 }
@@ -34,44 +35,6 @@ fn one(client: &Client, id: &str, global: &Global, console: &Console) -> Result<
     }
     let denial = answer.shown::<Denial>("the gateway")?;
     console.say_always(&render_one(&denial, &global.again(), &console.look))
-}
-
-fn all(client: &Client, list: &List, console: &Console) -> Result<(), Failure> {
-    let mut rows = Vec::new();
-    let mut cursor: Option<String> = None;
-    let left_first = if list.all { u32::MAX } else { list.limit };
-    let mut left = left_first;
-    let mut in_force = None;
-    loop {
-        let mut members = list.query.clone();
-        // The same on every page: a cursor belongs to its query.
-        members.push(("limit", left_first.min(PAGE_MAX).to_string()));
-        members.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let answer = client.read(&format!("/v1/denials?{}", query(&members)))?;
-        if console.json {
-            console.say_always(&lines(&answer.raw, left))?;
-        }
-        let mut page = answer.shown::<Page>("the gateway")?;
-        in_force = page.in_force.or(in_force);
-        page.items.truncate(left as usize);
-        left = left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
-        if !console.json {
-            rows.extend(page.items);
-        }
-        cursor = page.next_cursor;
-        if cursor.is_none() || left == 0 {
-            break;
-        }
-    }
-    if console.json {
-        return Ok(());
-    }
-    console.say_always(&render_list(&rows, in_force, &console.look))
-}
-
-fn lines(raw: &Value, most: u32) -> String {
-    let items = raw.get("items").and_then(Value::as_array).into_iter().flatten();
-    items.take(most as usize).map(json_text).collect()
 }
 
 /// The condition for a column: `blocked`, `tokens before 11:14:02`.

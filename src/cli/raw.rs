@@ -9,6 +9,7 @@ use super::help;
 mod allowlist;
 mod explain;
 mod many;
+mod most;
 pub mod number;
 mod start;
 mod undo;
@@ -16,6 +17,7 @@ mod undo;
 pub use allowlist::{RawAdd, RawRegistration, RawRegistrations};
 pub use explain::RawExplain;
 pub use many::{RawAudit, RawExchange};
+pub use most::RawMost;
 pub use start::RawRun;
 pub use undo::RawUndo;
 
@@ -273,19 +275,8 @@ pub struct RawDenials {
     /// Those taken back too
     #[arg(long, help_heading = "Which")]
     pub undone: bool,
-    /// At most this many
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        value_parser = number::count,
-        allow_negative_numbers = true,
-        help_heading = "Which"
-    )]
-    pub limit: u32,
-    /// Every page, not only the first
-    #[arg(long, conflicts_with = "limit", help_heading = "Which")]
-    pub all: bool,
+    #[command(flatten)]
+    pub most: RawMost,
 }
 
 #[derive(Subcommand, Debug)]

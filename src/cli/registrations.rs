@@ -10,20 +10,18 @@ use super::console::{Console, Look, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::input::TokenFrom;
-use super::query::{path_segment, query};
+use super::list::{List, Listed};
+use super::query::path_segment;
 use super::raw::{RawAdd, RawRegistration, RawRegistrations};
 use super::several;
-use super::shapes::{Registration, RegistrationPage};
+use super::shapes::Registration;
 use super::table::table;
 use super::words;
-
-/// The API's largest page.
-const PAGE_MAX: u32 = 1000;
 
 /// What is asked.
 #[derive(Debug)]
 pub enum Registrations {
-    List { query: Vec<(&'static str, String)>, limit: u32 },
+    List(List),
     One(String),
     Add(Add),
     Remove { ids: Vec<String>, reason: Option<String> },
@@ -64,7 +62,7 @@ impl Registrations {
             ("state", raw.removed.then(|| "all".to_owned())),
         ];
         let query = members.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        Ok(Self::List { query, limit: if raw.all { u32::MAX } else { raw.limit } })
+        Ok(Self::List(List { query, most: raw.most.items() }))
     }
 }
 
@@ -119,7 +117,12 @@ impl Add {
 pub fn run(asked: &Registrations, global: &Global, console: &Console) -> Result<Exit, Failure> {
     let client = Client::new(global)?;
     match asked {
-        Registrations::List { query, limit } => list(&client, query, *limit, console)?,
+        Registrations::List(list) => {
+            if let Some(listed) = list.read("/v1/registrations", &client, console)? {
+                let Listed { items, in_force } = listed;
+                console.say_always(&render_list(&items, in_force, &console.look))?;
+            }
+        }
         Registrations::One(id) => {
             let answer = client.read(&format!("/v1/registrations/{}", path_segment(id)))?;
             if console.json {
@@ -168,40 +171,6 @@ fn remove(
         None => String::new(),
     };
     console.say(&format!("Removed {}: {what} passes no longer.{denied}\n", removed.id))
-}
-
-fn list(
-    client: &Client,
-    members: &[(&'static str, String)],
-    limit: u32,
-    console: &Console,
-) -> Result<(), Failure> {
-    let mut rows = Vec::new();
-    let mut cursor: Option<String> = None;
-    let mut left = limit;
-    let in_force = loop {
-        let mut members = members.to_vec();
-        members.push(("limit", limit.min(PAGE_MAX).to_string()));
-        members.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let answer = client.read(&format!("/v1/registrations?{}", query(&members)))?;
-        let mut page = answer.shown::<RegistrationPage>("the gateway")?;
-        page.items.truncate(left as usize);
-        if console.json {
-            let items = answer.raw.get("items").and_then(Value::as_array).into_iter().flatten();
-            let lines: String = items.take(left as usize).map(json_text).collect();
-            console.say_always(&lines)?;
-        }
-        left = left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
-        rows.extend(page.items.into_iter().filter(|_| !console.json));
-        cursor = page.next_cursor;
-        if cursor.is_none() || left == 0 {
-            break page.in_force;
-        }
-    };
-    if console.json {
-        return Ok(());
-    }
-    console.say_always(&render_list(&rows, in_force, &console.look))
 }
 
 const HEADINGS: [&str; 6] = ["ID", "WHAT", "REASON", "BY", "AGE", "ENDS"];

@@ -184,14 +184,6 @@ impl Warning {
 
 #[derive(Clone, Deserialize, Debug, Default)]
 #[serde(default)]
-pub struct Page {
-    pub items: Vec<Denial>,
-    pub next_cursor: Option<String>,
-    pub in_force: Option<u64>,
-}
-
-#[derive(Clone, Deserialize, Debug, Default)]
-#[serde(default)]
 pub struct Registration {
     pub id: String,
     #[serde(flatten)]
@@ -212,14 +204,6 @@ impl Registration {
     pub fn warned(&self) -> Denial {
         Denial { warnings: self.warnings.clone(), ..Denial::default() }
     }
-}
-
-#[derive(Clone, Deserialize, Debug, Default)]
-#[serde(default)]
-pub struct RegistrationPage {
-    pub items: Vec<Registration>,
-    pub next_cursor: Option<String>,
-    pub in_force: Option<u64>,
 }
 
 #[derive(Clone, Deserialize, Debug, Default)]

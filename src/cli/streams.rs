@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::arguments::Global;
 use super::client::Client;
@@ -13,15 +12,13 @@ use super::console::{Console, Look, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::help;
-use super::query::{path_segment, query};
-use super::raw::number;
+use super::list::List;
+use super::query::path_segment;
+use super::raw::RawMost;
 use super::several;
 use super::shapes::{Time, Warning};
 use super::table::table;
 use super::words;
-
-/// The API's largest page.
-const PAGE_MAX: u32 = 1000;
 
 /// Which streams, or which one to cut.
 #[derive(Args, Debug, Default)]
@@ -41,19 +38,8 @@ pub struct Streams {
     /// websocket, sse, grpc, tunnel, response or request
     #[arg(long, value_name = "KIND", help_heading = "Which")]
     kind: Option<String>,
-    /// At most this many
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        value_parser = number::count,
-        allow_negative_numbers = true,
-        help_heading = "Which"
-    )]
-    limit: u32,
-    /// Every page, not only the first
-    #[arg(long, conflicts_with = "limit", help_heading = "Which")]
-    all: bool,
+    #[command(flatten)]
+    most: RawMost,
 }
 
 #[derive(Subcommand, Debug)]
@@ -64,14 +50,6 @@ enum Act {
         #[arg(value_name = "STREAM", required = true)]
         ids: Vec<String>,
     },
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Page {
-    items: Vec<Stream>,
-    next_cursor: Option<String>,
-    open: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -106,11 +84,6 @@ pub fn run(streams: &Streams, global: &Global, console: &Console) -> Result<Exit
 }
 
 fn list(client: &Client, streams: &Streams, console: &Console) -> Result<(), Failure> {
-    let left_first = if streams.all { u32::MAX } else { streams.limit };
-    let mut left = left_first;
-    let mut cursor: Option<String> = None;
-    let mut rows = Vec::new();
-    let mut open = None;
     let chosen = [
         ("user", &streams.user),
         ("session", &streams.session),
@@ -118,31 +91,12 @@ fn list(client: &Client, streams: &Streams, console: &Console) -> Result<(), Fai
         ("route", &streams.route),
         ("kind", &streams.kind),
     ];
-    let chosen: Vec<(&'static str, String)> =
-        chosen.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
-    loop {
-        let mut members = chosen.clone();
-        members.push(("limit", left_first.min(PAGE_MAX).to_string()));
-        members.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let answer = client.read(&format!("/v1/streams?{}", query(&members)))?;
-        if console.json {
-            let items = answer.raw.get("items").and_then(Value::as_array).into_iter().flatten();
-            console.say_always(&items.take(left as usize).map(json_text).collect::<String>())?;
-        }
-        let mut page = answer.shown::<Page>("the gateway")?;
-        open = page.open.or(open);
-        page.items.truncate(left as usize);
-        left = left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
-        rows.extend(page.items);
-        cursor = page.next_cursor;
-        if cursor.is_none() || left == 0 {
-            break;
-        }
-    }
-    if console.json {
+    let query = chosen.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+    let list = List { query: query.collect(), most: streams.most.items() };
+    let Some(listed) = list.read("/v1/streams", client, console)? else {
         return Ok(());
-    }
-    console.say_always(&render(&rows, open, &console.look))
+    };
+    console.say_always(&render(&listed.items, listed.in_force, &console.look))
 }
 
 const HEADINGS: [&str; 9] =

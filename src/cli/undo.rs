@@ -12,9 +12,10 @@ use super::client::Client;
 use super::console::{Console, Look, json_text, write_stderr};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::list::Page;
 use super::query::path_segment;
 use super::several;
-use super::shapes::{Denial, Page, Selector, Warning};
+use super::shapes::{Denial, Selector, Warning};
 use super::words;
 
 /// `--last` of something older than this is asked about: somebody else may have made it.
@@ -114,7 +115,8 @@ fn last(
     console: &Console,
 ) -> Result<String, Failure> {
     let limit = if blocks_only { LOOKED_AT } else { 1 };
-    let page = client.read(&format!("/v1/denials?limit={limit}"))?.shown::<Page>("the gateway")?;
+    let page =
+        client.read(&format!("/v1/denials?limit={limit}"))?.shown::<Page<Denial>>("the gateway")?;
     let more = page.next_cursor.is_some();
     let is_meant = |denial: &Denial| !blocks_only || is_block(denial);
     let Some(newest) = page.items.into_iter().find(is_meant) else {

@@ -23,6 +23,8 @@ fn fetched(limits: &str, more: &str) -> (Issuer, KeyServer, Gateway, Upstream) {
         .upstream("app", &upstream, "");
     server.write_ca(setup.dir());
     let gateway = setup.start();
+    // Until its answer comes a fetch may be under way that began before the test.
+    gateway.admin().post("/v1/keys/refresh", &serde_json::json!({"issuer": "main"}));
     (issuer, server, gateway, upstream)
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cli::failure::Failure;
 use crate::cli::input::TokenFrom;
+use crate::cli::list::List;
 use crate::cli::raw::{
     RawAudit, RawBlock, RawDenials, RawExplain, RawMint, RawNotes, RawRevoke, RawRun, RawToken,
     RawUndo,
@@ -14,7 +15,7 @@ use crate::config::Flags;
 use crate::keys::Algorithm;
 
 use super::{
-    AskedRequest, Block, Check, Denials, Explain, Explained, KeyCommand, List, Mint, Notes, Revoke,
+    AskedRequest, Block, Check, Denials, Explain, Explained, KeyCommand, Mint, Notes, Revoke,
     SigningSource, Spared, TokenCommand, Undo, Which,
 };
 
@@ -119,7 +120,7 @@ pub fn audit(raw: RawAudit) -> Result<List, Failure> {
         ("since", raw.since.as_deref().map(since).transpose()?),
     ];
     let query = members.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    Ok(List { query, limit: raw.limit, all: raw.all })
+    Ok(List { query, most: raw.most.items() })
 }
 
 pub fn denials(raw: RawDenials) -> Result<Denials, Failure> {
@@ -147,7 +148,7 @@ pub fn denials(raw: RawDenials) -> Result<Denials, Failure> {
     if raw.undone {
         query.push(("state", "all".to_owned()));
     }
-    Ok(Denials::List(List { query, limit: raw.limit, all: raw.all }))
+    Ok(Denials::List(List { query, most: raw.most.items() }))
 }
 
 /// A time as RFC 3339, or how long ago, to RFC 3339.

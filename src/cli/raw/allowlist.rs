@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::help;
 
-use super::number;
+use super::RawMost;
 
 #[derive(Args, Debug, Default)]
 pub struct RawRegistrations {
@@ -27,19 +27,8 @@ pub struct RawRegistrations {
     /// Those removed too
     #[arg(long, help_heading = "Which")]
     pub removed: bool,
-    /// At most this many
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        value_parser = number::count,
-        allow_negative_numbers = true,
-        help_heading = "Which"
-    )]
-    pub limit: u32,
-    /// Every page, not only the first
-    #[arg(long, conflicts_with = "limit", help_heading = "Which")]
-    pub all: bool,
+    #[command(flatten)]
+    pub most: RawMost,
 }
 
 #[derive(Subcommand, Debug)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::super::help;
-use super::number;
+use super::RawMost;
 
 /// Many records at once.
 #[derive(Subcommand, Debug)]
@@ -39,34 +39,24 @@ pub enum RawExchange {
 #[derive(Args, Debug, Default)]
 pub struct RawAudit {
     /// Done by this credential
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Which")]
     pub by: Option<String>,
     /// Done from this address
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", help_heading = "Which")]
     pub address: Option<String>,
     /// denied, undone, ended, registered, removed, batch, imported, reloaded or cut
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", help_heading = "Which")]
     pub action: Option<String>,
     /// Of this denial
-    #[arg(long, value_name = "DENIAL")]
+    #[arg(long, value_name = "DENIAL", help_heading = "Which")]
     pub denial: Option<String>,
-    #[arg(long, alias = "subject", value_name = "ID")]
+    #[arg(long, alias = "subject", value_name = "ID", help_heading = "Which")]
     pub user: Option<String>,
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Which")]
     pub issuer: Option<String>,
     /// At or after this time (RFC 3339), or within this time: 24h
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Which")]
     pub since: Option<String>,
-    /// At most this many
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        value_parser = number::count,
-        allow_negative_numbers = true
-    )]
-    pub limit: u32,
-    /// Every page, not only the first
-    #[arg(long, conflicts_with = "limit")]
-    pub all: bool,
+    #[command(flatten)]
+    pub most: RawMost,
 }

@@ -6,6 +6,8 @@ use crate::clock::UnixMs;
 /// See the module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Refresh {
+    /// Fetches that have begun; one after the other, so the last of them or none is under way.
+    pub begun: u64,
     /// Fetches that have ended, well or not.
     pub round: u64,
     /// Those of them that brought a set, or found that the one in force still holds.

@@ -17,9 +17,6 @@ use crate::verify::KeyCell;
 use super::kept::Keeper;
 use super::report::{KeyReport, SourceReport};
 
-/// The fetch that is under way when it is asked for another, and that other.
-const ROUNDS_WAITED_MAX: u64 = 2;
-
 /// How a request asks for fresher keys and learns when they are there.
 #[derive(Clone)]
 pub struct Line {
@@ -137,7 +134,7 @@ impl Source {
     pub(super) fn retire(&self) {
         *self.standing.lock() = Standing::Retired;
         self.refresh.send_modify(|refresh| {
-            refresh.round += ROUNDS_WAITED_MAX;
+            refresh.round = refresh.begun + 1;
             refresh.phase = Phase::Cooling;
         });
     }
@@ -186,6 +183,14 @@ impl Source {
         })
     }
 
+    /// A fetch begins.
+    pub(super) fn begin_fetch(&self) {
+        self.refresh.send_modify(|refresh| {
+            refresh.begun += 1;
+            refresh.phase = Phase::Fetching;
+        });
+    }
+
     pub(super) fn set_phase(&self, phase: Phase) {
         self.refresh.send_modify(|refresh| refresh.phase = phase);
     }
@@ -193,14 +198,13 @@ impl Source {
     /// Orders a fetch now and waits until one that began after the order has ended.
     pub async fn refresh_now(&self) {
         let mut rounds = self.refresh.subscribe();
-        let Refresh { round, phase, .. } = *rounds.borrow_and_update();
+        let next = rounds.borrow_and_update().begun + 1;
         // One that is retired counts up once, and never again.
         if matches!(&*self.standing.lock(), Standing::Retired) {
             return;
         }
-        let rounds_needed = if phase == Phase::Fetching { ROUNDS_WAITED_MAX } else { 1 };
         self.ordered.notify_one();
-        rounds.wait_for(|refresh| refresh.round >= round + rounds_needed).await.ok();
+        rounds.wait_for(|refresh| refresh.round >= next).await.ok();
     }
 
     pub(super) fn report(&self) -> SourceReport {

@@ -86,7 +86,7 @@ impl Task<'_> {
                     continue;
                 }
             };
-            self.source.set_phase(Phase::Fetching);
+            self.source.begin_fetch();
             let began = UnixMs::now();
             let Round { is_good, pause, leave } = self.refresh().await;
             let now = Instant::now();

@@ -1,7 +1,10 @@
 //! What the tests of this directory share, and the ring across configurations.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -203,6 +206,22 @@ fn whoever_waits_for_a_source_that_ends_waits_no_more() {
     });
     ring.commit(Vec::new());
     end.recv_timeout(Duration::from_secs(30)).unwrap();
+}
+
+#[test]
+fn an_order_that_comes_before_the_first_fetch_ends_with_it() {
+    let (runtime, directory) = (runtime(), tempfile::tempdir().unwrap());
+    let provider = Provider::start(&runtime);
+    let ring = ring(&directory);
+    ring.commit(ring.prepare(&fetched_from(&provider.url, |_| {}).issuers));
+    let source = ring.fetched(None).remove(0);
+    let mut order = pin!(source.refresh_now());
+    let waits = poll_fn(|context| Poll::Ready(order.as_mut().poll(context).is_pending()));
+    assert!(runtime.block_on(waits));
+    ring.run(runtime.handle().clone());
+    let ended = async { tokio::time::timeout(Duration::from_secs(30), order).await };
+    runtime.block_on(ended).unwrap();
+    assert!(!source.set().is_empty());
 }
 
 #[test]

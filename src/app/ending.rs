@@ -13,6 +13,9 @@ use super::replace::{Behind, Held};
 /// What is left at the deadline of a replaced process gets this long to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How long the last lines of requests may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// How a drain ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Drained {
@@ -98,7 +101,11 @@ impl Gateway {
         self.store.close();
         if let Some((log, thread)) = self.log.take() {
             drop(log);
-            thread.join().ok();
+            // Nobody may read what it writes to.
+            let deadline = Instant::now() + LAST_LINES;
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
         if left == 0 { Drained::Clean } else { Drained::Cut { connections: left } }
     }

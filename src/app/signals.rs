@@ -1,5 +1,6 @@
 //! Signals: SIGTERM and SIGINT ask for a drain, a second one ends the process at once; SIGHUP asks
-//! for the configuration to be read again, SIGUSR2 for a new process in the place of this one.
+//! for the configuration to be read again, SIGUSR2 for a new process in the place of this one. SIGUSR1
+//! asks for nothing: log rotation sends it to have files reopened, which happens by itself.
 
 use std::io;
 
@@ -15,6 +16,8 @@ pub struct Signals {
     interrupt: Signal,
     hang_up: Signal,
     replace: Signal,
+    /// Never waited for; while it is here, the signal does not end the process.
+    _reopen: Signal,
 }
 
 /// What a signal asks for.
@@ -31,21 +34,22 @@ pub enum Asked {
 impl Signals {
     pub fn listen() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (terminate, interrupt, hang_up, replace) = {
+        let (terminate, interrupt, hang_up, replace, reopen) = {
             let _inside = runtime.enter();
             (
                 signal(SignalKind::terminate())?,
                 signal(SignalKind::interrupt())?,
                 signal(SignalKind::hangup())?,
                 signal(SignalKind::user_defined2())?,
+                signal(SignalKind::user_defined1())?,
             )
         };
-        Ok(Self { runtime, terminate, interrupt, hang_up, replace })
+        Ok(Self { runtime, terminate, interrupt, hang_up, replace, _reopen: reopen })
     }
 
     /// Blocks until something is asked.
     pub fn wait(&mut self, replaced: &Notify) -> Asked {
-        let Self { runtime, terminate, interrupt, hang_up, replace } = self;
+        let Self { runtime, terminate, interrupt, hang_up, replace, _reopen } = self;
         runtime.block_on(async {
             tokio::select! {
                 _ = terminate.recv() => Asked::Stop,

@@ -36,13 +36,14 @@ pub fn run(demo: &Demo, global: &Global, console: &Console) -> Result<Exit, Fail
         return once::run(demo.directory.as_deref(), global, console);
     }
     let directory = demo.directory.as_deref().unwrap_or(Path::new(DIRECTORY));
-    events::start(Format::Text, Level::INFO);
+    let events = events::start(Format::Text, Level::INFO)?;
     let stage = Stage::set(directory, directory, screen::PORTS)?;
     let signals = |cause| Failure::Read { what: "signals".to_owned(), cause };
     let stop = Signals::listen().map_err(signals)?;
     let gateway = stage.start(Box::new(std::io::stdout()))?;
     let in_force = in_force(&stage, global);
     let screen = screen::screen(&stage, &Called::new(&stage, global), in_force, console.look.paint);
+    events.settle();
     console.say_always(&screen)?;
     gateway.run_until_stopped(stop).map_err(signals)?;
     let word = words::shell(&directory.display().to_string());

@@ -1,7 +1,10 @@
 //! The event log of a gateway that this process runs: lines for people on a terminal, JSON
 //! elsewhere, always to stderr. Requests are not events; they have the access log.
 
+mod writer;
+
 use std::fmt::{self, Write as _};
+use std::io;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -12,16 +15,39 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::clock::UnixMs;
 use crate::telemetry::access::Format;
 
+use super::failure::Failure;
 use super::words;
 
+use writer::EventWriter;
+
+/// The log while it is written. When this goes, what was said has been written, if anybody reads it.
+pub struct Events(EventWriter);
+
 /// Once for the process; a second call changes nothing.
-pub fn start(format: Format, level: Level) {
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+pub fn start(format: Format, level: Level) -> Result<Events, Failure> {
+    let tell_lost = |lines| tracing::warn!(lines, "events were lost: nobody took them from stderr");
+    let writer = EventWriter::spawn(io::stderr(), tell_lost)
+        .map_err(|cause| Failure::Write { what: "stderr".to_owned(), cause })?;
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(writer.clone());
     // The error says that a subscriber is there already, which is what was asked for.
     let _ = match format {
         Format::Json => builder.json().flatten_event(true).try_init(),
         Format::Text | Format::Combined => builder.event_format(Lines).try_init(),
     };
+    Ok(Events(writer))
+}
+
+impl Events {
+    /// Before something else is written to stderr.
+    pub fn settle(&self) {
+        self.0.settle();
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.settle();
+    }
 }
 
 /// `11:14:01  revoked user alice "lost laptop": …  by=dana denial=dn_4kq7… selector=subject`

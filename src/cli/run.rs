@@ -25,7 +25,7 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
         LogFormat::Text => Format::Text,
         LogFormat::Auto | LogFormat::Json => Format::Json,
     };
-    events::start(format, config.log.level);
+    let events = events::start(format, config.log.level)?;
     for item in notes.items.iter().filter(|item| item.severity == Severity::Warning) {
         let help = item.help.as_deref().unwrap_or_default();
         tracing::warn!(code = %item.code, help, "{}", item.message);
@@ -54,6 +54,7 @@ pub fn run(run: &Run, global: &Global, console: &Console) -> Result<Exit, Failur
         Gateway::start(loaded, options).map_err(|fault| Failure::Start(Box::new(fault)))?;
     match format {
         Format::Text | Format::Combined => {
+            events.settle();
             write_stderr(&told.screen(&gateway, &global.again(), console))
         }
         Format::Json => told.event(&gateway, console)?,

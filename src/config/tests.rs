@@ -121,6 +121,19 @@ fn the_smallest_file_loads_with_safe_defaults() {
 }
 
 #[test]
+fn a_file_without_upstreams_is_told_of_them_where_something_needs_one() {
+    let (before, after) = SMALLEST.split_once("[[upstream]]").unwrap();
+    let (_, route) = after.split_once("[[route]]").unwrap();
+    let said = |routes: &str| {
+        let found = Place::new().bad(&format!("{before}{routes}"));
+        found.items.iter().map(|item| item.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&format!("[[route]]{route}")), ["no upstream is named \"app\""]);
+    assert_eq!(said(""), ["the config needs a [[upstream]]", "the config needs a [[route]]"]);
+    Place::new().good(&format!("{before}[[route]]{}", route.replace(TO, "answer = {}")));
+}
+
+#[test]
 fn a_config_file_that_cannot_be_read_is_one_diagnostic() {
     let place = Place::new();
     let codes = |path: &Path| -> Vec<Code> {

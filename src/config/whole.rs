@@ -252,10 +252,12 @@ impl Whole<'_, '_> {
     pub fn check_empty(&self, routes: usize) {
         let upstream = "where requests go: name = \"app\", servers = [\"http://127.0.0.1:3000\"]";
         let route = "which requests go there: path = \"/\", upstream = \"app\"";
-        for (key, count, help) in
-            [("upstream", self.upstreams.len(), upstream), ("route", routes, route)]
+        // Routes may all answer by themselves; one that names an upstream has been told.
+        let lacks_upstream = self.upstreams.is_empty() && routes == 0;
+        for (key, lacks, help) in
+            [("upstream", lacks_upstream, upstream), ("route", routes == 0, route)]
         {
-            if count == 0 && !self.root.is_no_list(key) {
+            if lacks && !self.root.is_no_list(key) {
                 let message = format!("the config needs a [[{key}]]");
                 let diagnostic = Diagnostic::error(Code::MissingKey, message).help(help);
                 self.root.reader.report_whole(diagnostic);

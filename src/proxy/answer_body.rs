@@ -26,6 +26,8 @@ pub enum AnswerBody {
 pub enum AnswerFault {
     Http1(WireFault),
     Http2(hyper::Error),
+    /// It said that nothing was wrong, and ended its stream before the answer's end.
+    Unended,
 }
 
 impl std::fmt::Display for AnswerFault {
@@ -33,6 +35,7 @@ impl std::fmt::Display for AnswerFault {
         match self {
             Self::Http1(fault) => fault.fmt(out),
             Self::Http2(error) => error.fmt(out),
+            Self::Unended => out.write_str("the server ended its stream before the end"),
         }
     }
 }
@@ -40,7 +43,7 @@ impl std::fmt::Display for AnswerFault {
 impl std::error::Error for AnswerFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Http1(_) => None,
+            Self::Http1(_) | Self::Unended => None,
             Self::Http2(error) => error.source(),
         }
     }
@@ -78,8 +81,14 @@ impl Body for AnswerBody {
                 .map(|frame| frame.map(|frame| frame.map_err(AnswerFault::Http1))),
             Self::Http2(body, place) => {
                 let frame = ready!(Pin::new(&mut *body).poll_frame(context));
-                if !matches!(frame, Some(Ok(_))) || body.is_end_stream() {
+                let has_ended = body.is_end_stream();
+                if !matches!(frame, Some(Ok(_))) || has_ended {
                     *place = None;
+                }
+                // hyper takes every RST_STREAM with NO_ERROR for an end; it is one behind
+                // END_STREAM only (RFC 9113 section 8.1).
+                if frame.is_none() && !has_ended {
+                    return Poll::Ready(Some(Err(AnswerFault::Unended)));
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(AnswerFault::Http2)))
             }

@@ -62,6 +62,8 @@ enum Content {
     Cut,
     Full(Bytes),
     Upstream(AnswerBody, Option<Patience>),
+    /// The upstream broke off, which is said next.
+    Broken(Option<AnswerFault>),
 }
 
 impl Body {
@@ -95,7 +97,7 @@ impl Content {
     fn has_ended(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Cut => false,
+            Self::Cut | Self::Broken(_) => false,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Upstream(body, ..) => body.is_end_stream(),
         }
@@ -133,6 +135,9 @@ impl HttpBody for Body {
         }
         match &mut this.content {
             Content::Empty | Content::Cut => Poll::Ready(None),
+            Content::Broken(fault) => {
+                Poll::Ready(fault.take().map(|fault| Err(BodyError::Upstream(fault))))
+            }
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut this.exchange {
@@ -160,27 +165,30 @@ impl HttpBody for Body {
                 if let Some(patience) = patience {
                     patience.moved();
                 }
-                match &frame {
-                    None => {}
-                    Some(Ok(frame)) => {
-                        if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
-                        {
-                            exchange.sent(data);
-                            exchange.gave(Some(data));
-                        }
-                    }
-                    Some(Err(_)) => {
+                let frame = match frame.transpose() {
+                    Ok(frame) => frame,
+                    Err(fault) => {
                         if let Some(exchange) = &mut this.exchange {
                             exchange.broken();
                         }
+                        // What came before it is sent first: hyper drops what it has not written
+                        // with the connection, and a client that gets no byte of an answer may take
+                        // the connection for one that idled too long, and send its POST again.
+                        this.content = Content::Broken(Some(fault));
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
+                };
+                let data = frame.as_ref().and_then(Frame::data_ref);
+                if let (Some(data), Some(exchange)) = (data, &mut this.exchange) {
+                    exchange.sent(data);
+                    exchange.gave(Some(data));
                 }
                 let over = frame.is_none() || this.content.has_ended();
                 if let (true, Some(exchange)) = (over, &mut this.exchange) {
                     exchange.whole();
                 }
-                let filter = |frame| filter_trailers(frame, None);
-                Poll::Ready(frame.map(|frame| frame.map(filter).map_err(BodyError::Upstream)))
+                Poll::Ready(frame.map(|frame| Ok(filter_trailers(frame, None))))
             }
         }
     }
@@ -192,7 +200,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
-            Content::Cut => SizeHint::default(),
+            Content::Cut | Content::Broken(_) => SizeHint::default(),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Upstream(body, ..) => body.size_hint(),
         }

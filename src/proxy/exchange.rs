@@ -44,7 +44,8 @@ use super::route_load::Ticket;
 use super::session::browser::Browser;
 use super::streams::{Cause, Stream, StreamPolicy};
 
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// See the module.
 pub struct Exchange {
@@ -170,9 +171,15 @@ impl Exchange {
         self.trace = trace.map(Box::new);
     }
 
-    /// The header that makes the upstream's span a child of ours.
-    pub fn traceparent(&self) -> Option<HeaderValue> {
-        self.trace.as_ref()?.header()
+    /// Makes the upstream's span a child of ours.
+    pub fn pass_trace_on(&self, headers: &mut HeaderMap) {
+        let Some(trace) = &self.trace else { return };
+        if let Some(value) = trace.header() {
+            headers.insert(TRACEPARENT, value);
+        }
+        if trace.is_new() {
+            headers.remove(TRACESTATE);
+        }
     }
 
     /// It counts against its route until it ends.

@@ -98,9 +98,7 @@ fn rewrite(
     let request = permit.request_mut();
     request.parts = parts;
     let added = result?;
-    if let Some(value) = exchange.traceparent() {
-        request.parts.headers.insert(exchange::TRACEPARENT, value);
-    }
+    exchange.pass_trace_on(&mut request.parts.headers);
     if let Some(rewrite) = &route.rewrite {
         rewrite::target(&mut request.parts.uri, rewrite)?;
     }

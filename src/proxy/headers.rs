@@ -12,7 +12,7 @@ use http::request::Parts;
 
 use crate::clock::UnixMs;
 use crate::config::{
-    Carrier, Forward, is_hop_by_hop, normal_header_name as normal, speaks_of_client,
+    Carrier, Forward, HeaderRules, is_hop_by_hop, normal_header_name as normal, speaks_of_client,
 };
 use crate::verify::Signed;
 
@@ -129,6 +129,7 @@ pub fn prepare(
     remove(headers, foreign);
     drop_credentials(headers, permit, published);
     let route = permit.route();
+    remove(headers, look_alikes(headers, &route.request_headers));
     rewrite::apply(&route.request_headers, headers);
     if trailers_accepted {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -169,6 +170,15 @@ fn nominated_te_trailers(headers: &HeaderMap) -> bool {
 /// A proxy spells its headers with hyphens; a look-alike came through it from its client.
 fn is_plain(name: &HeaderName) -> bool {
     !name.as_str().contains(['_', '.'])
+}
+
+/// What a backend that reads `_` as `-` would take for a header that the route takes away or sets.
+fn look_alikes(headers: &HeaderMap, rules: &HeaderRules) -> Vec<HeaderName> {
+    let ruled = || rules.remove.iter().chain(rules.set.iter().map(|(name, _)| name));
+    let is_one = |name: &&HeaderName| {
+        !is_plain(name) && ruled().any(|ruled| looks_like(name.as_str(), &normal(ruled.as_str())))
+    };
+    headers.keys().filter(is_one).cloned().collect()
 }
 
 /// Hop-by-hop headers, what could be read as framing, what `Connection` names, and what only we or a

@@ -71,6 +71,11 @@ impl Trace {
     pub fn header(&self) -> Option<http::HeaderValue> {
         context::header(&self.trace, &self.span)
     }
+
+    /// Nobody's before us: what a client says of another one does not belong to it.
+    pub fn is_new(&self) -> bool {
+        self.parent.is_none()
+    }
 }
 
 impl Tracer {

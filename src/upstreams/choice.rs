@@ -143,15 +143,11 @@ impl<'s> Scene<'s> {
         first
     }
 
+    /// Whose turn it is and no other: were the next one taken in its place, a server would do the work
+    /// of each that fails before it. What is left over is shared by all.
     fn by_turn(&mut self, number: usize) -> Option<&'s Arc<Endpoint>> {
-        for step in 0..self.set.regular().len().max(1) * 2 {
-            let index = self.set.turn(number.wrapping_add(step))?;
-            let endpoint = self.set.regular().get(index)?;
-            if self.may(endpoint) && self.is_warm(endpoint) {
-                return Some(endpoint);
-            }
-        }
-        None
+        let endpoint = self.set.regular().get(self.set.turn(number)?)?;
+        (self.may(endpoint) && self.is_warm(endpoint)).then_some(endpoint)
     }
 
     fn by_hash(&self, key: u64, in_flight: u32) -> Option<&'s Arc<Endpoint>> {
@@ -244,6 +240,14 @@ mod tests {
         let set = set(&[(2, false), (1, false)]);
         let shares = counts(&set, (0..300).map(Pick::Turn));
         assert_eq!((shares[&0], shares[&1]), (200, 100));
+    }
+
+    #[test]
+    fn the_turns_of_a_server_that_is_out_are_shared_by_all_others() {
+        let set = set(&[(1, false), (1, false), (1, false), (1, false)]);
+        set.all()[1].set_health(Health::Down, None);
+        let shares = counts(&set, (0..4000).map(Pick::Turn));
+        assert!([0, 2, 3].iter().all(|index| (1200..1500).contains(&shares[index])), "{shares:?}");
     }
 
     #[test]

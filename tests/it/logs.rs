@@ -1,9 +1,16 @@
 //! The access log has a line for every request, on every path, and no token is ever written
 //! anywhere: not to the log, not to events, not into an error, not to the disk.
 
+use std::io::{PipeReader, PipeWriter, Write as _};
+use std::process::Stdio;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::support::{Issuer, Setup, Upstream, eventually, nobody, program, run_to_end};
+use crate::support::{
+    Connection, Issuer, Lines, Setup, Upstream, eventually, nobody, program, run_to_end,
+};
 
 /// A distinctive piece of a token: the middle of its signature and of its claims.
 fn pieces(token: &str) -> Vec<String> {
@@ -265,12 +272,53 @@ fn a_log_of_its_own_in_combined_format_survives_rotation_and_lets_no_line_be_for
     assert!(request.ends_with(quoted), "{line}");
     let old = gateway.dir().join("access.log.1");
     std::fs::rename(&path, &old).unwrap();
+    // As log rotation sends it.
+    gateway.signal(Signal::USR1);
     let new = eventually("a line in the new file", || {
         assert_eq!(gateway.get("/two", &[]).status, 401);
         Some(read(&path)).filter(|text| !text.is_empty())
     });
     assert!(new.contains("\"GET /two HTTP/1.1\" 401 "), "{new}");
     assert!(gateway.access_log().is_empty(), "lines are in the file only");
+}
+
+/// A pipe in which there is room for nothing more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let flags = fcntl_getfl(&writer).unwrap();
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn events_that_nobody_reads_hold_up_no_request_no_reload_and_no_end() {
+    let (issuer, upstream) = (Issuer::new("ES256"), Upstream::new());
+    let (dir, config) = Setup::simple(&issuer, &upstream).server("watch = false").write();
+    let (_unread, events) = full_pipe();
+    let mut command = program();
+    command.arg("run").arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.stderr(events).spawn().unwrap();
+    let stdout = Lines::collect(child.stdout.take().unwrap());
+    let address = stdout.find(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        event["listen"][0].as_str()?.strip_prefix("http://").map(str::to_owned)
+    });
+    let address = address.expect("a ready line");
+    let token = issuer.mint("alice");
+    let bearer = format!("Bearer {token}");
+    let get = || Connection::open(&address).get("/", &[("Authorization", &bearer)]).status;
+    assert_eq!(get(), 200);
+    let pid = Pid::from_child(&child);
+    for _ in 0..3 {
+        kill_process(pid, Signal::HUP).unwrap();
+        assert_eq!(get(), 200);
+    }
+    kill_process(pid, Signal::TERM).unwrap();
+    let status = eventually("the end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    drop(dir);
 }
 
 #[test]

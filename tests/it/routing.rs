@@ -112,6 +112,15 @@ fn two_header_lines_are_no_value_and_a_route_by_header_is_not_met() {
 }
 
 #[test]
+fn routes_that_all_answer_by_themselves_need_no_upstream() {
+    let route = "[[route]]\npath = \"/\"\naccess = \"public\"\nanswer = { body = \"closed\" }\n";
+    let setup = Setup::new().tables(route);
+    let text = setup.text();
+    let gateway = setup.start_with(&text);
+    assert_eq!(gateway.get("/", &[]).text(), "closed");
+}
+
+#[test]
 fn a_fixed_answer_asks_for_a_token_like_any_other_route() {
     let issuer = Issuer::new("HS256");
     let gateway = Setup::simple(&issuer, &Upstream::new())

@@ -187,6 +187,45 @@ fn what_a_server_of_http_1_0_broke_off_does_not_look_whole() {
 }
 
 #[test]
+fn the_head_of_an_answer_that_broke_off_at_once_is_sent_all_the_same() {
+    let upstream = Upstream::answering(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+        exchange.close();
+    });
+    let gateway = gateway(&upstream);
+    // A connection that is closed without a byte looks as if it had idled too long: clients send
+    // their request again, and some of them a POST too.
+    for _ in 0..20 {
+        let mut client = gateway.connect();
+        client.send(post(0));
+        let (bytes, _) = client.until_gone();
+        assert!(bytes.starts_with(b"HTTP/1.1 200 "), "{}", bytes.escape_ascii());
+        assert!(bytes.ends_with(b"\r\n\r\nhalf"), "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn a_transfer_coding_that_the_client_would_not_know_of_is_no_answer() {
+    let upstream = Upstream::answering(|exchange| {
+        let coding = exchange.received.header("x-coding").unwrap();
+        let coding = coding.replace('|', "\r\nTransfer-Encoding: ");
+        let body = "4\r\nbody\r\n0\r\n\r\n";
+        exchange.send(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n{body}"));
+        exchange.close();
+    });
+    let gateway = gateway(&upstream);
+    for (coding, status) in [
+        ("Chunked", 200),
+        ("gzip, chunked", 502),
+        ("gzip|chunked", 502),
+        ("gzip", 502),
+        ("chunked, gzip", 502),
+    ] {
+        assert_eq!(gateway.get("/", &[("X-Coding", coding)]).status, status, "{coding}");
+    }
+}
+
+#[test]
 fn a_server_that_only_ever_informs_is_given_up_early() {
     let upstream = Upstream::answering(|exchange| {
         let informs = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);

@@ -71,6 +71,21 @@ fn a_sampled_request_has_a_span_whose_child_is_the_upstreams_and_no_secret_is_in
 }
 
 #[test]
+fn what_is_said_of_a_trace_goes_with_it_and_not_with_a_new_one() {
+    let issuer = Issuer::new("ES256");
+    let (upstream, collector) = (Upstream::new(), Upstream::new());
+    let gateway = Setup::simple(&issuer, &upstream).tables(&tracing(&collector, 1)).start();
+    let bearer = format!("Bearer {}", issuer.mint("alice"));
+    let parent = format!("00-{TRACE}-{SPAN}-01");
+    for (parent, state) in [(parent.as_str(), Some("a=b")), ("none", None)] {
+        let headers =
+            [("Authorization", bearer.as_str()), ("traceparent", parent), ("tracestate", "a=b")];
+        assert_eq!(gateway.get("/", &headers).status, 200);
+        assert_eq!(upstream.last().header("tracestate"), state, "{parent}");
+    }
+}
+
+#[test]
 fn a_stranger_cannot_have_his_requests_exported_and_his_header_passes_as_it_came() {
     let issuer = Issuer::new("ES256");
     let (upstream, collector) = (Upstream::new(), Upstream::new());

@@ -103,6 +103,18 @@ fn what_the_server_did_not_look_at_is_sent_again_and_what_it_may_have_done_is_no
 }
 
 #[test]
+fn an_answer_that_its_server_ended_early_with_no_error_does_not_look_whole() {
+    let backend = Http2Backend::new();
+    let gateway = before(&backend, "");
+    let mut client = gateway.connect();
+    client.send("GET /unended HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.through(b"half").unwrap();
+    backend.seen.gate.send_replace(true);
+    let (rest, _) = client.until_gone();
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", rest.escape_ascii());
+}
+
+#[test]
 fn a_connection_that_the_server_is_about_to_close_costs_no_request() {
     let backend = Http2Backend::new();
     let gateway = before(&backend, "");

@@ -134,6 +134,15 @@ where
     }
 }
 
+/// Says that all is well, and ends before the end.
+async fn unended(mut responder: SendResponse<Bytes>, seen: &Seen) -> Result<(), h2::Error> {
+    let mut stream = responder.send_response(Response::new(()), false)?;
+    send_all(&mut stream, &Bytes::from_static(b"half")).await?;
+    let _ = seen.gate.subscribe().wait_for(|open| *open).await;
+    stream.send_reset(Reason::NO_ERROR);
+    Ok(())
+}
+
 async fn answer(
     request: Request<RecvStream>,
     mut responder: SendResponse<Bytes>,
@@ -193,6 +202,7 @@ async fn answer(
             seen.held.fetch_sub(1, Ordering::SeqCst);
             stream.send_data(Bytes::new(), true)?;
         }
+        "/unended" => unended(responder, seen).await?,
         "/refused-once" | "/broken-once" if seen.refused.lock().unwrap().insert(path.clone()) => {
             let refused = path == "/refused-once";
             let reason = if refused { Reason::REFUSED_STREAM } else { Reason::INTERNAL_ERROR };

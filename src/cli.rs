@@ -16,6 +16,7 @@ mod events;
 mod exchange;
 mod exit;
 mod explain;
+mod export_target;
 mod failure;
 mod files;
 mod health;

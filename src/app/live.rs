@@ -80,6 +80,7 @@ impl Live {
 
     fn apply(&mut self, mut loaded: Loaded) -> Result<Reloaded, ReloadFault> {
         let not_possible = |why: String| ReloadFault::NotPossible(why);
+        keep_beside_store(&mut loaded.config, &self.store_path);
         session_key::complete(&mut loaded.config).map_err(not_possible)?;
         assertion_keys::complete(&mut loaded.config).map_err(not_possible)?;
         let config = &loaded.config;
@@ -129,6 +130,18 @@ impl Live {
         self.desk.set(|now| *now = Standing { last: now.last.take(), ..standing });
         self.config = loaded.config;
         Ok(reloaded)
+    }
+}
+
+/// The first credential and the keys that are made here stay where the store is: both move at a restart,
+/// or nobody could call the admin API, and sessions would end.
+fn keep_beside_store(config: &mut Config, store: &Path) {
+    let assertion = config.assertion.as_mut().and_then(|assertion| assertion.key_file.as_mut());
+    let made = [&mut config.admin.first_token, &mut config.session.cookies.key_file];
+    for file in made.into_iter().chain(assertion) {
+        if let Some(name) = file.file_name() {
+            *file = store.join(name);
+        }
     }
 }
 

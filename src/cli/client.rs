@@ -19,6 +19,10 @@ use super::words;
 /// Names the door by which a change came in, for the audit.
 const VIA_HEADER: &str = "x-portcullis-client";
 
+/// What every answer of an admin API has. Another server that says 200 must not seem to have done what
+/// was asked.
+const API_HEADER: &str = "x-portcullis-api";
+
 /// A client of one gateway.
 pub struct Client {
     pub(super) runtime: tokio::runtime::Runtime,
@@ -44,6 +48,14 @@ impl Answer {
         serde_json::from_value(value)
             .map_err(|error| Failure::Answer { from: from.to_owned(), detail: error.to_string() })
     }
+}
+
+pub(super) fn must_be_ours(from: &Address, headers: &http::HeaderMap) -> Result<(), Failure> {
+    if headers.contains_key(API_HEADER) {
+        return Ok(());
+    }
+    let detail = "it is another server".to_owned();
+    Err(Failure::Answer { from: from.to_string(), detail })
 }
 
 impl Client {
@@ -72,6 +84,7 @@ impl Client {
         if !parts.status.is_success() {
             return Err(self.problem(&address, parts.status, document.ok()));
         }
+        must_be_ours(&address, &parts.headers)?;
         match document {
             Ok(raw) => Ok(Answer { status: parts.status, raw }),
             Err(_) => Err(Failure::Answer {

@@ -1,8 +1,6 @@
 //! `denials batch`, `export` and `import`: many records at once, through files or pipes.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::io::Write as _;
 
 use http::Method;
 use serde_json::Value;
@@ -11,6 +9,7 @@ use super::arguments::{Exchange, Global};
 use super::client::Client;
 use super::console::{Console, json_text};
 use super::exit::Exit;
+use super::export_target::Target;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::raw::RawExchange;
@@ -84,17 +83,9 @@ fn refused_line(line: &Value) -> String {
     format!("line {}: {}{pointer}: {}\n", number(line, "line"), text("code"), text("detail"))
 }
 
-/// Into a file only as a whole: a cut-off export never stands where a whole one is looked for.
 fn export(client: &Client, to: &Place, console: &Console) -> Result<Exit, Failure> {
     let failed = |cause| Failure::Write { what: to.0.display().to_string(), cause };
-    let mut fresh = to.0.clone().into_os_string();
-    fresh.push(".part");
-    let fresh = PathBuf::from(fresh);
-    let mut out: Box<dyn Write> = if to.is_standard() {
-        Box::new(BufWriter::new(std::io::stdout()))
-    } else {
-        Box::new(BufWriter::new(private(&fresh).map_err(failed)?))
-    };
+    let mut out = Target::open(to).map_err(failed)?;
     let progress = Progress::start(None, console);
     let mut end = None;
     let sent = client.transfer(&Method::GET, "/v1/denials/export", Sent::nothing(), |line| {
@@ -103,21 +94,11 @@ fn export(client: &Client, to: &Place, console: &Console) -> Result<Exit, Failur
         out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(failed)
     });
     drop(progress);
-    let flushed = out.flush().map_err(failed);
-    drop(out);
-    let done = sent.and(flushed).and_then(|()| end.ok_or_else(cut_off));
+    let end = sent.and_then(|()| end.ok_or_else(cut_off))?;
+    out.keep().map_err(failed)?;
     if to.is_standard() {
-        return done.map(|_| Exit::Done);
+        return Ok(Exit::Done);
     }
-    let end = match done {
-        Ok(end) => end,
-        Err(failure) => {
-            // What is left of it helps nobody; the failure is what there is to tell.
-            let _ = std::fs::remove_file(&fresh);
-            return Err(failure);
-        }
-    };
-    std::fs::rename(&fresh, &to.0).map_err(failed)?;
     if console.json {
         console.say(&json_text(&end))?;
     } else {
@@ -129,12 +110,6 @@ fn export(client: &Client, to: &Place, console: &Console) -> Result<Exit, Failur
         ))?;
     }
     Ok(Exit::Done)
-}
-
-/// Who is denied is nobody else's business.
-fn private(path: &std::path::Path) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 fn import(client: &Client, from: &Place, console: &Console) -> Result<Exit, Failure> {

@@ -3,14 +3,18 @@
 use http::{Method, StatusCode};
 
 use super::arguments::Global;
-use super::client::Client;
+use super::client::{Client, must_be_ours};
 use super::console::{Console, json_text};
 use super::exit::Exit;
 use super::failure::Failure;
 
 pub fn run(global: &Global, console: &Console) -> Result<Exit, Failure> {
     let client = Client::new(global)?;
-    match client.send(&Method::GET, "/readyz", None) {
+    let answer = client.send(&Method::GET, "/readyz", None).and_then(|(address, response)| {
+        must_be_ours(&address, response.headers())?;
+        Ok((address, response))
+    });
+    match answer {
         Ok((address, response)) if response.status() == StatusCode::OK => {
             said(console, true, &format!("ready ({address})"))?;
             Ok(Exit::Done)

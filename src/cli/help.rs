@@ -156,7 +156,8 @@ Examples:
 pub const BATCH: &str = "\
 Examples:
   portcullis denials batch breach.ndjson
-  jq -c '{user: .id, issued_before: \"now\", reason: \"breach\"}' users.ndjson | portcullis denials batch -
+  jq -c '{user: .id, issued_before: \"now\", reason: \"breach\"}' users.ndjson |
+    portcullis denials batch -
 
 Exit code 2: some lines failed; the others are in force.";
 

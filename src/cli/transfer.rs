@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
-use super::client::Client;
+use super::client::{Client, must_be_ours};
 use super::failure::{Attempt, Failure};
 use super::http::{Address, ExchangeError, connected};
 use super::progress::Done;
@@ -162,6 +162,7 @@ impl Client {
                 let document = serde_json::from_slice(&text).ok();
                 return Err(self.problem(&address, parts.status, document));
             }
+            must_be_ours(&address, &parts.headers)?;
             read_lines(body, &broken, &mut take).await
         })
     }

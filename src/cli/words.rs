@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::UnixMs;
 
-/// `30s`, `15m`, `24h`, `7d`, and sums such as `1h30m`.
+/// `30s`, `15m`, `24h`, `7d`, `2w`, and sums such as `1h30m`: what the admin API reads.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut seconds = 0_u64;
     let mut digits = String::new();
@@ -18,6 +18,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
             'm' => 60,
             'h' => 3600,
             'd' => 86_400,
+            'w' => 604_800,
             _ => return None,
         };
         seconds = seconds.checked_add(digits.parse::<u64>().ok()?.checked_mul(unit)?)?;
@@ -48,6 +49,11 @@ pub fn span(duration: Duration) -> String {
         7200..=172_799 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// A `window` of the admin API (`24h`) as people read it: `24 h`.
+pub fn window(text: &str) -> String {
+    parse_duration(text).map_or_else(|| text.to_owned(), span)
 }
 
 /// For a column: `3s`, `4m`, `2h`, `12d`.

@@ -94,6 +94,12 @@ fn admin_token(table: &Table<'_>, references: &mut Vec<Text>) -> Option<AdminTok
         .and_then(|item| item.string())
         .and_then(|text| choose(table.reader, &text, "role", &roles));
     let issuers = table.strings("issuers");
+    if let (true, Some(item)) = (issuers.as_ref().is_some_and(Vec::is_empty), table.get("issuers"))
+    {
+        let message = "`issuers` is empty: this credential could see and do nothing";
+        let diagnostic = Diagnostic::error(Code::Empty, message);
+        table.reader.report(&item.span, diagnostic.help("leave it out for all issuers"));
+    }
     references.extend(issuers.iter().flatten().cloned());
     let secret = admin_secret(table);
     table.finish();

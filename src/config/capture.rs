@@ -16,6 +16,11 @@ pub fn capture(route: &Table<'_>) -> Option<Capture> {
     let token = token.and_then(|item| place(&item));
     let refresh = table.get("refresh").and_then(|item| place(&item));
     let remove = table.get("remove").map(|list| places(&list)).unwrap_or_default();
+    if let (true, Some(item)) = (token.is_some() && token == refresh, table.get("refresh")) {
+        let message = "`token` and `refresh` are the same place";
+        table.reader.report(&item.span, Diagnostic::error(Code::Duplicate, message));
+        return None;
+    }
     let optional = table.boolean("optional", false);
     table.finish();
     Some(Capture { token: token?, refresh, remove, optional })

@@ -2,6 +2,7 @@
 //! wrong kind is reported where it stands and read as absent.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
@@ -211,6 +212,18 @@ impl<'r> Item<'r> {
             ..self.again()
         });
         items.filter_map(|item| item.integer(range)).collect()
+    }
+
+    /// The path of something that is made where it is not there yet.
+    pub fn file_name(&self) -> Option<PathBuf> {
+        let text = self.string()?;
+        if text.value.is_empty() {
+            let message = format!("`{}` is empty", self.key);
+            let help = "a path; a relative one starts at the directory of this file";
+            self.reader.report(&self.span, Diagnostic::error(Code::Empty, message).help(help));
+            return None;
+        }
+        Some(self.reader.resolve(&text.value))
     }
 
     fn out_of_range(&self, least: &str, most: &str) {

@@ -10,6 +10,16 @@ pub enum Listen {
 }
 
 impl Listen {
+    /// The system gives a port of an address to one socket, and that of all addresses of a family
+    /// (`0.0.0.0`, `[::]`) only where no address of it is taken.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (Self::Tcp(one), Self::Tcp(two)) = (self, other) else { return self == other };
+        let same_ip = one.ip() == two.ip()
+            || one.is_ipv4() == two.is_ipv4()
+                && (one.ip().is_unspecified() || two.ip().is_unspecified());
+        one.port() != 0 && one.port() == two.port() && same_ip
+    }
+
     /// As it is written in the file.
     pub fn shown(&self) -> String {
         match self {

@@ -134,6 +134,7 @@ fn walk(root: &Table<'_>) -> Option<Config> {
         ("metrics", &metrics.listen),
     ]);
     whole.check_ready_path(server.ready_path.as_deref(), session.prefix.as_deref());
+    whole.check_prefix(session.prefix.as_deref());
     whole.note_deployment(&server);
     whole.note_sessions();
     whole.check_empty(routes.len());

@@ -56,7 +56,7 @@ pub fn log(table: &Table<'_>) -> Log {
             AccessLog::On,
             &[("on", AccessLog::On), ("off", AccessLog::Off), ("refused", AccessLog::Refused)],
         ),
-        access_file: table.string("access_file").map(|text| table.reader.resolve(&text.value)),
+        access_file: table.get("access_file").and_then(|item| item.file_name()),
         access_format: table.choice(
             "access_format",
             AccessFormat::AsEvents,

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::Method;
+
 use super::cursor::Reader;
 use super::diagnostic::{Code, Diagnostic};
 use super::header_name::normal;
@@ -20,6 +22,9 @@ pub fn check(reader: &Reader<'_>, routes: &[&Parsed]) {
     rules(reader, routes);
     for group in ordered.chunk_by(|one, two| is_same_place(&one.route, &two.route)) {
         same_place(reader, group);
+    }
+    for parsed in &ordered {
+        way_to_login(reader, parsed, &ordered);
     }
     for (at, parsed) in ordered.iter().enumerate() {
         if !parsed.route.conditions.is_empty() {
@@ -128,6 +133,29 @@ fn way_around(reader: &Reader<'_>, parsed: &Parsed, behind: &[&Parsed]) {
         return;
     };
     reader.report(&parsed.span, Diagnostic::warning(Code::WayAround, message).help(help));
+}
+
+/// Who is sent to log in has no token: where the page asks for one itself, he is sent round in a circle.
+fn way_to_login(reader: &Reader<'_>, parsed: &Parsed, ordered: &[&Parsed]) {
+    let route = &parsed.route;
+    let Some(login) = route.login_url.as_deref().filter(|url| url.starts_with('/')) else { return };
+    let page = PathPattern::Exact(login.split('?').next().unwrap_or_default().to_owned());
+    let serves = |other: &&Route| {
+        covers_host(&other.host, &route.host)
+            && covers_path(&other.path, &page)
+            && other.conditions.headers.is_empty()
+            && other.conditions.takes_method(&Method::GET)
+    };
+    let Some(found) = ordered.iter().map(|other| &other.route).find(serves) else { return };
+    if found.access == Access::Required {
+        let message = format!(
+            "the page to log in at is on the route on line {}, which asks for a token itself",
+            found.line
+        );
+        let help = "give it a route of its own: path_exact, and access = \"public\"";
+        let diagnostic = Diagnostic::warning(Code::BadLoginUrl, message);
+        reader.report(&parsed.span, diagnostic.help(help));
+    }
 }
 
 fn rank(access: Access) -> u8 {

@@ -219,9 +219,9 @@ pub fn store(table: &Table<'_>) -> Store {
     let instead = "each gateway has its own store in `path`";
     table.unsupported("kind", instead);
     table.unsupported("of", instead);
-    let path = table.string("path").map_or_else(|| "data".to_owned(), |text| text.value);
+    let path = table.get("path").and_then(|item| item.file_name());
     let store = Store {
-        path: table.reader.resolve(&path),
+        path: path.unwrap_or_else(|| table.reader.resolve("data")),
         limit: table.integer("limit", 10_000_000, 1_000..=1_000_000_000),
         audit_keep: table.duration("audit_keep", DAY * 400, DAY..=DAY * 3_660),
         audit_entries_max: table.integer("audit_entries_max", 1_000_000, 1_000..=100_000_000),

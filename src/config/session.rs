@@ -53,10 +53,11 @@ fn domain(table: &Table<'_>) -> Option<String> {
     let name = text.value.trim_start_matches('.').to_ascii_lowercase();
     let good = name.contains('.')
         && !name.ends_with('.')
+        && name.parse::<std::net::IpAddr>().is_err()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
     if !good {
         let message = format!("\"{}\" is not a domain for a cookie", show(&text.raw));
-        let help = "\"example.com\"; leave it out for a cookie of one host";
+        let help = "a name, no address: \"example.com\"; leave it out for a cookie of one host";
         table.reader.report(&text.span, Diagnostic::error(Code::BadCookie, message).help(help));
         return None;
     }

@@ -5,7 +5,8 @@ use http::Uri;
 use super::cursor::{Table, show};
 use super::diagnostic::{Code, Diagnostic};
 use super::item::Item;
-use super::{files, value};
+use super::keys::authorities;
+use super::value;
 
 /// One in so many requests, unless said.
 const SAMPLE: u64 = 100;
@@ -30,20 +31,6 @@ pub fn tracing(table: &Table<'_>) -> Option<Tracing> {
     let ca = table.get("ca").and_then(|item| authorities(&item));
     table.finish();
     Some(Tracing { endpoint: endpoint?, sample: u32::try_from(sample).unwrap_or(0), service, ca })
-}
-
-/// The content of a file of certificates.
-fn authorities(item: &Item<'_>) -> Option<Vec<u8>> {
-    let path = item.reader.resolve(&item.string()?.value);
-    match files::read(&path) {
-        Ok(content) => Some(content.bytes),
-        Err(why) => {
-            let message = "the file of certificates cannot be read";
-            let diagnostic = Diagnostic::error(Code::FileUnreadable, message).detail(why);
-            item.reader.report(&item.span, diagnostic);
-            None
-        }
-    }
 }
 
 fn endpoint(item: &Item<'_>) -> Option<Uri> {

@@ -317,8 +317,8 @@ fn health(table: &Table<'_>) -> Option<HealthCheck> {
         path: path.unwrap_or_default(),
         every: inner.duration("every", 5 * SECOND, SECOND / 10..=HOUR),
         timeout: inner.duration("timeout", 2 * SECOND, SECOND / 100..=HOUR),
-        healthy: small(&inner, "healthy", 2, 100).max(1),
-        unhealthy: small(&inner, "unhealthy", 3, 100).max(1),
+        healthy: in_a_row(&inner, "healthy", 2),
+        unhealthy: in_a_row(&inner, "unhealthy", 3),
         status: inner.get("status").map_or_else(Vec::new, |item| {
             let listed = item.integers(&(100..=599));
             listed.into_iter().filter_map(|status| u16::try_from(status).ok()).collect()
@@ -327,6 +327,10 @@ fn health(table: &Table<'_>) -> Option<HealthCheck> {
     };
     inner.finish();
     given.is_some().then_some(check)
+}
+
+fn in_a_row(table: &Table<'_>, key: &'static str, default: u32) -> u32 {
+    u32::try_from(table.integer(key, u64::from(default), 1..=100)).unwrap_or(default)
 }
 
 fn concurrency(table: &Table<'_>) -> Option<Concurrency> {

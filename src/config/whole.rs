@@ -176,9 +176,12 @@ impl Whole<'_, '_> {
     pub fn check_listeners(&self, tables: &[(&'static str, &[Listen])]) {
         let mut seen: Vec<&Listen> = Vec::new();
         for listen in tables.iter().flat_map(|(_, addresses)| *addresses) {
-            let is_any_port = matches!(listen, Listen::Tcp(address) if address.port() == 0);
-            if seen.contains(&listen) && !is_any_port {
-                let message = format!("{} is listened on twice", listen.shown());
+            if let Some(other) = seen.iter().find(|other| other.overlaps(listen)) {
+                let message = if *other == listen {
+                    format!("{} is listened on twice", listen.shown())
+                } else {
+                    format!("{} and {} are the same port", other.shown(), listen.shown())
+                };
                 let diagnostic = Diagnostic::error(Code::Duplicate, message)
                     .help("each [[listener]], [server], [admin] and [metrics] need addresses of their own");
                 let written = tables.iter().find_map(|(key, _)| {
@@ -220,6 +223,24 @@ impl Whole<'_, '_> {
         {
             let message = format!("`ready_path` lies below {prefix}, where [session] answers");
             self.report(&item.span, Diagnostic::error(Code::BadPath, message));
+        }
+    }
+
+    /// Below the prefix of [session] no route is asked.
+    pub fn check_prefix(&self, prefix: Option<&str>) {
+        let Some(prefix) = prefix else { return };
+        for parsed in self.routes {
+            let path = match parsed.route.path.normal() {
+                PathPattern::Exact(path) | PathPattern::Prefix(path) => path,
+            };
+            let rest = path.strip_prefix(prefix);
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                let message =
+                    format!("this route gets no request: below {prefix} `[session]` answers");
+                let diagnostic = Diagnostic::warning(Code::Unreachable, message);
+                let help = "give the route another path, or [session] another `prefix`";
+                self.report(&parsed.span, diagnostic.help(help));
+            }
         }
     }
 

@@ -53,15 +53,17 @@ pub async fn register(
     retention: &Retention,
     now: UnixMs,
 ) -> Result<Accepted, StoreError> {
-    let until = registered_until(&new.registered, now, new.token_expires, retention);
+    let longest = registered_until(&new.registered, now, new.token_expires, retention);
+    let ends_at = new.ends_at.filter(|end| *end < longest);
     store
         .deny(NewDenial {
             issuer: new.issuer,
             selector: Selector::Registration(new.registered),
             condition: Condition::Always,
             except: None,
-            kept_until: Some(until),
-            ends_at: new.ends_at.filter(|end| *end < until),
+            // Where it ends sooner it is kept no longer, and one that lasts as long stands for it.
+            kept_until: Some(ends_at.unwrap_or(longest)),
+            ends_at,
             reason: new.reason,
             reference: new.reference,
             created_by: new.created_by,

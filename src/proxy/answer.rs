@@ -2,6 +2,7 @@
 //! and text. The client learns no more than it may; the log line has the precise reason.
 
 mod challenge;
+mod codes;
 mod fault;
 mod text;
 
@@ -11,6 +12,7 @@ use crate::denylist::Hit;
 use crate::telemetry::counters::Limit;
 use crate::verify::TokenFault;
 
+pub use codes::CODES;
 pub use fault::BadRequest;
 pub use text::{respond, wants_html};
 
@@ -134,37 +136,6 @@ struct Shape<'r> {
     retry_after_s: Option<u32>,
     allow: Option<&'static str>,
 }
-
-/// Every code that an answer of ours, or a cut, may have: what [`Rejection::code`] returns. Metrics
-/// begin each at zero.
-pub const CODES: &[&str] = &[
-    "bad_request",
-    "body_timeout",
-    "body_too_large",
-    "claim_unmet",
-    "client_unknown",
-    "draining",
-    "exchange_refused",
-    "no_route",
-    "not_ready",
-    "not_renewed",
-    "origin_not_allowed",
-    "overloaded",
-    "route_changed",
-    "scope_missing",
-    "session_ended",
-    "stream_ended",
-    "token_expired",
-    "token_invalid",
-    "token_missing",
-    "token_not_yet_valid",
-    "token_revoked",
-    "too_old_login",
-    "too_many_failures",
-    "upstream_broken",
-    "upstream_timeout",
-    "upstream_unreachable",
-];
 
 const OTHER_SITE: &str = "Another site asked for this with your cookie";
 const INVALID: &str = "The token is not valid";
@@ -313,6 +284,7 @@ impl Rejection {
 
 impl<'r> Shape<'r> {
     fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
+        debug_assert!(CODES.contains(&code), "{code} is no code that we tell people of");
         Self { status, code, detail, challenge: None, retry_after_s: None, allow: None }
     }
 

@@ -81,6 +81,20 @@ fn only_a_registered_session_passes_and_its_removal_ends_it_for_good() {
 }
 
 #[test]
+fn a_registration_that_lasts_as_long_stands_for_a_later_one() {
+    let scene = scene();
+    let register = |span: &str| {
+        let made = scene.admin.post("/v1/registrations", &json!({"session": "s-1", "for": span}));
+        (made["id"].as_str().expect("an id").to_owned(), made["already"] == true)
+    };
+    let (first, _) = register("12h");
+    assert_eq!(register("6h"), (first.clone(), true));
+    let (longer, already) = register("13h");
+    assert!(!already && longer != first);
+    assert_eq!(register("12h"), (longer, true));
+}
+
+#[test]
 fn one_token_can_be_registered_by_itself_and_survives_kill_9() {
     let scene = scene();
     let (mine, sibling) = (scene.token("s-1").mint(), scene.token("s-1").mint());

@@ -290,6 +290,9 @@ fn the_verdict_is_that_of_the_route_that_is_asked_about() {
             assert_eq!(answer.header("x-portcullis-reason"), reason, "{uri}");
         }
     }
+    // A misspelt dialect would be found out in production, as nginx's 500.
+    let misspelt = verdict("/.auth/verify?dialect=ngnix", "/", &with(&bearer));
+    assert_eq!((misspelt.status, misspelt.code().as_str()), (400, "bad_request"));
     let answer = verdict(plain, "/orders", &with(&orders));
     assert_eq!(answer.header("x-auth-subject"), Some("alice"));
     // Where nobody is known the name is there and empty, so that no proxy keeps the client's own.

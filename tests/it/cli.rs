@@ -25,6 +25,29 @@ fn succeeds(gateway: &Gateway, arguments: &[&str], stdin: &str) -> String {
 }
 
 #[test]
+fn another_server_that_says_yes_to_everything_is_no_admin_api() {
+    let answer = "access = \"public\"\ncredentials = []\nanswer = { body = \"{}\", content_type = \"application/json\" }";
+    let routes = ["/v1", "/readyz"].map(|path| format!("[[route]]\npath = \"{path}\"\n{answer}\n"));
+    let gateway =
+        Setup::simple(&Issuer::new("ES256"), &Upstream::new()).tables(&routes.concat()).start();
+    let url = gateway.url();
+    for arguments in [
+        ["revoke", "--user=alice"].as_slice(),
+        &["undo", "--last"],
+        &["denials"],
+        &["denials", "export", "-"],
+        &["status"],
+        &["reload"],
+        &["health"],
+    ] {
+        let output = gateway.command(&[&["--admin", &url], arguments].concat(), "");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &stdout(&output);
+        assert!(said.contains("it is another server"), "{said}");
+    }
+}
+
+#[test]
 fn revoke_block_and_undo_act_on_the_next_request() {
     let (issuer, gateway) = scene();
     let (alice, bob) = (issuer.mint("alice"), issuer.mint("bob"));

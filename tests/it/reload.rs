@@ -134,6 +134,22 @@ fn what_needs_a_restart_is_named_and_everything_else_applied() {
 }
 
 #[test]
+fn until_the_restart_that_moves_the_store_its_credential_and_keys_are_the_old_ones() {
+    let (issuer, upstream) = (Issuer::new("ES256"), Upstream::new());
+    let gateway = Setup::simple(&issuer, &upstream)
+        .server("watch = false")
+        .tables("[assertion]\nissuer = \"https://gateway.test\"\n")
+        .start();
+    let keys = || gateway.get("/.auth/jwks", &[]).json();
+    let before = keys();
+    edit(&gateway, "path = \"data\"", "path = \"moved\"");
+    assert_eq!(reload(&gateway)["needs_restart"], json!(["store.path"]));
+    assert_eq!(gateway.admin().call("GET", "/v1/status", None).status, 200);
+    assert_eq!(keys(), before);
+    assert!(!gateway.dir().join("moved").exists(), "nothing is made there");
+}
+
+#[test]
 fn a_removed_admin_token_is_refused_from_the_next_call_on_and_an_added_one_taken() {
     let upstream = Upstream::new();
     let table = |name: &str, file: &str| {

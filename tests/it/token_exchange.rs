@@ -17,7 +17,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const SECRETS: [(&str, &str); 2] =
-    [("orders", "0123456789abcdef0123456789abcdef"), ("stock", "fedcba9876543210fedcba9876543210")];
+    [("orders", "0123456789abcdef+123456789%2Fdef"), ("stock", "fedcba9876543210fedcba9876543210")];
 
 struct Scene {
     issuer: Issuer,
@@ -413,7 +413,9 @@ fn a_wrong_secret_is_nobodys_and_counts_as_a_failed_credential() {
     is_refused(&scene.post(&[], &good), "invalid_client", "no secret");
     let both = [good.clone(), vec![("client_id", orders.0), ("client_secret", orders.1)]].concat();
     is_refused(&scene.ask(orders, &both), "invalid_request", "two secrets");
-    assert_eq!(scene.ask(orders, &good).status, 200);
+    assert_eq!(scene.ask(orders, &good).status, 200, "as curl -u sends it");
+    let encoded = "0123456789abcdef%2B123456789%252Fdef";
+    assert_eq!(scene.ask((orders.0, encoded), &good).status, 200, "as RFC 6749 has it");
     let wrong: Vec<(&str, &str)> = vec![
         (orders.0, stock.1),
         (orders.0, ""),
@@ -421,7 +423,7 @@ fn a_wrong_secret_is_nobodys_and_counts_as_a_failed_credential() {
         ("", ""),
         ("Orders", orders.1),
         (orders.0, &orders.1[1..]),
-        (orders.0, "0123456789abcdef0123456789abcdeF"),
+        (orders.0, "0123456789abcdef+123456789%2FdeF"),
     ];
     for by in &wrong {
         let answer = scene.ask(*by, &good);

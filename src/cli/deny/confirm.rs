@@ -51,7 +51,8 @@ pub fn everyone(would: &Denial, issuer: &str) -> Result<(), Failure> {
 
 fn question(would: &Denial) -> String {
     let counts = would.would.clone().unwrap_or_default();
-    let window = counts.window.map(|window| format!(" in the last {window}")).unwrap_or_default();
+    let window = counts.window.map(|window| format!(" in the last {}", words::window(&window)));
+    let window = window.unwrap_or_default();
     let tokens = counts.tokens_seen.map_or("every token".to_owned(), |seen| {
         format!("every token, at least {} seen{window}", words::count(seen))
     });
@@ -73,7 +74,7 @@ mod tests {
         let would: Denial = serde_json::from_value(would).unwrap();
         assert_eq!(
             question(&would),
-            "This ends every token, at least 18,204 seen in the last 1h and cuts 9,871 streams. \
+            "This ends every token, at least 18,204 seen in the last 60 min and cuts 9,871 streams. \
              Type the issuer's name to go on: "
         );
         assert_eq!(

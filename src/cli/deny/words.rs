@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::cli::console::{Look, Paint};
 use crate::cli::shapes::{Denial, Outcome, Would};
-use crate::cli::words::{clock, plural, relative, span};
+use crate::cli::words::{clock, plural, relative, span, window as window_words};
 use crate::clock::UnixMs;
 
 use super::Verb;
@@ -168,7 +168,7 @@ fn would(would: Option<&Would>) -> String {
     let hits = if hits.is_empty() {
         "not known".to_owned()
     } else {
-        let window = would.window.map(|window| format!(", in the last {window}"));
+        let window = would.window.map(|window| format!(", in the last {}", window_words(&window)));
         format!("at least {}, this replica{}", hits.join(" and "), window.unwrap_or_default())
     };
     format!("  would hit  {hits}\n  Nothing was changed (--dry-run).\n")
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(
             spoken(Verb::Block, None).render(&denial, &look()),
             "Would block user alice until unblocked.
-  would hit  at least 4 tokens of 1 user and 2 open streams, this replica, in the last 24h
+  would hit  at least 4 tokens of 1 user and 2 open streams, this replica, in the last 24 h
   Nothing was changed (--dry-run).
 "
         );

@@ -42,7 +42,7 @@ pub struct RawUndo {
     /// The issuer by its name in the config, where there are several
     #[arg(long, value_name = "NAME", help_heading = "Of whom")]
     pub issuer: Option<String>,
-    /// Say what would be taken back; change nothing
+    /// With --user and the like: say what would be taken back; change nothing
     #[arg(long, conflicts_with_all = ["ids", "last"])]
     pub dry_run: bool,
     /// Why

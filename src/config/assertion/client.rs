@@ -48,6 +48,12 @@ fn client(table: &Table<'_>) -> Option<AssertionClient> {
     let secret = client_secret(table);
     let audience = table.required("audience").and_then(|item| some_text(&item));
     let may_call = table.required("may_call").and_then(|item| item.strings(false));
+    if let (true, Some(item)) =
+        (may_call.as_ref().is_some_and(Vec::is_empty), table.get("may_call"))
+    {
+        let message = "`may_call` is empty: this client could be given nothing";
+        table.reader.report(&item.span, Diagnostic::error(Code::Empty, message));
+    }
     for text in may_call.iter().flatten() {
         if audience.as_ref().is_some_and(|own| own.value == text.value) {
             let message = "a server that calls itself in somebody's name would renew what it has";

@@ -39,12 +39,22 @@ pub(super) fn by_kid(item: &Item<'_>) -> Option<Vec<Named>> {
                 None
             }
         };
-        let client = table.get("client").and_then(|item| item.string()).map(|text| text.value);
+        let client = table.get("client").and_then(|item| bound_to(&item));
         table.finish();
         let kid = Some(entry.key.clone());
         secrets.extend(bytes.map(|bytes| Named { kid, client, secret: Secret::new(bytes) }));
     }
     (secrets.len() == count).then_some(secrets)
+}
+
+fn bound_to(item: &Item<'_>) -> Option<String> {
+    let client = item.string()?.value;
+    if client.is_empty() {
+        let message = "`client` is empty: no token could be signed with this secret";
+        let diagnostic = Diagnostic::error(Code::Empty, message);
+        item.reader.report(&item.span, diagnostic.help("leave it out for any client"));
+    }
+    Some(client)
 }
 
 /// Secrets in a directory are read up to this many.

@@ -8,6 +8,12 @@ const ROUTE: &str = "[[route]]";
 
 pub(super) const ASSERTIONS: &[Case] = &[
     case(
+        Code::Empty,
+        ROUTE,
+        "[assertion]\nissuer = \"g\"\nclient = [{ name = \"c\", secret_env = \"JWT_SECRET\", audience = \"a\", may_call = [] }]\n[[route]]",
+        "[assertion]\nissuer = \"g\"\nclient = [{ name = \"c\", secret_env = \"JWT_SECRET\", audience = \"a\", may_call = [\"b\"] }]\n[[route]]",
+    ),
+    case(
         Code::BadAssertion,
         TO,
         "upstream = \"app\"\nassertion = { audience = \"a\" }",

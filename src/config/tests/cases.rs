@@ -90,6 +90,42 @@ const GENERAL: &[Case] = &[
     case(Code::UnknownKey, "[[upstream]]", "[admn]\n[[upstream]]", "[admin]\n[[upstream]]"),
     case(Code::MissingKey, LISTEN, "tls.certificates = []", LISTEN),
     case(
+        Code::Duplicate,
+        LISTEN,
+        "listen = [\"0.0.0.0:8080\", \"127.0.0.1:8080\"]\ntrusted_proxies = [\"10.0.0.1\"]",
+        "listen = [\"0.0.0.0:8080\", \"[::1]:8080\"]\ntrusted_proxies = [\"10.0.0.1\"]",
+    ),
+    case(
+        Code::BadCookie,
+        "[[route]]",
+        "[session]\ndomain = \"10.0.0.1\"\n[[route]]",
+        "[session]\ndomain = \"example.com\"\n[[route]]",
+    ),
+    case(
+        Code::Empty,
+        "[[route]]",
+        "[store]\npath = \"\"\n[[route]]",
+        "[store]\npath = \".\"\n[[route]]",
+    ),
+    case(
+        Code::Empty,
+        "[[route]]",
+        "[[admin.token]]\nname = \"a\"\nrole = \"viewer\"\nenv = \"JWT_SECRET\"\nissuers = []\n[[route]]",
+        "[[admin.token]]\nname = \"a\"\nrole = \"viewer\"\nenv = \"JWT_SECRET\"\nissuers = [\"main\"]\n[[route]]",
+    ),
+    case(
+        Code::Empty,
+        KEYS,
+        "keys = { secrets = { a = { env = \"JWT_SECRET\", client = \"\" } } }",
+        "keys = { secrets = { a = { env = \"JWT_SECRET\", client = \"a\" } } }",
+    ),
+    case(
+        Code::BadAuthorities,
+        "[[route]]",
+        "[tracing]\notlp = \"https://a/\"\nca = \"keys.json\"\n[[route]]",
+        "[tracing]\notlp = \"https://a/\"\n[[route]]",
+    ),
+    case(
         Code::InsecureRenewal,
         AUDIENCES,
         "audiences = [\"https://api.example.com\"]\nrenewal = { token_url = \"http://id.example.com/token\", \
@@ -410,6 +446,18 @@ const NOTICES: &[Case] = &[
         LISTEN,
         "trusted_proxies = [\"0.0.0.0/0\"]",
         "trusted_proxies = [\"0.0.0.0/1\"]",
+    ),
+    case(
+        Code::Unreachable,
+        PATH,
+        "path = \"/auth/x\"\nupstream = \"app\"\n[session]\nprefix = \"/auth\"\n[[route]]\npath = \"/\"",
+        "path = \"/authx\"\nupstream = \"app\"\n[session]\nprefix = \"/auth\"\n[[route]]\npath = \"/\"",
+    ),
+    case(
+        Code::BadLoginUrl,
+        PATH,
+        "path = \"/\"\nlogin_url = \"/login?a=b\"",
+        "path_exact = \"/login\"\naccess = \"public\"\nupstream = \"app\"\n[[route]]\npath = \"/\"\nlogin_url = \"/login?a=b\"",
     ),
     case(
         Code::LooseCookie,

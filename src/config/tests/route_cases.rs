@@ -6,6 +6,12 @@ use super::*;
 
 pub(super) const ROUTES: &[Case] = &[
     case(
+        Code::Duplicate,
+        TO,
+        "upstream = \"app\"\naccess = \"public\"\ncapture = { token = \"/a\", refresh = \"/a\" }",
+        "upstream = \"app\"\naccess = \"public\"\ncapture = { token = \"/a\", refresh = \"/b\" }",
+    ),
+    case(
         Code::Unreachable,
         TO,
         "upstream = \"app\"\n[[route]]\npath = \"/\"\nupstream = \"app\"",

@@ -7,6 +7,12 @@ const SERVERS: &str = "servers = [\"http://127.0.0.1:3000\"]";
 
 pub(super) const UPSTREAMS: &[Case] = &[
     case(
+        Code::OutOfRange,
+        SERVERS,
+        "servers = [\"http://a\"]\nhealth = { path = \"/\", healthy = 0 }",
+        "servers = [\"http://a\"]\nhealth = { path = \"/\", healthy = 1 }",
+    ),
+    case(
         Code::BadHashKey,
         SERVERS,
         "servers = [\"http://a\"]\nbalance = \"hash\"\nhash = \"cookie:a\"",

@@ -218,7 +218,7 @@ fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Paging), Refused>
         id
     });
     let wanted = Wanted {
-        issuer: take_issuer(&mut query, &verifier),
+        issuer: take_issuer(&mut query, &verifier, &api.store.tally()),
         selector: take_selector(&mut query, &verifier),
         by: query.take("by"),
         address: query.take("address"),

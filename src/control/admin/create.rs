@@ -250,9 +250,20 @@ pub(super) fn store_refused(api: &Api, fault: StoreError) -> Refused {
 
 /// `24h`, `12m`, `40s`.
 pub(super) fn in_units(span: Duration) -> String {
+    let (number, unit, _) = units(span);
+    format!("{number}{unit}")
+}
+
+/// The same in a sentence: `24 h`.
+pub(super) fn spelt_out(span: Duration) -> String {
+    let (number, _, unit) = units(span);
+    format!("{number} {unit}")
+}
+
+fn units(span: Duration) -> (u64, &'static str, &'static str) {
     match span.as_secs() {
-        seconds if seconds < 120 => format!("{seconds}s"),
-        seconds if seconds < 7_200 => format!("{}m", seconds / 60),
-        seconds => format!("{}h", seconds / 3_600),
+        seconds if seconds < 120 => (seconds, "s", "s"),
+        seconds if seconds < 7_200 => (seconds / 60, "m", "min"),
+        seconds => (seconds / 3_600, "h", "h"),
     }
 }

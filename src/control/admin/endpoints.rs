@@ -46,6 +46,23 @@ pub(super) enum Operation {
     Events,
 }
 
+impl Operation {
+    /// Parameters of the query, which it reads and checks itself.
+    pub fn has_parameters(self) -> bool {
+        matches!(
+            self,
+            Self::ListDenials
+                | Self::Batch
+                | Self::ListRegistrations
+                | Self::Audit
+                | Self::People
+                | Self::Sessions
+                | Self::ListStreams
+                | Self::Events
+        )
+    }
+}
+
 /// A row: method, path with at most one `{parameter}`, operation.
 pub(super) type Row = (Method, &'static str, Operation);
 

@@ -23,7 +23,6 @@ use super::lines::{LINE_BYTES_MAX, Line, Lines, must_be_ndjson};
 use super::list::sees;
 use super::noted;
 use super::problem::Refused;
-use super::query::Query;
 use super::serve::Underway;
 use super::stream::{Outbox, Piece, pair};
 
@@ -38,7 +37,6 @@ const DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Answers at once; the records follow.
 pub(super) fn export(api: &Arc<Api>, caller: Caller, parts: &Parts) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "export denials")?;
-    no_parameters(parts)?;
     let place = api.place()?;
     let underway = parts.extensions.get::<Underway>().cloned();
     let (outbox, outlet) = pair(WAITING_BYTES_MAX);
@@ -48,11 +46,6 @@ pub(super) fn export(api: &Arc<Api>, caller: Caller, parts: &Parts) -> Result<An
         drop((place, underway));
     });
     Ok(Answer::lines(outlet))
-}
-
-fn no_parameters(parts: &Parts) -> Result<(), Refused> {
-    let faults = Query::parse(parts.uri.query().unwrap_or_default()).finish(&[]);
-    if faults.is_empty() { Ok(()) } else { Err(Refused::InvalidQuery(faults)) }
 }
 
 /// Up to where the log is now: what is written meanwhile could go on for ever.
@@ -152,7 +145,6 @@ where
 {
     caller.must_be(Role::Admin, "import denials")?;
     must_be_ndjson(&parts.headers)?;
-    no_parameters(parts)?;
     let _place = api.place()?;
     let mut lines = Lines::new(body);
     let mut import =

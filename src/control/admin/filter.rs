@@ -1,7 +1,7 @@
 //! Which records a query asks for.
 
 use crate::clock::UnixMs;
-use crate::control::store::Filter;
+use crate::control::store::{Filter, Tally};
 use crate::denylist::{Except, IssuerId, Selector, SelectorKind};
 use crate::keys::Thumbprint;
 use crate::verify::Verifier;
@@ -61,19 +61,25 @@ pub(super) struct Asked {
 }
 
 /// Of denials.
-pub(super) fn of_denials(text: &str, verifier: &Verifier, now: UnixMs) -> Result<Asked, Refused> {
-    read(Query::parse(text), text, verifier, now)
+pub(super) fn of_denials(
+    text: &str,
+    verifier: &Verifier,
+    tally: &Tally,
+    now: UnixMs,
+) -> Result<Asked, Refused> {
+    read(Query::parse(text), text, verifier, tally, now)
 }
 
 /// Of registrations: the same, by what can be registered.
 pub(super) fn of_registrations(
     text: &str,
     verifier: &Verifier,
+    tally: &Tally,
     now: UnixMs,
 ) -> Result<Asked, Refused> {
     let mut query = Query::parse(text);
     query.allow_only(&REGISTRATION_PARAMETERS);
-    let mut asked = read(query, text, verifier, now)?;
+    let mut asked = read(query, text, verifier, tally, now)?;
     let filter = &mut asked.filter;
     filter.registrations = true;
     filter.selector = filter.selector.take().map(|selector| match selector {
@@ -89,10 +95,16 @@ pub(super) fn of_registrations(
     Ok(asked)
 }
 
-fn read(mut query: Query, text: &str, verifier: &Verifier, now: UnixMs) -> Result<Asked, Refused> {
+fn read(
+    mut query: Query,
+    text: &str,
+    verifier: &Verifier,
+    tally: &Tally,
+    now: UnixMs,
+) -> Result<Asked, Refused> {
     let paging = Paging::take(&mut query, text)?;
     let mut filter = Filter { limit: paging.limit(), before: paging.from, ..Filter::default() };
-    filter.issuer = take_issuer(&mut query, verifier);
+    filter.issuer = take_issuer(&mut query, verifier, tally);
     filter.selector = take_selector(&mut query, verifier);
     filter.kind = query.take("kind").and_then(|text| {
         let found = KINDS.into_iter().find(|kind| kind.as_str() == text);
@@ -145,20 +157,35 @@ const KINDS: [SelectorKind; 7] = [
     SelectorKind::Issuer,
 ];
 
-/// By config name, or by identity: denials of an issuer that left the config can be found too.
-pub(super) fn take_issuer(query: &mut Query, verifier: &Verifier) -> Option<IssuerId> {
+/// By config name, or by identity: denials of an issuer that left the config can be found too, as
+/// long as any is in force, and for good where the identity is a URL. Anything else is a mistake, and
+/// an empty list would hide it.
+pub(super) fn take_issuer(
+    query: &mut Query,
+    verifier: &Verifier,
+    tally: &Tally,
+) -> Option<IssuerId> {
     let said = query.take("issuer")?;
-    let issuers = verifier.issuers();
-    let found = issuers.iter().find(|issuer| issuer.policy.name == said);
-    if let Some(issuer) = found {
-        return Some(issuer.policy.id.clone());
+    let policies = || verifier.issuers().iter().map(|issuer| &issuer.policy);
+    if let Some(policy) = policies().find(|policy| policy.name == said) {
+        return Some(policy.id.clone());
     }
-    let names: Vec<&str> = issuers.iter().map(|issuer| issuer.policy.name.as_str()).collect();
-    if let Some(meant) = nearest(&said, &names) {
-        query.fault("issuer", "unknown_issuer", format!("Did you mean {meant}?"));
-        return None;
+    let is_configured = policies().any(|policy| policy.id.as_str() == said);
+    if is_configured || tally.issuers().any(|known| known == said) {
+        return Some(IssuerId::new(&said));
     }
-    Some(IssuerId::new(&said))
+    let names: Vec<&str> = policies().map(|policy| policy.name.as_str()).collect();
+    let ids: Vec<&str> = policies().map(|policy| policy.id.as_str()).collect();
+    let detail = match nearest(&said, &names).or_else(|| nearest(&said, &ids)) {
+        Some(meant) => format!("Did you mean {meant}?"),
+        None if said.contains("://") => return Some(IssuerId::new(&said)),
+        None => {
+            let shown: String = said.chars().take(64).collect();
+            format!("No issuer is named {shown:?}; one that left the config goes by its `iss`.")
+        }
+    };
+    query.fault("issuer", "unknown_issuer", detail);
+    None
 }
 
 /// Whose: `user` is what people call a subject.
@@ -167,7 +194,20 @@ pub(super) fn take_subject(query: &mut Query) -> Option<String> {
     if subject.is_some() && user.is_some() {
         query.fault("user", "selector_ambiguous", "user and subject say the same: give one.");
     }
-    subject.or(user)
+    let name = if user.is_some() { "user" } else { "subject" };
+    checked(query, name, subject.or(user))
+}
+
+/// An identifier; one that no token can have is a mistake.
+pub(super) fn checked(query: &mut Query, name: &str, said: Option<String>) -> Option<String> {
+    let said = said?;
+    match check_identifier(&said) {
+        Ok(()) => Some(said),
+        Err((code, detail)) => {
+            query.fault(name, code, detail);
+            None
+        }
+    }
 }
 
 pub(super) fn take_selector(query: &mut Query, verifier: &Verifier) -> Option<Selector> {
@@ -176,6 +216,7 @@ pub(super) fn take_selector(query: &mut Query, verifier: &Verifier) -> Option<Se
         let Some(value) = query.take(name) else { continue };
         let selector = match name {
             "key" => key(&value, verifier).map(Selector::Key),
+            "claim" => claim(&value, verifier),
             _ => selecting::of_parameter(name, &value),
         };
         match selector {
@@ -187,6 +228,26 @@ pub(super) fn take_selector(query: &mut Query, verifier: &Verifier) -> Option<Se
         }
     }
     found
+}
+
+/// A claim that some issuer indexes.
+fn claim(said: &str, verifier: &Verifier) -> Result<Selector, (&'static str, String)> {
+    let selector = selecting::of_parameter("claim", said)?;
+    let Selector::Claim { name, .. } = &selector else { return Ok(selector) };
+    let policies = verifier.issuers().iter().map(|issuer| &issuer.policy);
+    let indexed: Vec<&str> = policies
+        .flat_map(|policy| &policy.claims.indexed)
+        .map(|(indexed, _)| indexed.as_str())
+        .collect();
+    if indexed.contains(&name.as_str()) {
+        return Ok(selector);
+    }
+    let shown: String = name.chars().take(64).collect();
+    let meant = match nearest(&shown, &indexed) {
+        Some(meant) => format!(" Did you mean {meant}?"),
+        None => " kind=claim lists those of all claims, also of former ones.".to_owned(),
+    };
+    Err(("claim_not_indexed", format!("No issuer indexes a claim {shown:?}.{meant}")))
 }
 
 /// A key of any issuer by `kid`, or a thumbprint.

@@ -25,7 +25,7 @@ use super::guard::Door;
 use super::idempotency::create_once;
 use super::leftover::lend;
 use super::problem::Refused;
-use super::query::decoded;
+use super::query::{Query, decoded};
 use super::{
     config, events, json, keys, list, openapi, registrations, sessions, status, streams, undo,
     undo_matching, upstreams,
@@ -67,6 +67,7 @@ where
     if let Ok(value) = HeaderValue::try_from(id) {
         headers.insert("x-request-id", value);
     }
+    headers.insert("x-portcullis-api", HeaderValue::from_static("1"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !headers.contains_key(header::CONNECTION) && !leftover.clear(&parts.headers).await {
@@ -113,6 +114,7 @@ where
         Found::Nothing => return Err(Refused::NoSuchPath),
     };
     let query = parts.uri.query().unwrap_or_default();
+    known_parameters(operation, query)?;
     let headers = &parts.headers;
     match operation {
         Operation::Live | Operation::Ready => Err(Refused::NoSuchPath),
@@ -164,6 +166,15 @@ where
         Operation::CheckConfig => config::check(api, &caller, read(headers, body).await?).await,
         Operation::Events => events::events(api, caller, parts),
     }
+}
+
+/// An endpoint that has parameters refuses those that it does not know by itself.
+fn known_parameters(operation: Operation, query: &str) -> Result<(), Refused> {
+    if operation.has_parameters() {
+        return Ok(());
+    }
+    let faults = Query::parse(query).finish(&[]);
+    if faults.is_empty() { Ok(()) } else { Err(Refused::InvalidQuery(faults)) }
 }
 
 /// A JSON body; `None`: empty.

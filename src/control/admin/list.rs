@@ -55,7 +55,8 @@ pub(super) fn list(
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "list denials")?;
     let verifier = api.verifier();
-    let Asked { filter, wanted, paging } = filter::of_denials(query, &verifier, now)?;
+    let Asked { filter, wanted, paging } =
+        filter::of_denials(query, &verifier, &api.store.tally(), now)?;
     let (records, next) = page(api, caller, filter, wanted)?;
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
     let listed = Listed {

@@ -85,7 +85,7 @@ fn wrong(pointer: &str) -> Fault {
     Fault::new(
         pointer,
         "not_a_time",
-        "Expected RFC 3339 (2026-11-21T11:14:02Z), whole seconds since 1970, \"now\" or \"in 24h\".",
+        "Expected RFC 3339 (2026-11-21T11:14:02Z), whole seconds since 1970, or \"now\".",
     )
 }
 

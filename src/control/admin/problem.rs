@@ -205,7 +205,7 @@ impl Refused {
             }
             Self::NotReady => "The gateway is not ready.".to_owned(),
             Self::DenylistFull { limit, in_force, reserved } => format!(
-                "{in_force} denials are in force and the limit is {limit}{}. Undo blocks that are \
+                "{in_force} denials and registrations are in force and the limit is {limit}{}. Undo blocks that are \
                  no longer needed, or raise store.limit and restart.",
                 if *reserved { ", the last tenth of it for admins" } else { "" }
             ),

@@ -209,7 +209,8 @@ pub(super) fn list(
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "list registrations")?;
     let verifier = api.verifier();
-    let Asked { filter, wanted, paging } = filter::of_registrations(query, &verifier, now)?;
+    let Asked { filter, wanted, paging } =
+        filter::of_registrations(query, &verifier, &api.store.tally(), now)?;
     let (records, next) = page(api, caller, filter, wanted)?;
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
     let listed = Listed {

@@ -78,9 +78,9 @@ pub(super) fn list(
     caller.must_be(Role::Viewer, "see sessions")?;
     let verifier = api.verifier();
     let mut query = Query::parse(query);
-    let issuer = take_issuer(&mut query, &verifier);
+    let issuer = take_issuer(&mut query, &verifier, &api.store.tally());
     let subject = take_subject(&mut query);
-    if subject.is_none() {
+    if subject.is_none() && query.faults.is_empty() {
         query.fault("user", "required", "Whose sessions: user, or subject.");
     }
     let faults = query.finish(&["issuer", "user", "subject"]);

@@ -25,7 +25,7 @@ use super::problem::Refused;
 use super::query::Query;
 use super::record::issuer_name;
 use super::streams::{self, Open};
-use super::warnings::is_near;
+use super::warnings::{is_near, near_limit};
 
 const PEOPLE_DEFAULT: usize = 20;
 const PEOPLE_MAX: usize = 200;
@@ -176,7 +176,7 @@ fn problems(api: &Api, caller: &Caller) -> Result<Vec<Problem>, Refused> {
     }
     let (count, limit) = (api.store.records(), api.store_limit);
     if is_near(count, limit) {
-        let detail = format!("{count} denials are in force and the limit is {limit}.");
+        let detail = near_limit(count, limit);
         problems.push(Problem { code: "near_limit", severity: "page", detail });
     }
     for one in api.keys.report() {

@@ -16,7 +16,7 @@ use crate::verify::Verifier;
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
-use super::filter::{take_issuer, take_subject};
+use super::filter::{checked, take_issuer, take_subject};
 use super::noted;
 use super::paging::Paging;
 use super::plan::Plan;
@@ -150,9 +150,10 @@ fn wanted(
 ) -> Result<(Wanted, Paging), Refused> {
     let mut query = Query::parse(text);
     let paging = Paging::take(&mut query, text)?;
-    let issuer = take_issuer(&mut query, verifier);
+    let issuer = take_issuer(&mut query, verifier, &api.store.tally());
     let subject = take_subject(&mut query);
     let session = query.take("session");
+    let session = checked(&mut query, "session", session);
     let route = query.take("route");
     let kind = query.take("kind").and_then(|said| {
         let found = StreamKind::ALL.into_iter().find(|kind| kind.as_str() == said);

@@ -9,7 +9,7 @@ use crate::control::store::Record;
 use crate::denylist::{Condition, Denial, Except, Selector, TokenId};
 
 use super::Api;
-use super::create::{in_units, store_refused};
+use super::create::{spelt_out, store_refused};
 use super::plan::Plan;
 use super::problem::Refused;
 use super::record::in_words;
@@ -47,7 +47,7 @@ pub(super) fn standing(api: &Api, plan: &Plan) -> Vec<Warning> {
     }
     let (count, limit) = (api.store.records(), api.store_limit);
     if is_near(count, limit) {
-        let detail = format!("{count} denials are in force and the limit is {limit}.");
+        let detail = near_limit(count, limit);
         warnings.push(Warning::new("near_limit", None, detail));
     }
     warnings
@@ -82,6 +82,11 @@ pub(super) fn warnings(
     warnings.extend(standing);
     warnings.extend(waiting::behind(plan.wait, 1));
     warnings
+}
+
+/// Registrations take room as denials do.
+pub(super) fn near_limit(count: u64, limit: u64) -> String {
+    format!("{count} denials and registrations are in force and the limit is {limit}.")
 }
 
 /// Four fifths.
@@ -199,7 +204,7 @@ fn never_seen(api: &Api, plan: &Plan, reach: Option<Reach>, now: UnixMs) -> Opti
         | Selector::Issuer
         | Selector::Registration(_) => String::new(),
     };
-    let window = in_units(api.people.window(now));
+    let window = spelt_out(api.people.window(now));
     let detail = format!("No token with {what}{shown} was seen in the last {window}.");
     let mut warning = Warning::new("never_seen", Some(&plan.pointer), detail);
     warning.close = api.people.close(&policy.id, &plan.selector, now);

@@ -39,6 +39,8 @@ pub enum BadRequest {
     ForwardedRequest,
     /// A word in the query of an endpoint of our own that it does not know.
     Parameter,
+    /// The proxy in front asks for answers in a way that there is not.
+    Dialect,
 }
 
 impl BadRequest {
@@ -68,6 +70,7 @@ impl BadRequest {
             Self::TokenLength => "The token is too long",
             Self::ForwardedRequest => "X-Forwarded-Method, -Host and -Uri must tell one request",
             Self::Parameter => "A parameter of the query is neither true nor false",
+            Self::Dialect => "The dialect is nginx, or left out",
         }
     }
 
@@ -95,7 +98,8 @@ impl BadRequest {
             | Self::AuthorizationForm
             | Self::TokenLength
             | Self::ForwardedRequest
-            | Self::Parameter => StatusCode::BAD_REQUEST,
+            | Self::Parameter
+            | Self::Dialect => StatusCode::BAD_REQUEST,
         }
     }
 }

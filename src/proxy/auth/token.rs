@@ -115,17 +115,18 @@ fn authenticated<'e>(
 ) -> Result<&'e AssertionClient, Rejection> {
     let basic = visit.headers().get(AUTHORIZATION).map(basic);
     let posted = form.get("client_id").zip(form.get("client_secret"));
-    let (name, secret) = match (basic, posted) {
+    let shown = match (basic, posted) {
         (Some(_), Some(_)) => {
             let reason = "The client shows its secret in one place";
             return Err(ExchangeFault::Request(reason).into());
         }
         (Some(Some(shown)), None) => shown,
-        (None, Some((name, secret))) => (name.to_owned(), Zeroizing::new(secret.to_owned())),
+        (None, Some((name, secret))) => vec![(name.to_owned(), Zeroizing::new(secret.to_owned()))],
         (Some(None) | None, None) => return Err(ExchangeFault::Client.into()),
     };
     let address = credential::admitted(visit.asker(), visit.published)?;
-    exchange.client(&name, secret.as_bytes()).ok_or_else(|| {
+    let found = shown.iter().find_map(|(name, secret)| exchange.client(name, secret.as_bytes()));
+    found.ok_or_else(|| {
         visit.published.failures.note(address, Cost::Failures(1));
         ExchangeFault::Client.into()
     })
@@ -145,15 +146,18 @@ async fn assertion(
     })
 }
 
-/// `Basic`, both halves encoded as in a form before (RFC 6749 section 2.3.1).
-fn basic(value: &HeaderValue) -> Option<(String, Zeroizing<String>)> {
+/// `Basic`: both halves encoded as in a form before (RFC 6749 section 2.3.1), or as they are, which is
+/// what `curl -u` sends.
+fn basic(value: &HeaderValue) -> Option<Vec<(String, Zeroizing<String>)>> {
     let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let decoded = Zeroizing::new(STANDARD.decode(encoded.trim()).ok()?);
     let (name, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-    Some((return_path::decoded(name)?, Zeroizing::new(return_path::decoded(secret)?)))
+    let plain = (name.to_owned(), Zeroizing::new(secret.to_owned()));
+    let encoded = return_path::decoded(name).zip(return_path::decoded(secret).map(Zeroizing::new));
+    Some(encoded.into_iter().chain([plain]).collect())
 }
 
 /// RFC 6749 section 5.2. What has no word there is answered as everywhere.

@@ -36,11 +36,18 @@ enum Dialect {
 /// The verdict as an answer. `rest` is the path that is asked about where the proxy appends it to
 /// that of the endpoint.
 pub async fn verify(visit: &mut Visit<'_>, rest: Option<&str>) -> Response<Body> {
-    let dialect = match return_path::parameter(visit.query(), "dialect").as_deref() {
-        Some("nginx") if rest.is_none() => Dialect::Nginx,
-        Some(_) | None => Dialect::Plain,
+    let said = return_path::parameter(visit.query(), "dialect");
+    let dialect = match (said.as_deref(), rest) {
+        (Some("nginx"), None) => Ok(Dialect::Nginx),
+        (Some(_), None) => Err(BadRequest::Dialect),
+        // The query is that of the request which is asked about.
+        (None, None) | (_, Some(_)) => Ok(Dialect::Plain),
     };
-    let verdict = decide(visit, rest).await;
+    let verdict = match dialect {
+        Ok(_) => decide(visit, rest).await,
+        Err(fault) => Err(fault.into()),
+    };
+    let dialect = dialect.unwrap_or(Dialect::Plain);
     let mut response = match &verdict {
         Ok(granted) => {
             let mut response = Response::new(Body::empty());

@@ -127,7 +127,7 @@ pub fn host_pattern(text: &str) -> Result<HostPattern, String> {
         return Ok(HostPattern::Any);
     }
     if let Some(rest) = lower.strip_prefix("*.") {
-        if rest.contains('.') && is_host_name(rest) {
+        if is_host_name(rest) {
             return Ok(HostPattern::Suffix(format!(".{rest}")));
         }
         return Err("a wildcard stands for the first labels: \"*.example.com\"".to_owned());

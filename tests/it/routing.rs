@@ -30,6 +30,7 @@ fn the_most_specific_route_is_taken_whatever_stands_first_in_the_file() {
         ("wide", "path = \"/\"\nhost = \"*.example.com\""),
         ("wider", "path = \"/api/v2\"\nhost = \"*.example.com\""),
         ("longer", "path = \"/\"\nhost = \"*.b.example.com\""),
+        ("private", "path = \"/\"\nhost = \"*.lan\""),
         ("exact", "path = \"/x/\"\nhost = \"a.b.example.com\""),
         ("post", "path = \"/api\"\nmethods = [\"POST\", \"PUT\"]"),
         ("beta", "path = \"/api\"\nheaders = { X-Beta = true }"),
@@ -56,6 +57,8 @@ fn the_most_specific_route_is_taken_whatever_stands_first_in_the_file() {
         ("GET", "/y", "a.b.example.com", "", "longer"),
         ("GET", "/y", "A.B.Example.com:8080", "", "longer"),
         ("GET", "/y", "example.com", "", "any"),
+        ("GET", "/y", "a.nas.lan", "", "private"),
+        ("GET", "/y", "lan", "", "any"),
     ];
     for turned in [false, true] {
         let mut routes = routes.to_vec();

@@ -103,9 +103,9 @@ fn export(client: &Client, to: &Place, console: &Console) -> Result<Exit, Failur
         console.say(&json_text(&end))?;
     } else {
         console.say(&format!(
-            "{} denials and {} undos in {}.\n",
-            words::count(number(&end, "denials")),
-            words::count(number(&end, "lifts")),
+            "{} and {} in {}.\n",
+            words::plural(number(&end, "denials"), "denial"),
+            words::plural(number(&end, "lifts"), "undo"),
             to.0.display()
         ))?;
     }

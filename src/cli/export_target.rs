@@ -27,8 +27,7 @@ impl Target {
         if to.is_standard() {
             return Ok(Self::stream(io::stdout()));
         }
-        // Of a name that nothing has yet there is no other spelling.
-        let path = fs::canonicalize(&to.0).unwrap_or_else(|_| to.0.clone());
+        let path = led_to(&to.0);
         if fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
             return Ok(Self::stream(File::options().write(true).open(&path)?));
         }
@@ -72,6 +71,12 @@ impl Drop for Target {
             fs::remove_file(&whole.part).ok();
         }
     }
+}
+
+/// Where a link leads, also to what is not there yet.
+fn led_to(path: &Path) -> PathBuf {
+    let new = || Some(path.parent()?.join(fs::read_link(path).ok()?));
+    fs::canonicalize(path).ok().or_else(new).unwrap_or_else(|| path.to_owned())
 }
 
 /// Who is denied is nobody else's business.
@@ -120,10 +125,11 @@ mod tests {
         assert_eq!(reader.join().unwrap(), "through");
         assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
         let (link, led_to) = (directory.path().join("link"), directory.path().join("there"));
-        fs::write(&led_to, "old").unwrap();
         symlink(&led_to, &link).unwrap();
-        write(&link, "new").unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::read_to_string(&led_to).unwrap(), "new");
+        for text in ["new", "newer"] {
+            write(&link, text).unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert_eq!(fs::read_to_string(&led_to).unwrap(), text);
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! denials that are long forgotten too.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -19,7 +20,7 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::create::store_refused;
 use super::filter::{take_issuer, take_selector, take_time};
-use super::list::sees;
+use super::list::{may_ask_for, sees};
 use super::paging::Paging;
 use super::problem::Refused;
 use super::query::Query;
@@ -100,6 +101,7 @@ pub(super) fn audit(
     caller.must_be(Role::Viewer, "read the audit")?;
     let text = parts.uri.query().unwrap_or_default();
     let (wanted, paging) = read(text, api, now)?;
+    may_ask_for(&caller, &api.verifier(), wanted.issuer.as_ref())?;
     if wants_lines(parts) {
         return stream(api, caller, wanted, parts, &paging);
     }
@@ -217,15 +219,26 @@ fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Paging), Refused>
         }
         id
     });
+    let address = query.take("address").and_then(|text| {
+        let address = text.parse::<IpAddr>().ok();
+        if address.is_none() {
+            query.fault("address", "wrong_type", "Expected an IP address.");
+        }
+        address.map(|address| address.to_string())
+    });
+    let (since, until) = (take_time(&mut query, "since", now), take_time(&mut query, "until", now));
+    if since.zip(until).is_some_and(|(since, until)| until <= since) {
+        query.fault("until", "out_of_range", "It is not after since.");
+    }
     let wanted = Wanted {
         issuer: take_issuer(&mut query, &verifier, &api.store.tally()),
         selector: take_selector(&mut query, &verifier),
         by: query.take("by"),
-        address: query.take("address"),
+        address,
         action,
         denial,
-        since: take_time(&mut query, "since", now),
-        until: take_time(&mut query, "until", now),
+        since,
+        until,
     };
     let faults = query.finish(&PARAMETERS);
     if faults.is_empty() { Ok((wanted, paging)) } else { Err(Refused::InvalidQuery(faults)) }

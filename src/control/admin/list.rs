@@ -75,6 +75,7 @@ pub(super) fn page(
     wanted: Wanted,
 ) -> Result<(Vec<Record>, Option<u64>), Refused> {
     let verifier = api.verifier();
+    may_ask_for(caller, &verifier, filter.issuer.as_ref())?;
     let shown = |record: &Record| {
         sees(caller, &verifier, &record.denial.issuer)
             && match wanted {
@@ -192,6 +193,22 @@ fn in_force(api: &Api, caller: &Caller, verifier: &Verifier) -> u64 {
     let tally = api.store.tally();
     let mine = verifier.issuers().iter().filter(|one| caller.may_act_on(&one.policy.name));
     mine.flat_map(|issuer| tally.of(issuer.policy.id.as_str())).map(|(_, count)| count).sum()
+}
+
+/// Whoever asks for an issuer that is none of his is told so: an empty list would say that there is
+/// nothing.
+pub(super) fn may_ask_for(
+    caller: &Caller,
+    verifier: &Verifier,
+    issuer: Option<&IssuerId>,
+) -> Result<(), Refused> {
+    match issuer.filter(|issuer| !sees(caller, verifier, issuer)) {
+        Some(issuer) => {
+            let name = issuer_name(verifier, issuer).unwrap_or_else(|| issuer.as_str());
+            Err(Refused::IssuerNotAllowed { issuer: name.to_owned() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// A caller who is bound to some issuers sees nothing of others.

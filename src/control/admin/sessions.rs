@@ -20,7 +20,7 @@ use super::caller::Caller;
 use super::create::{STORE_TIMEOUT, store_refused};
 use super::event;
 use super::filter::{take_issuer, take_subject};
-use super::list::sees;
+use super::list::{may_ask_for, sees};
 use super::problem::Refused;
 use super::query::Query;
 use super::record::issuer_name;
@@ -87,6 +87,7 @@ pub(super) fn list(
     let Some(subject) = subject.filter(|_| faults.is_empty()) else {
         return Err(Refused::InvalidQuery(faults));
     };
+    may_ask_for(caller, &verifier, issuer.as_ref())?;
     let all = verifier.issuers().iter().map(|issuer| &issuer.policy.id);
     let asked = all.filter(|id| issuer.as_ref().is_none_or(|issuer| issuer == *id));
     let asked: Vec<&IssuerId> = asked.filter(|id| sees(caller, &verifier, id)).collect();

@@ -17,6 +17,7 @@ use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::filter::{checked, take_issuer, take_subject};
+use super::list::may_ask_for;
 use super::noted;
 use super::paging::Paging;
 use super::plan::Plan;
@@ -169,11 +170,8 @@ fn wanted(
         return Err(Refused::InvalidQuery(faults));
     }
     let may_see = issuers(caller, verifier);
-    let issuers = match issuer {
-        None => may_see,
-        Some(one) if may_see.as_ref().is_none_or(|mine| mine.contains(&one)) => Some(vec![one]),
-        Some(_) => Some(Vec::new()),
-    };
+    may_ask_for(caller, verifier, issuer.as_ref())?;
+    let issuers = issuer.map_or(may_see, |one| Some(vec![one]));
     let selector =
         session.clone().map(Selector::Session).or_else(|| subject.clone().map(Selector::Subject));
     let by = api.denylist.fingerprinter();

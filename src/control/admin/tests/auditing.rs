@@ -88,7 +88,17 @@ async fn filters_and_pages_give_what_they_say() {
         cursor = format!("&cursor={next}");
     }
     assert_eq!(paged, all);
-    for wrong in ["by=a&by=b", "acton=denied", "action=x", "denial=dn_1", "since=x", "limit=0"] {
+    let backwards = "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z";
+    for wrong in [
+        "by=a&by=b",
+        "acton=denied",
+        "action=x",
+        "denial=dn_1",
+        "since=x",
+        "limit=0",
+        "address=10.0.0",
+        backwards,
+    ] {
         let refused = bed.get(&format!("/v1/audit?{wrong}")).await;
         assert_eq!(refused.code(), "invalid_query", "{wrong}");
     }

@@ -88,6 +88,11 @@ async fn a_credential_bound_to_an_issuer_neither_acts_on_nor_sees_another() {
     let issuers: Vec<&Value> =
         listed.body["items"].as_array().unwrap().iter().map(|item| &item["issuer"]).collect();
     assert_eq!(issuers, ["partner", "partner"]);
+    for list in ["denials?", "registrations?", "audit?", "streams?", "sessions?user=alice&"] {
+        let asked = by(Ask::get(&format!("/v1/{list}issuer=main"))).await;
+        assert_eq!(asked.code(), "issuer_not_allowed", "{list}");
+        assert!(by(Ask::get(&format!("/v1/{list}issuer=partner"))).await.status.is_success());
+    }
     assert_eq!(by(Ask::get(&format!("/v1/denials/{main}"))).await.code(), "no_such_denial");
     assert!(by(Ask::get(&format!("/v1/denials/{partner}"))).await.status.is_success());
     let undo = |id: &str| Ask::post(&format!("/v1/denials/{id}/undo"), &json!({}));

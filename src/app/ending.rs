@@ -12,6 +12,8 @@ use super::replace::{Behind, Held};
 
 /// What is left at the deadline of a replaced process gets this long to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// What is cut at the end gets this long to be told.
+const PARTING: Duration = Duration::from_millis(250);
 
 /// How long the last lines of requests may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -27,7 +29,7 @@ pub enum Drained {
 
 impl Gateway {
     /// Finishes what is in flight and ends: readiness goes first, then the sockets, then idle
-    /// connections; after the deadline the rest is cut.
+    /// connections; after the deadline the rest is cut, and none of it looks whole.
     pub fn drain(mut self) -> Drained {
         self.held.lock().closed = true;
         self.ready.store(false, Ordering::Release);
@@ -91,6 +93,13 @@ impl Gateway {
 
     fn end(mut self) -> Drained {
         let left = open(&self.cores);
+        for core in &self.cores {
+            core.commands.send(Command::BreakOff).ok();
+        }
+        let deadline = Instant::now() + PARTING;
+        while open(&self.cores) > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         for CoreHandle { commands, thread, .. } in self.cores.drain(..) {
             drop(commands);
             thread.join().ok();

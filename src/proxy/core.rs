@@ -100,6 +100,8 @@ pub enum Command {
     Retire,
     /// Finish the requests in flight, then end.
     Drain,
+    /// The time for that is over: what is open is cut.
+    BreakOff,
 }
 
 /// The handle of a running core.
@@ -312,6 +314,7 @@ impl Core {
             Command::Report(remembered) => self.observer.report_to(remembered),
             Command::Retire => self.retire(),
             Command::Drain => self.drain(),
+            Command::BreakOff => self.streams.break_off(),
         }
     }
 

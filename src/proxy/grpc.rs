@@ -57,6 +57,8 @@ fn timeout(text: &[u8]) -> Option<Duration> {
 /// Where in its messages the answer to a call is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Messages {
+    /// Of gRPC-Web: its clients see no trailers, and to some an end without them is a good one.
+    web: bool,
     /// Of the prefix that was begun.
     prefix: u32,
     length: u32,
@@ -65,6 +67,12 @@ pub struct Messages {
 }
 
 impl Messages {
+    /// Of the answer to a request with these headers, if that is a call.
+    pub fn of_call(headers: &HeaderMap) -> Option<Self> {
+        let kind = headers.get(CONTENT_TYPE).filter(|_| is_call(headers))?;
+        Some(Self { web: kind.as_bytes().starts_with(b"application/grpc-web"), ..Self::default() })
+    }
+
     pub fn pass(&mut self, mut bytes: &[u8]) {
         while let Some((&byte, rest)) = bytes.split_first() {
             if self.left > 0 {
@@ -77,15 +85,15 @@ impl Messages {
             self.length = self.length << 8 | u32::from(byte);
             self.prefix += 1;
             if self.prefix == PREFIX_BYTES {
-                *self = Self { left: self.length, ..Self::default() };
+                (self.prefix, self.length, self.left) = (0, 0, self.length);
             }
             bytes = rest;
         }
     }
 
-    /// Nothing is half sent.
-    pub fn are_whole(&self) -> bool {
-        *self == Self::default()
+    /// Nothing is half sent, and trailers are seen: the call can end here with a status.
+    pub fn can_end(&self) -> bool {
+        !self.web && self.prefix == 0 && self.left == 0
     }
 }
 
@@ -186,7 +194,7 @@ mod tests {
             for part in all.chunks(size) {
                 messages.pass(part);
                 at += part.len();
-                assert_eq!(messages.are_whole(), ends.contains(&at), "{at} by {size}");
+                assert_eq!(messages.can_end(), ends.contains(&at), "{at} by {size}");
             }
         }
     }

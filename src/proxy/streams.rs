@@ -9,6 +9,7 @@
 mod asked;
 mod cause;
 mod events;
+mod grace;
 mod held;
 mod index;
 mod pace;
@@ -81,8 +82,8 @@ pub struct Stream {
     wanted_since: Cell<Option<Instant>>,
     /// An operator who waits until it has ended.
     awaited: Cell<Option<oneshot::Sender<bool>>>,
-    /// To be cut for this, but not before.
-    doom: Cell<Option<(UnixMs, Cause)>>,
+    /// To be cut, but not before: its route's grace.
+    doom: Cell<Option<UnixMs>>,
     /// Its entry among what is due.
     due: Cell<Option<UnixMs>>,
     /// The request's body has not come whole.
@@ -108,6 +109,14 @@ enum State {
     Ended,
 }
 
+/// What the gateway takes with it when it ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Leaving {
+    Nothing,
+    Sockets,
+    Everything,
+}
+
 /// All streams of one core.
 pub struct Streams {
     core: usize,
@@ -121,7 +130,7 @@ pub struct Streams {
     pub arrived: tokio::sync::Notify,
     work: RefCell<VecDeque<Task>>,
     tallies: RefCell<VecDeque<Tally>>,
-    draining: Cell<bool>,
+    leaving: Cell<Leaving>,
     pub(super) pace: Rc<Pace>,
 }
 
@@ -275,7 +284,7 @@ impl Streams {
             arrived: tokio::sync::Notify::new(),
             work: RefCell::default(),
             tallies: RefCell::default(),
-            draining: Cell::new(false),
+            leaving: Cell::new(Leaving::Nothing),
             pace: Rc::default(),
         }
     }
@@ -374,12 +383,26 @@ impl Streams {
 
     /// Every WebSocket is told that the gateway ends, those too that are on their way to be one.
     pub fn drain(&self) {
-        self.draining.set(true);
+        self.leave_with(Leaving::Sockets);
+    }
+
+    /// There is no time left: whatever is open is cut, so that nothing of it looks whole.
+    pub fn break_off(&self) {
+        self.leave_with(Leaving::Everything);
+    }
+
+    fn leave_with(&self, leaving: Leaving) {
+        self.leaving.set(leaving);
         self.work.borrow_mut().push_back(Task::Drain(None));
     }
 
     fn tell_of_drain(&self, stream: &Stream) {
-        if self.draining.get() && stream.kind.get() == StreamKind::WebSocket {
+        let leaves = match self.leaving.get() {
+            Leaving::Nothing => false,
+            Leaving::Sockets => stream.kind.get() == StreamKind::WebSocket,
+            Leaving::Everything => true,
+        };
+        if leaves {
             stream.cut(Cause::Draining);
         }
     }

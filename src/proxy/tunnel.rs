@@ -96,7 +96,8 @@ impl Tunnel {
             let ended = relay.run(stream.as_deref()).await;
             exchange.relayed(relay.bytes());
             match ended {
-                Ok(None) => {}
+                // Of what was left waiting on one side nothing may look whole.
+                Ok(None) => relay.break_off(),
                 // In a box: what only a cut needs is no part of a tunnel that idles.
                 Ok(Some(cause)) => Box::pin(cut(relay, exchange, cause)).await,
                 Err(_) => {

@@ -153,6 +153,31 @@ fn a_cut_call_ends_with_a_status_between_messages_and_is_reset_within_one() {
 }
 
 #[test]
+fn a_cut_call_of_grpc_web_is_reset_since_its_clients_see_no_trailers() {
+    let (issuer, upstream) = (Issuer::new("HS256"), backend());
+    let gateway = start(&issuer, &upstream);
+    let mut client = Http2::open(&gateway.address);
+    for kind in ["application/grpc-web+proto", "application/grpc-web-text"] {
+        let bearer = format!("Bearer {}", issuer.mint(kind));
+        let headers = [("authorization", bearer.as_str()), ("content-type", kind)];
+        let (answer, _) = client.send(request("POST", "/echo.Echo/Stream", &headers), true);
+        let mut body = client.wait(answer).unwrap().into_body();
+        client.wait(next(&mut body)).unwrap().unwrap();
+        gateway.admin().revoke(json!({"user": kind}));
+        let error = client.wait(async {
+            loop {
+                match next(&mut body).await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return error,
+                    None => panic!("it looks whole"),
+                }
+            }
+        });
+        assert_eq!(error.reason(), Some(h2::Reason::CANCEL), "{kind}");
+    }
+}
+
+#[test]
 fn the_grpc_library_calls_streams_and_understands_refusal_and_cut() {
     let (issuer, upstream) = (Issuer::new("ES256"), backend());
     let gateway = start(&issuer, &upstream);

@@ -122,8 +122,9 @@ fn the_old_process_ends_its_streams_when_the_new_one_dies() {
     let mut second = first.replacement();
     echoes(&mut open);
     second.kill9();
+    assert_eq!(open.rest().unwrap(), b"\x88\x0c\x03\xe9going away");
+    drop(open);
     first.wait();
-    open.rest().unwrap_or_default();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Streams while the gateway ends: WebSockets are told, those too whose handshake is under way; what
 //! else is open goes on to its end, and a denial still ends it before.
 
+use std::io::ErrorKind;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
@@ -98,4 +99,58 @@ fn a_denial_during_the_drain_ends_an_event_stream_and_a_download_of_its_user_onl
     eventually("all have ended", || {
         gateway.access_log().iter().filter(|line| line["verdict"] == "cut").nth(2).map(|_| ())
     });
+}
+
+/// Begins an answer, or the bytes of another protocol, and says nothing more; `/waits` not even that.
+fn beginner() -> Upstream {
+    Upstream::answering(|exchange| {
+        exchange.send(match exchange.received.target.as_str() {
+            "/waits" => "",
+            "/tcp" => "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nhalf",
+            "/events" => {
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
+            }
+            _ => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        });
+        let _ = exchange.connection.until_gone();
+    })
+}
+
+#[test]
+fn at_the_deadline_of_a_drain_nothing_looks_whole_and_who_can_be_told_is_told() {
+    let (upstream, issuer) = (beginner(), Issuer::new("HS256"));
+    let mut gateway = Setup::simple(&issuer, &upstream)
+        .server("drain_timeout = \"1s\"")
+        .route("/", "upgrades = [\"tcp\"]\nstreams = { last_event = true }")
+        .route("/open", "access = \"public\"")
+        .start();
+    let begin = |target: &str, version: &str, fields: &str| {
+        let mut connection = gateway.connect();
+        connection.send(format!(
+            "GET {target} {version}\r\nHost: a\r\nAuthorization: Bearer {}\r\n{fields}\r\n",
+            issuer.mint("alice")
+        ));
+        connection
+    };
+    // To whose clients the end of the connection is the end of the answer, a token or none.
+    let mut files = [begin("/file", "HTTP/1.0", ""), gateway.connect()];
+    files[1].send("GET /open HTTP/1.0\r\nHost: a\r\n\r\n");
+    let switch = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    let mut tunnel = begin("/tcp", "HTTP/1.1", switch);
+    for connection in files.iter_mut().chain([&mut tunnel]) {
+        connection.through(b"half").unwrap();
+    }
+    let mut events = begin("/events", "HTTP/1.1", "");
+    events.through(b"data: 1\n\n\r\n").unwrap();
+    let mut waits = begin("/waits", "HTTP/1.1", "");
+    are_listed(&gateway.admin(), 5);
+    gateway.signal(Signal::TERM);
+    assert_eq!(waits.answer().code(), "draining");
+    let last = events.through(b"0\r\n\r\n").unwrap();
+    assert!(String::from_utf8_lossy(&last).contains("{\"code\":\"draining\"}"), "{last:?}");
+    for connection in files.iter_mut().chain([&mut tunnel]) {
+        assert_eq!(connection.until_gone(), (Vec::new(), Some(ErrorKind::ConnectionReset)));
+    }
+    assert_eq!(gateway.wait().code(), Some(0));
 }

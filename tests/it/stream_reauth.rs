@@ -35,6 +35,7 @@ fn scene() -> Scene {
         .upstream("app", &upstream, "")
         .route("/", "credentials = [\"bearer\", \"cookie:session\"]")
         .route("/orders", "require = { scopes = [\"orders\"] }")
+        .route("/late", "streams = { on_revoked = \"grace:300s\" }")
         .start();
     Scene { issuer, other, gateway, _upstream: upstream }
 }
@@ -193,4 +194,16 @@ fn a_new_token_launders_no_cutoff_that_hits_the_first() {
     // The token that was handed in counts as well.
     scene.gateway.admin().revoke(json!({"jti": "second", "issuer": "main"}));
     assert_eq!(late.rest().unwrap(), b"\x88\x09\x03\xf0revoked");
+}
+
+#[test]
+fn what_was_denied_and_taken_back_within_the_grace_goes_on_with_a_new_token() {
+    let scene = scene();
+    let _late = scene.open("/late", &scene.token(-10, 100));
+    scene.indexed(1);
+    let admin = scene.gateway.admin();
+    let id = admin.block(json!({"issuer": scene.issuer.name, "user": "alice"}));
+    assert_eq!(scene.hand_in(&scene.token(-1, 200)).status, 401);
+    admin.undo(&id);
+    assert_eq!(scene.rebased(&scene.token(-1, 300)), 1);
 }

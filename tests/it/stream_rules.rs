@@ -97,6 +97,15 @@ impl Scene {
     fn open(&self, token: &str) -> Connection {
         open(&self.gateway, "/ws", token)
     }
+
+    /// The config with one text in the place of another is in force.
+    fn reload(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.gateway.config()).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(self.gateway.config(), text.replace(from, to)).unwrap();
+        let answer = self.gateway.admin().post("/v1/config/reload", &json!({}));
+        assert_eq!(answer["reloaded"], true, "{answer}");
+    }
 }
 
 #[test]
@@ -300,4 +309,35 @@ fn a_cut_by_hand_is_answered_when_its_client_was_told() {
     assert_eq!(alice.rest().unwrap(), b"\x88\x07\x03\xf0ended");
     let again = admin.call("POST", &format!("/v1/streams/{id}/cut"), Some(&json!({})));
     assert_eq!(again.status, 404);
+}
+
+#[test]
+fn an_issuer_that_takes_a_token_no_more_ends_its_streams_also_where_they_have_a_grace() {
+    let scene = scene("on_revoked = \"grace:1s\"");
+    let audience = format!("audiences = [\"{}\"]", scene.issuer.audience);
+    let mut alice = scene.open(&scene.issuer.mint("alice"));
+    scene.reload(&audience, "audiences = [\"https://another.example\"]");
+    assert_eq!(alice.rest().unwrap(), REVOKED);
+}
+
+#[test]
+fn a_route_that_is_changed_back_within_the_grace_ends_nothing() {
+    let scene = scene("on_revoked = \"grace:4s\"");
+    let mut alice = scene.open(&scene.issuer.mint("alice"));
+    let (route, asking) = ("path = \"/\"\n", "path = \"/\"\nrequire = { scopes = [\"more\"] }\n");
+    scene.reload(route, asking);
+    let changed = Instant::now();
+    scene.reload(asking, route);
+    std::thread::sleep(Duration::from_secs(5).saturating_sub(changed.elapsed()));
+    echoes(&mut alice);
+}
+
+#[test]
+fn a_grace_that_a_reload_makes_shorter_is_shorter_for_who_has_it_already() {
+    let scene = scene("on_revoked = \"grace:300s\"");
+    let mut alice = scene.open(&scene.issuer.mint("alice"));
+    scene.gateway.admin().block(json!({"user": "alice"}));
+    echoes(&mut alice);
+    scene.reload("grace:300s", "grace:1s");
+    assert_eq!(alice.rest().unwrap(), REVOKED);
 }

@@ -32,7 +32,7 @@ impl Exchange {
     /// answer cannot end in good form.
     pub fn end_call(&mut self, cause: Cause) -> Option<HeaderMap> {
         let guard = self.guard.as_ref()?;
-        guard.grpc.borrow().as_ref().filter(|messages| messages.are_whole())?;
+        guard.grpc.borrow().as_ref().filter(|messages| messages.can_end())?;
         let trailers = grpc::status(&Rejection::Cut(cause), self.core.published().answers);
         self.cut(cause);
         self.ended = true;

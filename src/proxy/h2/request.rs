@@ -10,7 +10,7 @@ use hyper::ext::Protocol;
 use super::Guard;
 use crate::config::Limits;
 use crate::proxy::answer::BadRequest;
-use crate::proxy::grpc::{self, Messages};
+use crate::proxy::grpc::Messages;
 
 /// See the module. What it cannot say without doubt it leaves as it is, for the canonical request
 /// to refuse: a Host beside another `:authority`, a CONNECT that is none of ours.
@@ -24,8 +24,8 @@ pub fn as_http1<B>(request: Request<B>) -> Request<B> {
     }
     join_cookies(&mut parts.headers);
     let guard = Guard::current();
-    if let (Some(guard), true) = (&guard, grpc::is_call(&parts.headers)) {
-        guard.grpc.replace(Some(Messages::default()));
+    if let Some(guard) = &guard {
+        guard.grpc.replace(Messages::of_call(&parts.headers));
     }
     let websocket = parts.method == Method::CONNECT
         && parts.extensions.get::<Protocol>().is_some_and(|name| name.as_str() == "websocket");

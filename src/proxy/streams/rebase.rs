@@ -96,6 +96,7 @@ impl Streams {
 
     /// First its marks are entered, then the table is asked: as when a stream begins.
     fn stands_on(&self, stream: &Stream, next: &Next, published: &Published, now: UnixMs) -> bool {
+        self.spare(stream, published, now);
         if stream.is_to_end() || !next.is_of_the_same(stream) {
             return false;
         }

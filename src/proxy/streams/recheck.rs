@@ -77,6 +77,8 @@ impl Streams {
         match cause {
             Some(cause) => self.end_for(stream, cause, None, now),
             None => {
+                self.spare(stream, published, now);
+                self.hasten(stream, now);
                 self.schedule(stream, now);
                 self.examine(stream, published, None, now);
             }
@@ -86,15 +88,8 @@ impl Streams {
     /// Its tokens as the issuers in force read them: other claims may be indexed, and the marks by
     /// which denials find it are others then.
     fn read_again(&self, stream: &Stream, published: &Published, now: UnixMs) -> Result<(), Cause> {
-        let verifier = &published.verifier;
-        let (first, last) = (stream.held.first(), stream.held.last());
-        let read = |token: &Option<Arc<Signed>>| {
-            token.as_ref().map(|token| verifier.read_again(token, now)).transpose()
-        };
-        let (Ok(new_first), Ok(new_last)) = (read(&first), read(&last)) else {
-            return Err(Cause::KeyRemoved);
-        };
-        if same(&first, &new_first) && same(&last, &new_last) {
+        let (new_first, new_last) = read(stream, published, now)?;
+        if same(&stream.held.first(), &new_first) && same(&stream.held.last(), &new_last) {
             return Ok(());
         }
         let mut index = self.index.borrow_mut();
@@ -112,6 +107,34 @@ impl Streams {
             counters.stream_opened(&route.streams.route, stream.kind());
             *stream.policy.borrow_mut() = Arc::clone(&route.streams);
         }
+    }
+}
+
+/// Both of its tokens, as the issuers in force read them.
+fn read(
+    stream: &Stream,
+    published: &Published,
+    now: UnixMs,
+) -> Result<(Option<Arc<Signed>>, Option<Arc<Signed>>), Cause> {
+    let read = |token: Option<Arc<Signed>>| {
+        token.map(|token| published.verifier.read_again(&token, now)).transpose()
+    };
+    match (read(stream.held.first()), read(stream.held.last())) {
+        (Ok(first), Ok(last)) => Ok((first, last)),
+        (Err(_), _) | (_, Err(_)) => Err(Cause::KeyRemoved),
+    }
+}
+
+/// What forbids the stream, of all that could; `None`: it may go on.
+pub(super) fn objection(stream: &Stream, published: &Published, now: UnixMs) -> Option<Cause> {
+    if let Some(hit) = stream.held.denied_by(&published.denylist) {
+        return Some(Cause::Denied(hit));
+    }
+    let route = read(stream, published, now)
+        .and_then(|(first, last)| route_of(stream, last.or(first).as_ref(), published));
+    match route {
+        Err(cause) => Some(cause),
+        Ok(_) => (!stream.held.key_is_published()).then_some(Cause::KeyRemoved),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::telemetry::streams::{ByKind, StreamKind};
 use super::super::published::Published;
 use super::index::Index;
 use super::rebase::Rebasing;
+use super::recheck::objection;
 use super::{Cause, Stream, Streams, YOUTH};
 
 /// Streams of one turn; others on the core get theirs in between.
@@ -34,7 +35,7 @@ pub enum Task {
     /// The table changed: which of these are denied now?
     Changed(Change),
     Due(u64),
-    /// The gateway ends: all WebSockets after this stream.
+    /// The gateway ends: those after this stream are told, as far as they end with it.
     Drain(Option<u64>),
     /// Other routes, policies or keys are published: all of a generation, after this one.
     Recheck(Option<u64>),
@@ -229,16 +230,16 @@ impl Streams {
             stream.wanted_since.set(since);
             stream.cut(cause);
         } else {
-            stream.doom.set(Some((now.plus(grace), cause)));
+            stream.doom.set(Some(now.plus(grace)));
             self.schedule(stream, now);
         }
     }
 
     /// Something was due: a postponed cut, its expiry, a look whether anything moved.
     fn settle(&self, stream: &Stream, published: &Published, now: UnixMs) {
-        if let Some((at, cause)) = stream.doom.get().filter(|(at, _)| *at <= now) {
+        if let Some(at) = stream.doom.get().filter(|at| *at <= now) {
             stream.doom.set(None);
-            if let Some(cause) = still_holds(stream, cause, published) {
+            if let Some(cause) = objection(stream, published, now) {
                 // The grace was granted: what comes after it is ours.
                 stream.wanted_since.set(Instant::now().checked_sub(now.since(at)));
                 stream.cut(cause);
@@ -273,7 +274,7 @@ impl Streams {
             let (_, since) = stream.idle.get();
             now.plus(timeout / 4).min(since.plus(timeout)).max(now.plus(YOUTH))
         });
-        let doomed = stream.doom.get().map(|(at, _)| at);
+        let doomed = stream.doom.get();
         let announced = self.announced_at(stream);
         let next = [self.expires_at(stream), look, doomed, announced].into_iter().flatten().min();
         self.index.borrow_mut().due_at(stream, next);
@@ -329,16 +330,6 @@ impl Streams {
             }
         }
         sum
-    }
-}
-
-fn still_holds(stream: &Stream, cause: Cause, published: &Published) -> Option<Cause> {
-    match cause {
-        Cause::Denied(_) => stream.held.denied_by(&published.denylist).map(Cause::Denied),
-        Cause::KeyRemoved => (!stream.held.key_is_published()).then_some(cause),
-        Cause::RouteChanged | Cause::Expired | Cause::Operator | Cause::Idle | Cause::Draining => {
-            Some(cause)
-        }
     }
 }
 

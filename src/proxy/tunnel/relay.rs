@@ -2,6 +2,7 @@
 //! followed. An idle connection holds no buffer: reads go through the thread's scratch, and only
 //! what the other side would not take is kept.
 
+mod half_open;
 mod pipe;
 
 use std::future::Future as _;
@@ -14,14 +15,13 @@ use tokio::time::{sleep, timeout};
 use super::super::streams::{Cause, Stream};
 use super::frames::close;
 use super::half::Half;
+use half_open::HalfOpen;
 use pipe::{Pipe, poll_drain};
 
 /// How long a cut may take to complete a frame that is half sent and to say why, on either side.
 const PARTING_PATIENCE: Duration = Duration::from_millis(20);
 /// How long a peer that was told may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(1000);
-/// How long one direction may live on after the other has ended.
-const HALF_OPEN: Duration = Duration::from_secs(60);
 /// RFC 6455 section 7.4.1: towards the server we are the endpoint that goes away.
 const GOING_AWAY: u16 = 1001;
 
@@ -59,9 +59,10 @@ impl<C: Half, S: Half> Relay<C, S> {
         (self.inward.bytes(), self.outward.bytes())
     }
 
-    /// Relays until both directions have ended, or the stream is cut: then its cause.
+    /// Relays until both directions have ended, or one has and nothing moves in the other; or until the
+    /// stream is cut: then its cause.
     pub async fn run(&mut self, stream: Option<&Stream>) -> io::Result<Option<Cause>> {
-        let mut half_open = None;
+        let mut half_open = HalfOpen::default();
         std::future::poll_fn(|context| {
             if let Some(stream) = stream {
                 if let Some(cause) = stream.cause() {
@@ -73,16 +74,16 @@ impl<C: Half, S: Half> Relay<C, S> {
             let (before_in, before_out) = self.bytes();
             let inward = self.inward.poll(&mut self.client, &mut self.server, context)?;
             let outward = self.outward.poll(&mut self.server, &mut self.client, context)?;
+            let (bytes_in, bytes_out) = self.bytes();
+            let moved = (bytes_in - before_in, bytes_out - before_out);
             if let Some(stream) = stream {
-                let (bytes_in, bytes_out) = self.bytes();
-                stream.moved(bytes_in - before_in, bytes_out - before_out);
+                stream.moved(moved.0, moved.1);
             }
             if inward.is_ready() && outward.is_ready() {
                 return Poll::Ready(Ok(None));
             }
             if inward.is_ready() || outward.is_ready() {
-                let timer = half_open.get_or_insert_with(|| Box::pin(sleep(HALF_OPEN)));
-                return timer.as_mut().poll(context).map(|()| Ok(None));
+                return half_open.poll(moved != (0, 0), context).map(|()| Ok(None));
             }
             Poll::Pending
         })

@@ -263,14 +263,12 @@ impl Core {
         if max == 0 || published.trusted_proxies.list(address) {
             return true;
         }
-        match self.seats.take(address, max) {
-            Some(seat) => place.sit(seat),
-            None => {
-                self.counters.shed(Limit::AddressConnections);
-                self.refuse_beginning("its address has `limits.connections_per_address`", peer);
-                return false;
-            }
-        }
+        let Some(seat) = self.seats.take(address, max) else {
+            self.counters.shed(Limit::AddressConnections);
+            self.refuse_beginning("its address has `limits.connections_per_address`", peer);
+            return false;
+        };
+        place.sit(seat);
         true
     }
 

@@ -349,7 +349,8 @@ impl Streams {
         if stream.state.get() == State::Indexed {
             self.schedule(stream, UnixMs::now());
         }
-        if stream.next.borrow().is_some() && stream.origin.get().is_some() {
+        let missed = stream.generation.get() != self.generation.get();
+        if (missed || stream.next.borrow().is_some()) && stream.origin.get().is_some() {
             self.work.borrow_mut().push_back(Task::Follow(stream.id()));
         }
         self.tell_of_drain(stream);

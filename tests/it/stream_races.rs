@@ -59,6 +59,36 @@ fn a_denial_between_the_handshake_and_its_answer_refuses_it() {
 }
 
 #[test]
+fn a_socket_whose_route_goes_while_its_backend_makes_up_its_mind_is_closed_and_no_other_is() {
+    let (upstream, coming, accept) = hesitant();
+    let issuer = Issuer::new("HS256");
+    let gateway = Setup::simple(&issuer, &upstream).route("/first", "").route("/ws", "").start();
+    let admin = gateway.admin();
+    let listed = |count: usize| {
+        eventually("they are listed", || {
+            (admin.get("/v1/streams")["open"] == json!(count)).then_some(())
+        });
+    };
+    let token = issuer.mint("alice");
+    let opened_over = |path: &str, (before, after): (&str, &str), open_before: usize| {
+        let mut socket = open(&gateway, path, &token);
+        coming.recv().unwrap();
+        // It is no young stream any more.
+        listed(open_before + 1);
+        let text = std::fs::read_to_string(gateway.config()).unwrap();
+        std::fs::write(gateway.config(), text.replace(before, after)).unwrap();
+        assert_eq!(admin.post("/v1/config/reload", &json!({}))["reloaded"], true);
+        accept.send(()).unwrap();
+        assert_eq!(socket.head().unwrap().0, 101);
+        socket
+    };
+    let _stays = opened_over("/ws", ("\"/first\"", "\"/second\""), 0);
+    let mut gone = opened_over("/second", ("\"/second\"", "\"/third\""), 1);
+    assert_eq!(gone.rest().unwrap(), CLOSED);
+    listed(1);
+}
+
+#[test]
 fn a_denial_at_the_moment_of_the_101_refuses_or_cuts_and_lets_nothing_stay() {
     let (upstream, coming, accept) = hesitant();
     let issuer = Issuer::new("HS256");

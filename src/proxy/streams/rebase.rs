@@ -85,9 +85,19 @@ impl Streams {
         self.work.borrow_mut().push_back(Task::Rebase(task));
     }
 
-    /// It has turned out to last, and its session was renewed while it waited for its answer.
-    pub(super) fn follow_late(&self, id: u64, published: &Published, now: UnixMs) {
+    /// It has turned out to last. While it waited for its answer other state was published, or its
+    /// session was renewed.
+    pub(super) fn follow_late(
+        &self,
+        id: u64,
+        published: &Published,
+        counters: &CoreCounters,
+        now: UnixMs,
+    ) {
         let Some(stream) = self.find(id) else { return };
+        if stream.generation.get() != self.generation.get() {
+            self.recheck(&stream, published, counters, now);
+        }
         let Some(next) = stream.next.take() else { return };
         if let Some(token) = still_taken(&next.token, published, now) {
             self.stands_on(&stream, &Next { token, before: next.before }, published, now);

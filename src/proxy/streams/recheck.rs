@@ -63,7 +63,10 @@ impl Streams {
         counters: &CoreCounters,
         now: UnixMs,
     ) {
-        stream.generation.set(self.generation.get());
+        // What it asked for is known when it turns out to last: it is asked again then.
+        if stream.origin.get().is_some() {
+            stream.generation.set(self.generation.get());
+        }
         let cause = match self.read_again(stream, published, now) {
             Ok(()) => match route_of(stream, stream.held.current().as_ref(), published) {
                 Ok(route) => {
@@ -110,12 +113,11 @@ impl Streams {
     }
 }
 
+/// The first and the last.
+type Tokens = (Option<Arc<Signed>>, Option<Arc<Signed>>);
+
 /// Both of its tokens, as the issuers in force read them.
-fn read(
-    stream: &Stream,
-    published: &Published,
-    now: UnixMs,
-) -> Result<(Option<Arc<Signed>>, Option<Arc<Signed>>), Cause> {
+fn read(stream: &Stream, published: &Published, now: UnixMs) -> Result<Tokens, Cause> {
     let read = |token: Option<Arc<Signed>>| {
         token.map(|token| published.verifier.read_again(&token, now)).transpose()
     };

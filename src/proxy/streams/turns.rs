@@ -41,7 +41,7 @@ pub enum Task {
     Recheck(Option<u64>),
     Count(Counting),
     Rebase(Rebasing),
-    /// It turned out to last, and there is a newer token for it.
+    /// It turned out to last, and there is other state or a newer token than when it began.
     Follow(u64),
     EndedBy(Arc<[(Fingerprint, Instant)]>, oneshot::Sender<Vec<ByKind>>),
 }
@@ -135,7 +135,7 @@ impl Streams {
                 Task::Recheck(after) => self.recheck_some(after, published, counters, now),
                 Task::Count(counting) => self.count_some(counting),
                 Task::Rebase(rebasing) => self.rebase_some(rebasing, published, counters, now),
-                Task::Follow(id) => self.follow_late(id, published, now),
+                Task::Follow(id) => self.follow_late(id, published, counters, now),
                 Task::EndedBy(denials, answer) => {
                     if self.are_under_way(&denials) && !answer.is_closed() {
                         self.work.borrow_mut().push_back(Task::EndedBy(denials, answer));

@@ -12,6 +12,7 @@ mod events;
 mod grace;
 mod held;
 mod index;
+mod leaving;
 mod pace;
 mod policy;
 mod rebase;
@@ -44,6 +45,7 @@ pub use cause::Cause;
 pub use events::{Events, Parting};
 use held::Held;
 use index::Index;
+use leaving::Leaving;
 use pace::Pace;
 pub use policy::StreamPolicy;
 use rebase::Next;
@@ -107,14 +109,6 @@ enum State {
     Young,
     Indexed,
     Ended,
-}
-
-/// What the gateway takes with it when it ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Leaving {
-    Nothing,
-    Sockets,
-    Everything,
 }
 
 /// All streams of one core.
@@ -284,7 +278,7 @@ impl Streams {
             arrived: tokio::sync::Notify::new(),
             work: RefCell::default(),
             tallies: RefCell::default(),
-            leaving: Cell::new(Leaving::Nothing),
+            leaving: Cell::default(),
             pace: Rc::default(),
         }
     }
@@ -380,31 +374,5 @@ impl Streams {
 
     pub fn has_young(&self) -> bool {
         !self.young.borrow().is_empty()
-    }
-
-    /// Every WebSocket is told that the gateway ends, those too that are on their way to be one.
-    pub fn drain(&self) {
-        self.leave_with(Leaving::Sockets);
-    }
-
-    /// There is no time left: whatever is open is cut, so that nothing of it looks whole.
-    pub fn break_off(&self) {
-        self.leave_with(Leaving::Everything);
-    }
-
-    fn leave_with(&self, leaving: Leaving) {
-        self.leaving.set(leaving);
-        self.work.borrow_mut().push_back(Task::Drain(None));
-    }
-
-    fn tell_of_drain(&self, stream: &Stream) {
-        let leaves = match self.leaving.get() {
-            Leaving::Nothing => false,
-            Leaving::Sockets => stream.kind.get() == StreamKind::WebSocket,
-            Leaving::Everything => true,
-        };
-        if leaves {
-            stream.cut(Cause::Draining);
-        }
     }
 }

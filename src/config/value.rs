@@ -256,8 +256,10 @@ mod tests {
             Ok(HostPattern::Exact("app.example.com".into()))
         );
         assert_eq!(host_pattern("*.example.com"), Ok(HostPattern::Suffix(".example.com".into())));
+        assert_eq!(host_pattern("*.lan"), Ok(HostPattern::Suffix(".lan".into())));
         assert_eq!(host_pattern("*"), Ok(HostPattern::Any));
-        for bad in ["app.example.com:443", "https://a.b", "*.com", "a.*.b", "-a.b", "a..b", "é.fr"]
+        for bad in
+            ["app.example.com:443", "https://a.b", "*.", "*.*.a", "a.*.b", "-a.b", "a..b", "é.fr"]
         {
             assert!(host_pattern(bad).is_err(), "{bad}");
         }

@@ -175,6 +175,9 @@ fn is_plain(name: &HeaderName) -> bool {
 /// What a backend that reads `_` as `-` would take for a header that the route takes away or sets.
 fn look_alikes(headers: &HeaderMap, rules: &HeaderRules) -> Vec<HeaderName> {
     let ruled = || rules.remove.iter().chain(rules.set.iter().map(|(name, _)| name));
+    if ruled().next().is_none() {
+        return Vec::new();
+    }
     let is_one = |name: &&HeaderName| {
         !is_plain(name) && ruled().any(|ruled| looks_like(name.as_str(), &normal(ruled.as_str())))
     };

@@ -52,8 +52,8 @@ fn a_refused_request_whose_body_is_little_costs_no_connection() {
     }
     let bearer = format!("Bearer {}", issuer.mint("alice"));
     assert_eq!(connection.get("/last", &[("Authorization", &bearer)]).status, 200);
-    assert_eq!(upstream.received().len(), 1);
     assert_eq!(upstream.last().target, "/last");
+    assert_eq!(upstream.received().len(), 1);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::create::store_refused;
-use super::filter::{take_issuer, take_selector, take_time};
+use super::filter::{Known, take_issuer, take_selector, take_time};
 use super::list::{may_ask_for, sees};
 use super::paging::Paging;
 use super::problem::Refused;
@@ -100,7 +100,7 @@ pub(super) fn audit(
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "read the audit")?;
     let text = parts.uri.query().unwrap_or_default();
-    let (wanted, paging) = read(text, api, now)?;
+    let (wanted, paging) = read(text, api, &caller, now)?;
     may_ask_for(&caller, &api.verifier(), wanted.issuer.as_ref())?;
     if wants_lines(parts) {
         return stream(api, caller, wanted, parts, &paging);
@@ -203,14 +203,14 @@ fn wants_lines(parts: &Parts) -> bool {
     })
 }
 
-fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Paging), Refused> {
+fn read(text: &str, api: &Api, caller: &Caller, now: UnixMs) -> Result<(Wanted, Paging), Refused> {
     let verifier = api.verifier();
     let mut query = Query::parse(text);
     let paging = Paging::take(&mut query, text)?;
     let action = query.take("action");
-    let known = Deed::ALL.map(Deed::as_str);
-    if action.as_deref().is_some_and(|said| !known.contains(&said)) {
-        query.fault("action", "unknown_action", format!("Expected one of {}.", known.join(", ")));
+    let deeds = Deed::ALL.map(Deed::as_str);
+    if action.as_deref().is_some_and(|said| !deeds.contains(&said)) {
+        query.fault("action", "unknown_action", format!("Expected one of {}.", deeds.join(", ")));
     }
     let denial = query.take("denial").and_then(|text| {
         let id = text.parse().ok();
@@ -230,9 +230,10 @@ fn read(text: &str, api: &Api, now: UnixMs) -> Result<(Wanted, Paging), Refused>
     if since.zip(until).is_some_and(|(since, until)| until <= since) {
         query.fault("until", "out_of_range", "It is not after since.");
     }
+    let known = Known { verifier: &verifier, tally: &api.store.tally(), caller };
     let wanted = Wanted {
-        issuer: take_issuer(&mut query, &verifier, &api.store.tally()),
-        selector: take_selector(&mut query, &verifier),
+        issuer: take_issuer(&mut query, &known),
+        selector: take_selector(&mut query, &known),
         by: query.take("by"),
         address,
         action,

@@ -6,6 +6,7 @@ use crate::denylist::{Except, IssuerId, Selector, SelectorKind};
 use crate::keys::Thumbprint;
 use crate::verify::Verifier;
 
+use super::caller::Caller;
 use super::members::check_identifier;
 use super::moment::Moment;
 use super::near::nearest;
@@ -60,26 +61,27 @@ pub(super) struct Asked {
     pub paging: Paging,
 }
 
+/// What the names in a query are looked up in, and for whom: what the caller may not see is not suggested.
+pub(super) struct Known<'k> {
+    pub verifier: &'k Verifier,
+    pub tally: &'k Tally,
+    pub caller: &'k Caller,
+}
+
 /// Of denials.
-pub(super) fn of_denials(
-    text: &str,
-    verifier: &Verifier,
-    tally: &Tally,
-    now: UnixMs,
-) -> Result<Asked, Refused> {
-    read(Query::parse(text), text, verifier, tally, now)
+pub(super) fn of_denials(text: &str, known: &Known<'_>, now: UnixMs) -> Result<Asked, Refused> {
+    read(Query::parse(text), text, known, now)
 }
 
 /// Of registrations: the same, by what can be registered.
 pub(super) fn of_registrations(
     text: &str,
-    verifier: &Verifier,
-    tally: &Tally,
+    known: &Known<'_>,
     now: UnixMs,
 ) -> Result<Asked, Refused> {
     let mut query = Query::parse(text);
     query.allow_only(&REGISTRATION_PARAMETERS);
-    let mut asked = read(query, text, verifier, tally, now)?;
+    let mut asked = read(query, text, known, now)?;
     let filter = &mut asked.filter;
     filter.registrations = true;
     filter.selector = filter.selector.take().map(|selector| match selector {
@@ -95,17 +97,11 @@ pub(super) fn of_registrations(
     Ok(asked)
 }
 
-fn read(
-    mut query: Query,
-    text: &str,
-    verifier: &Verifier,
-    tally: &Tally,
-    now: UnixMs,
-) -> Result<Asked, Refused> {
+fn read(mut query: Query, text: &str, known: &Known<'_>, now: UnixMs) -> Result<Asked, Refused> {
     let paging = Paging::take(&mut query, text)?;
     let mut filter = Filter { limit: paging.limit(), before: paging.from, ..Filter::default() };
-    filter.issuer = take_issuer(&mut query, verifier, tally);
-    filter.selector = take_selector(&mut query, verifier);
+    filter.issuer = take_issuer(&mut query, known);
+    filter.selector = take_selector(&mut query, known);
     filter.kind = query.take("kind").and_then(|text| {
         let found = KINDS.into_iter().find(|kind| kind.as_str() == text);
         if found.is_none() {
@@ -160,23 +156,22 @@ const KINDS: [SelectorKind; 7] = [
 /// By config name, or by identity: denials of an issuer that left the config can be found too, as
 /// long as any is in force, and for good where the identity is a URL. Anything else is a mistake, and
 /// an empty list would hide it.
-pub(super) fn take_issuer(
-    query: &mut Query,
-    verifier: &Verifier,
-    tally: &Tally,
-) -> Option<IssuerId> {
+pub(super) fn take_issuer(query: &mut Query, known: &Known<'_>) -> Option<IssuerId> {
     let said = query.take("issuer")?;
-    let policies = || verifier.issuers().iter().map(|issuer| &issuer.policy);
+    let policies = || known.verifier.issuers().iter().map(|issuer| &issuer.policy);
     if let Some(policy) = policies().find(|policy| policy.name == said) {
         return Some(policy.id.clone());
     }
     let is_configured = policies().any(|policy| policy.id.as_str() == said);
-    if is_configured || tally.issuers().any(|known| known == said) {
+    if is_configured || known.tally.issuers().any(|issuer| issuer == said) {
         return Some(IssuerId::new(&said));
     }
-    let names: Vec<&str> = policies().map(|policy| policy.name.as_str()).collect();
-    let ids: Vec<&str> = policies().map(|policy| policy.id.as_str()).collect();
-    let detail = match nearest(&said, &names).or_else(|| nearest(&said, &ids)) {
+    let mine = || policies().filter(|policy| known.caller.may_act_on(&policy.name));
+    let names: Vec<&str> = mine().map(|policy| policy.name.as_str()).collect();
+    // A former issuer may be called much like one of now; nobody is told apart by a slash at the end.
+    let is_meant = |id: &&str| id.trim_end_matches('/') == said.trim_end_matches('/');
+    let id = || mine().map(|policy| policy.id.as_str()).find(is_meant);
+    let detail = match nearest(&said, &names).or_else(id) {
         Some(meant) => format!("Did you mean {meant}?"),
         None if said.contains("://") => return Some(IssuerId::new(&said)),
         None => {
@@ -210,13 +205,13 @@ pub(super) fn checked(query: &mut Query, name: &str, said: Option<String>) -> Op
     }
 }
 
-pub(super) fn take_selector(query: &mut Query, verifier: &Verifier) -> Option<Selector> {
+pub(super) fn take_selector(query: &mut Query, known: &Known<'_>) -> Option<Selector> {
     let mut found = None;
     for name in ["user", "subject", "session", "jti", "client", "key", "claim"] {
         let Some(value) = query.take(name) else { continue };
         let selector = match name {
-            "key" => key(&value, verifier).map(Selector::Key),
-            "claim" => claim(&value, verifier),
+            "key" => key(&value, known.verifier).map(Selector::Key),
+            "claim" => claim(&value, known),
             _ => selecting::of_parameter(name, &value),
         };
         match selector {
@@ -230,12 +225,13 @@ pub(super) fn take_selector(query: &mut Query, verifier: &Verifier) -> Option<Se
     found
 }
 
-/// A claim that some issuer indexes.
-fn claim(said: &str, verifier: &Verifier) -> Result<Selector, (&'static str, String)> {
+/// A claim that some issuer indexes, of those that are the caller's.
+fn claim(said: &str, known: &Known<'_>) -> Result<Selector, (&'static str, String)> {
     let selector = selecting::of_parameter("claim", said)?;
     let Selector::Claim { name, .. } = &selector else { return Ok(selector) };
-    let policies = verifier.issuers().iter().map(|issuer| &issuer.policy);
+    let policies = known.verifier.issuers().iter().map(|issuer| &issuer.policy);
     let indexed: Vec<&str> = policies
+        .filter(|policy| known.caller.may_act_on(&policy.name))
         .flat_map(|policy| &policy.claims.indexed)
         .map(|(indexed, _)| indexed.as_str())
         .collect();

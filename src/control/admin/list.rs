@@ -14,7 +14,7 @@ use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::create::store_refused;
-use super::filter::{self, Asked, Wanted};
+use super::filter::{self, Asked, Known, Wanted};
 use super::problem::Refused;
 use super::record::{ActorJson, RecordJson, View, issuer_name, state};
 
@@ -55,8 +55,8 @@ pub(super) fn list(
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "list denials")?;
     let verifier = api.verifier();
-    let Asked { filter, wanted, paging } =
-        filter::of_denials(query, &verifier, &api.store.tally(), now)?;
+    let known = Known { verifier: &verifier, tally: &api.store.tally(), caller };
+    let Asked { filter, wanted, paging } = filter::of_denials(query, &known, now)?;
     let (records, next) = page(api, caller, filter, wanted)?;
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
     let listed = Listed {

@@ -17,7 +17,7 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::create::{STORE_TIMEOUT, store_refused};
 use super::event;
-use super::filter::{self, Asked};
+use super::filter::{self, Asked, Known};
 use super::list::{find, page};
 use super::members::Members;
 use super::moment::read_duration;
@@ -209,8 +209,8 @@ pub(super) fn list(
 ) -> Result<Answer, Refused> {
     caller.must_be(Role::Viewer, "list registrations")?;
     let verifier = api.verifier();
-    let Asked { filter, wanted, paging } =
-        filter::of_registrations(query, &verifier, &api.store.tally(), now)?;
+    let known = Known { verifier: &verifier, tally: &api.store.tally(), caller };
+    let Asked { filter, wanted, paging } = filter::of_registrations(query, &known, now)?;
     let (records, next) = page(api, caller, filter, wanted)?;
     let view = View { verifier: &verifier, denylist: &api.denylist, refusals: &api.refusals };
     let listed = Listed {

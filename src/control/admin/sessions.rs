@@ -19,7 +19,7 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::create::{STORE_TIMEOUT, store_refused};
 use super::event;
-use super::filter::{take_issuer, take_subject};
+use super::filter::{Known, take_issuer, take_subject};
 use super::list::{may_ask_for, sees};
 use super::problem::Refused;
 use super::query::Query;
@@ -78,7 +78,8 @@ pub(super) fn list(
     caller.must_be(Role::Viewer, "see sessions")?;
     let verifier = api.verifier();
     let mut query = Query::parse(query);
-    let issuer = take_issuer(&mut query, &verifier, &api.store.tally());
+    let known = Known { verifier: &verifier, tally: &api.store.tally(), caller };
+    let issuer = take_issuer(&mut query, &known);
     let subject = take_subject(&mut query);
     if subject.is_none() && query.faults.is_empty() {
         query.fault("user", "required", "Whose sessions: user, or subject.");

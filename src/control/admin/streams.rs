@@ -16,7 +16,7 @@ use crate::verify::Verifier;
 use super::Api;
 use super::answer::Answer;
 use super::caller::Caller;
-use super::filter::{checked, take_issuer, take_subject};
+use super::filter::{Known, checked, take_issuer, take_subject};
 use super::list::may_ask_for;
 use super::noted;
 use super::paging::Paging;
@@ -151,7 +151,8 @@ fn wanted(
 ) -> Result<(Wanted, Paging), Refused> {
     let mut query = Query::parse(text);
     let paging = Paging::take(&mut query, text)?;
-    let issuer = take_issuer(&mut query, verifier, &api.store.tally());
+    let known = Known { verifier, tally: &api.store.tally(), caller };
+    let issuer = take_issuer(&mut query, &known);
     let subject = take_subject(&mut query);
     let session = query.take("session");
     let session = checked(&mut query, "session", session);

@@ -84,6 +84,7 @@ async fn each_filter_keeps_what_it_names_and_drops_the_neighbour() {
         ("issuer=partner", 1),
         ("issuer=https%3A%2F%2Fpartner.example.com%2F", 1),
         ("issuer=https%3A%2F%2Fhas.left.example.com%2F", 0),
+        ("issuer=https%3A%2F%2Fpartner1.example.com%2F", 0),
         ("session=s-1", 1),
         ("session=s-2", 0),
         ("jti=t-1", 1),

@@ -93,6 +93,14 @@ async fn a_credential_bound_to_an_issuer_neither_acts_on_nor_sees_another() {
         assert_eq!(asked.code(), "issuer_not_allowed", "{list}");
         assert!(by(Ask::get(&format!("/v1/{list}issuer=partner"))).await.status.is_success());
     }
+    // Nor are others' names suggested to it.
+    for (wrong, meant) in [("mai", "main"), ("https%3A%2F%2Fid.example.com", super::bed::MAIN)] {
+        let ask = || Ask::get(&format!("/v1/denials?issuer={wrong}"));
+        let told = bed.send(ask()).await.body["errors"][0]["detail"].to_string();
+        assert!(told.contains(&format!("Did you mean {meant}?")), "{told}");
+        let told = by(ask()).await.body.to_string();
+        assert!(!told.contains("Did you mean"), "{told}");
+    }
     assert_eq!(by(Ask::get(&format!("/v1/denials/{main}"))).await.code(), "no_such_denial");
     assert!(by(Ask::get(&format!("/v1/denials/{partner}"))).await.status.is_success());
     let undo = |id: &str| Ask::post(&format!("/v1/denials/{id}/undo"), &json!({}));

@@ -12,9 +12,8 @@ use super::replace::{Behind, Held};
 
 /// What is left at the deadline of a replaced process gets this long to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// What is cut at the end gets this long to be told.
-const PARTING: Duration = Duration::from_millis(250);
-
+/// What is cut at the end gets this long to be told: what is not, may look whole.
+const PARTING: Duration = Duration::from_secs(1);
 /// How long the last lines of requests may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
 

@@ -79,10 +79,13 @@ fn led_to(path: &Path) -> PathBuf {
     fs::canonicalize(path).ok().or_else(new).unwrap_or_else(|| path.to_owned())
 }
 
-/// Who is denied is nobody else's business.
+/// Who is denied is nobody else's business: nothing that somebody has put there is written to, neither
+/// his file nor where his link leads.
 fn private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+    // What an export that was killed has left. Where it cannot be removed, that is said next.
+    fs::remove_file(path).ok();
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]
@@ -109,6 +112,22 @@ mod tests {
         drop(cut_off);
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_lies_where_the_file_is_begun_is_not_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, part) = (directory.path().join("export"), directory.path().join("export.part"));
+        let others = directory.path().join("others");
+        fs::write(&others, "his").unwrap();
+        symlink(&others, &part).unwrap();
+        write(&path, "one").unwrap();
+        assert_eq!(fs::read_to_string(&others).unwrap(), "his");
+        fs::write(&part, "left over").unwrap();
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o666)).unwrap();
+        write(&path, "two").unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode), ("two", 0o600));
     }
 
     #[test]

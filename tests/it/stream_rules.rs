@@ -341,3 +341,14 @@ fn a_grace_that_a_reload_makes_shorter_is_shorter_for_who_has_it_already() {
     scene.reload("grace:300s", "grace:1s");
     assert_eq!(alice.rest().unwrap(), REVOKED);
 }
+
+#[test]
+fn a_grace_that_is_made_shorter_is_shorter_also_for_a_token_that_is_taken_no_more() {
+    let scene = scene("on_revoked = \"grace:300s\"");
+    let mut alice = scene.open(&scene.issuer.mint("alice"));
+    let audience = format!("audiences = [\"{}\"]", scene.issuer.audience);
+    scene.reload(&audience, "audiences = [\"https://another.example\"]");
+    echoes(&mut alice);
+    scene.reload("grace:300s", "grace:1s");
+    assert_eq!(alice.rest().unwrap(), REVOKED);
+}

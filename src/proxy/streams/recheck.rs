@@ -67,21 +67,17 @@ impl Streams {
         if stream.origin.get().is_some() {
             stream.generation.set(self.generation.get());
         }
-        let cause = match self.read_again(stream, published, now) {
-            Ok(()) => match route_of(stream, stream.held.current().as_ref(), published) {
-                Ok(route) => {
-                    self.follow(stream, route, counters);
-                    None
-                }
-                Err(cause) => Some(cause),
-            },
-            Err(cause) => Some(cause),
-        };
-        match cause {
+        let read = self.read_again(stream, published, now);
+        let route = route_of(stream, stream.held.current().as_ref(), published);
+        // Also where its token is taken no more: how long its grace is, the route says.
+        if let Ok(route) = route {
+            self.follow(stream, route, counters);
+        }
+        self.hasten(stream, now);
+        match read.err().or(route.err()) {
             Some(cause) => self.end_for(stream, cause, None, now),
             None => {
                 self.spare(stream, published, now);
-                self.hasten(stream, now);
                 self.schedule(stream, now);
                 self.examine(stream, published, None, now);
             }

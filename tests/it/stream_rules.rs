@@ -322,13 +322,13 @@ fn an_issuer_that_takes_a_token_no_more_ends_its_streams_also_where_they_have_a_
 
 #[test]
 fn a_route_that_is_changed_back_within_the_grace_ends_nothing() {
-    let scene = scene("on_revoked = \"grace:4s\"");
+    let scene = scene("on_revoked = \"grace:10s\"");
     let mut alice = scene.open(&scene.issuer.mint("alice"));
     let (route, asking) = ("path = \"/\"\n", "path = \"/\"\nrequire = { scopes = [\"more\"] }\n");
     scene.reload(route, asking);
     let changed = Instant::now();
     scene.reload(asking, route);
-    std::thread::sleep(Duration::from_secs(5).saturating_sub(changed.elapsed()));
+    std::thread::sleep(Duration::from_secs(11).saturating_sub(changed.elapsed()));
     echoes(&mut alice);
 }
 

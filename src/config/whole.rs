@@ -226,7 +226,7 @@ impl Whole<'_, '_> {
         }
     }
 
-    /// Below the prefix of [session] no route is asked.
+    /// Below the prefix of `[session]` no route is asked.
     pub fn check_prefix(&self, prefix: Option<&str>) {
         let Some(prefix) = prefix else { return };
         for parsed in self.routes {

@@ -423,3 +423,19 @@ fn a_body_that_nobody_asked_for_costs_no_connection_and_one_that_is_too_large_sa
         last.assert_closed();
     }
 }
+
+#[test]
+fn where_there_is_no_issuer_a_denial_is_told_so() {
+    let gateway = Setup::new()
+        .upstream("app", &Upstream::new(), "")
+        .route("/", "access = \"public\"")
+        .start();
+    for (denial, detail) in [
+        (json!({"user": "alice"}), "No issuer is configured, so no token passes"),
+        (json!({"user": "alice", "issuer": "main"}), "None is configured."),
+    ] {
+        let answer = gateway.admin().call("POST", "/v1/revoke", Some(&denial));
+        assert_eq!(answer.status, 422);
+        assert!(answer.text().contains(detail), "{}", answer.text());
+    }
+}

@@ -18,6 +18,9 @@ pub fn issuer_name(client: &Client, body: &Map<String, Value>) -> Result<String,
     let status = client.read("/v1/status")?.shown::<Status>("the gateway")?;
     match status.issuers.as_slice() {
         [one] => Ok(one.name.clone()),
+        [] => {
+            Err(Failure::usage("No issuer is configured, so no token passes that could be denied."))
+        }
         several => {
             let names: Vec<&str> = several.iter().map(|issuer| issuer.name.as_str()).collect();
             Err(Failure::usage(format!(

@@ -173,6 +173,7 @@ fn take_issuer(body: &mut Members, world: &World<'_>) -> NamedIssuer {
             let known = known_issuers(world);
             let meant = match nearest(&shown, &known) {
                 Some(meant) => format!(" Did you mean {meant}?"),
+                None if known.is_empty() => " None is configured.".to_owned(),
                 None => format!(" Known: {}.", known.join(", ")),
             };
             body.fault("issuer", "unknown_issuer", format!("No issuer is named {shown:?}.{meant}"));
@@ -209,6 +210,11 @@ fn settle_issuer(
         (NamedIssuer::Wrong, _) => None,
         (NamedIssuer::Absent, None) => match world.verifier.issuers() {
             [only] => Some(Arc::clone(only)),
+            [] => {
+                let detail = "No issuer is configured, so no token passes that could be denied.";
+                body.fault("issuer", "issuer_missing", detail);
+                None
+            }
             // A token whose fault is noted would have said it.
             _ if body.faults.iter().any(|fault| fault.pointer == "/token") => None,
             _ => {
